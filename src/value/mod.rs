@@ -1,0 +1,13 @@
+//! The data structures. Bytes in, bytes out: no keys, no clock, no commands, no locks.
+
+pub mod glob;
+pub mod hash;
+pub mod intset;
+pub mod list;
+pub mod listpack;
+pub mod long_double;
+pub mod number;
+pub mod set;
+pub mod table;
+pub mod tree;
+pub mod zset;
