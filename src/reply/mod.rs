@@ -3,9 +3,6 @@
 pub mod resp;
 pub mod response;
 
-
-
-
 /// What a handler says to whoever asked. One value is written by one call; an aggregate is announced with its length
 /// and followed by exactly that many values (twice as many for [`Reply::map`] and [`Reply::attribute`]).
 pub trait Reply {

@@ -2,6 +2,7 @@
 
 pub mod glob;
 pub mod hash;
+pub mod hasher;
 pub mod intset;
 pub mod list;
 pub mod listpack;
