@@ -10,5 +10,6 @@ pub mod long_double;
 pub mod number;
 pub mod set;
 pub mod table;
+mod thin_bytes;
 pub mod tree;
 pub mod zset;
