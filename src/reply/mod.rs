@@ -1,7 +1,12 @@
 //! Replies: one trait that handlers talk to, and its forms. Handlers never build strings of protocol.
 
+pub mod count;
 pub mod resp;
 pub mod response;
+
+pub use count::SinkReply;
+pub use resp::RespReply;
+pub use response::{Response, ResponseReply};
 
 /// What a handler says to whoever asked. One value is written by one call; an aggregate is announced with its length
 /// and followed by exactly that many values (twice as many for [`Reply::map`] and [`Reply::attribute`]).

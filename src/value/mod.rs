@@ -9,6 +9,7 @@ pub mod listpack;
 pub mod long_double;
 pub mod number;
 pub mod set;
+pub mod split;
 pub mod table;
 mod thin_bytes;
 pub mod tree;
