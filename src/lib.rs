@@ -9,8 +9,7 @@ pub mod commands;
 pub mod keyspace;
 #[doc(hidden)]
 pub mod reply;
-#[cfg(feature = "server")]
 #[doc(hidden)]
-pub mod server;
+pub mod services;
 #[doc(hidden)]
 pub mod value;

@@ -1,1 +1,247 @@
-//!
+//! The commands: one file a family, each with its entries, handlers and tests. A handler sees its transaction, its words,
+//! its reply, and what the engine has besides its data; no lock, socket or file. Here: what a handler is given and what
+//! it answers.
+
+pub mod admin;
+pub mod connection;
+pub mod error;
+pub mod hashes;
+pub mod keys;
+pub mod lists;
+pub mod pubsub;
+pub mod scripting;
+pub mod sets;
+pub mod sorted_sets;
+pub mod spec;
+pub mod strings;
+pub mod table;
+#[cfg(test)]
+pub mod testing;
+pub mod transactions;
+
+pub use error::CommandError;
+pub use spec::{CommandSpec, Flags};
+pub use table::{Command, lookup};
+
+use crate::keyspace::Txn;
+use crate::reply::Reply;
+use crate::services::{Services, SessionState};
+use crate::value::number::{parse_f64, parse_i64};
+
+/// Every family's entries. A new family is named here once.
+pub static FAMILIES: &[&[CommandSpec]] = &[
+    admin::COMMANDS,
+    connection::COMMANDS,
+    hashes::COMMANDS,
+    keys::COMMANDS,
+    lists::COMMANDS,
+    pubsub::COMMANDS,
+    scripting::COMMANDS,
+    sets::COMMANDS,
+    sorted_sets::COMMANDS,
+    strings::COMMANDS,
+    transactions::COMMANDS,
+];
+
+/// What a handler works with.
+pub struct Context<'a, 't> {
+    /// Its keys, locked; the clock; the random source.
+    pub txn: &'a mut Txn<'t>,
+    /// The command's words, its name first (a subcommand's words are not cut off).
+    pub args: &'a [&'a [u8]],
+    /// Where the answer goes. Nothing may have been written when an error is returned.
+    pub reply: &'a mut dyn Reply,
+    /// The session that asks.
+    pub session: &'a mut SessionState,
+    /// Everything besides the data.
+    pub services: &'a Services,
+    /// The entry that runs.
+    pub command: &'static Command,
+    /// How it runs.
+    pub mode: Mode,
+}
+
+impl std::fmt::Debug for Context<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("command", &self.command.full_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mode {
+    /// Inside EXEC or a script, or while the log is loaded: blocking commands answer at once as if their time were over.
+    pub nested: bool,
+    /// Run again for a waiter, because one of its keys became ready.
+    pub retry: bool,
+    /// Inside a script.
+    pub script: bool,
+    /// While the log is loaded: no limits, no authentication.
+    pub loading: bool,
+}
+
+/// What a handler answers when it does not refuse.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    /// The reply is written.
+    Done,
+    /// Nothing is written: wait until one of the keys changes, then run again.
+    Block(Block),
+    /// Run what MULTI queued.
+    Exec,
+    /// The reply is written; close the connection after it.
+    Close,
+    /// From now on every command that runs is shown to this session. The reply is written.
+    Monitor,
+    /// Stop the server; nothing is written.
+    Shutdown(Shutdown),
+    /// Rewrite the log; the engine answers.
+    RewriteLog,
+    /// Write a snapshot; the engine answers. `background` as in BGSAVE.
+    Save {
+        /// BGSAVE.
+        background: bool,
+    },
+    /// Hold this session's reply for so many milliseconds (DEBUG SLEEP), with nothing locked.
+    Sleep(u64),
+}
+
+/// A wish to wait.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    /// Positions among the words of the keys to wait for.
+    pub keys: Vec<usize>,
+    /// Unix milliseconds; `None`: for ever.
+    pub deadline_ms: Option<i64>,
+    /// The answer when the time is over.
+    pub on_timeout: TimeoutReply,
+}
+
+/// What a blocking command answers when its time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutReply {
+    /// A null string.
+    Null,
+    /// A null array.
+    NullArray,
+}
+
+/// The options of SHUTDOWN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shutdown {
+    /// `SAVE` (true) or `NOSAVE` (false).
+    pub save: Option<bool>,
+    /// `NOW`.
+    pub now: bool,
+    /// `FORCE`.
+    pub force: bool,
+    /// `ABORT`.
+    pub abort: bool,
+}
+
+/// What handlers return.
+pub type CommandResult = Result<Outcome, CommandError>;
+
+impl Context<'_, '_> {
+    /// A word as an integer.
+    pub fn int(&self, position: usize) -> Result<i64, CommandError> {
+        self.args
+            .get(position)
+            .and_then(|word| parse_i64(word))
+            .ok_or(CommandError::NotInteger)
+    }
+
+    /// A word as a floating-point number.
+    pub fn float(&self, position: usize) -> Result<f64, CommandError> {
+        self.args
+            .get(position)
+            .and_then(|word| parse_f64(word))
+            .ok_or(CommandError::NotFloat)
+    }
+
+    /// Whether a word is this option, in any case.
+    #[must_use]
+    pub fn is(&self, position: usize, option: &str) -> bool {
+        self.args
+            .get(position)
+            .is_some_and(|word| word.eq_ignore_ascii_case(option.as_bytes()))
+    }
+
+    /// A blocking command's timeout in seconds at this position, as a deadline; `None`: for ever.
+    pub fn deadline(&self, position: usize) -> Result<Option<i64>, CommandError> {
+        let seconds = self
+            .args
+            .get(position)
+            .and_then(|word| parse_f64(word))
+            .ok_or(CommandError::TimeoutNotFloat)?;
+        let ms = (seconds * 1000.0).ceil();
+        if seconds < 0.0 {
+            return Err(CommandError::NegativeTimeout);
+        }
+        if ms > i64::MAX as f64 {
+            return Err(CommandError::TimeoutOutOfRange);
+        }
+        if ms == 0.0 {
+            return Ok(None);
+        }
+        let deadline = self
+            .txn
+            .now_ms()
+            .checked_add(ms as i64)
+            .ok_or(CommandError::TimeoutOutOfRange)?;
+        Ok(Some(deadline))
+    }
+
+    /// Waits for keys at these positions, or answers at once where waiting is not allowed.
+    pub fn block(
+        &mut self,
+        keys: Vec<usize>,
+        deadline_ms: Option<i64>,
+        on_timeout: TimeoutReply,
+    ) -> CommandResult {
+        if !self.mode.nested {
+            return Ok(Outcome::Block(Block {
+                keys,
+                deadline_ms,
+                on_timeout,
+            }));
+        }
+        match on_timeout {
+            TimeoutReply::Null => self.reply.null(),
+            TimeoutReply::NullArray => self.reply.null_array(),
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Runs one command's handler within a transaction: counts the words, calls it, logs its effect. An error is returned,
+/// not written. The engine, EXEC, scripts, waiters and the loader all run commands through here.
+pub fn call(context: &mut Context<'_, '_>) -> CommandResult {
+    let spec = context.command.spec;
+    if !spec.accepts(context.args.len()) {
+        return Err(CommandError::WrongArity(context.command.full_name.clone()));
+    }
+    let Context {
+        txn,
+        args,
+        reply,
+        session,
+        services,
+        command,
+        mode,
+    } = context;
+    let args: &[&[u8]] = args;
+    txn.command(args, |txn| {
+        (spec.handler)(&mut Context {
+            txn,
+            args,
+            reply: &mut **reply,
+            session,
+            services,
+            command,
+            mode: *mode,
+        })
+    })
+}

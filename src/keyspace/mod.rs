@@ -1,1 +1,139 @@
-//!
+//! Keys to values: entries, shards and the transactions that lock them, expiry, events, waiters and watchers.
+//! It knows no command, no reply, no log and no socket.
+
+pub mod entry;
+pub mod events;
+pub mod shard;
+pub mod txn;
+pub mod waiter;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+
+pub use entry::{Entry, Value, ValueRef};
+pub use events::{Event, EventClass};
+pub use shard::{Limits, Shard, ShardStats};
+pub use txn::{Txn, WrongType};
+pub use waiter::{WaitKey, Waiter, WatchFlag};
+
+use crate::value::hasher::hash_bytes;
+
+/// Most shards there can be: a set of shards is one machine word.
+pub const MAX_SHARDS: usize = 64;
+
+/// A set of shards, one bit each.
+pub type ShardSet = u64;
+
+/// All databases, split by the hash of the key into shards.
+#[derive(Debug)]
+pub struct Keyspace {
+    shards: Box<[CachePadded<Mutex<Shard>>]>,
+    /// Top bits of a hash that choose the shard.
+    shard_bits: u32,
+    databases: usize,
+    next_random: AtomicU64,
+    /// Stands in for the clock when tests stop time; negative: the real clock.
+    fixed_now_ms: AtomicI64,
+}
+
+impl Keyspace {
+    /// An empty keyspace. `shards` is rounded up to a power of two of at most [`MAX_SHARDS`]; `seed` starts the
+    /// random source.
+    #[must_use]
+    pub fn new(shards: usize, databases: usize, seed: u64) -> Self {
+        let count = shards.clamp(1, MAX_SHARDS).next_power_of_two();
+        let shard_bits = count.trailing_zeros();
+        let shards = (0..count)
+            .map(|_| CachePadded::new(Mutex::new(Shard::new(databases, shard_bits))))
+            .collect();
+        Self {
+            shards,
+            shard_bits,
+            databases,
+            next_random: AtomicU64::new(seed),
+            fixed_now_ms: AtomicI64::new(-1),
+        }
+    }
+
+    /// Number of databases.
+    #[must_use]
+    pub const fn databases(&self) -> usize {
+        self.databases
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The keyed hash of a key.
+    #[must_use]
+    pub fn hash(key: &[u8]) -> u64 {
+        hash_bytes(key)
+    }
+
+    /// The shard of a hash.
+    #[must_use]
+    pub const fn shard_of(&self, hash: u64) -> usize {
+        if self.shard_bits == 0 {
+            0
+        } else {
+            (hash >> (64 - self.shard_bits)) as usize
+        }
+    }
+
+    /// The shards of all these keys.
+    #[must_use]
+    pub fn shard_set<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> ShardSet {
+        keys.into_iter()
+            .fold(0, |set, key| set | 1 << self.shard_of(Self::hash(key)))
+    }
+
+    /// Every shard.
+    #[must_use]
+    pub fn all_shards(&self) -> ShardSet {
+        if self.shards.len() == MAX_SHARDS {
+            ShardSet::MAX
+        } else {
+            (1 << self.shards.len()) - 1
+        }
+    }
+
+    pub(crate) fn lock_shard(&self, index: usize) -> MutexGuard<'_, Shard> {
+        self.shards[index].lock()
+    }
+
+    /// Unix time in milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        let fixed = self.fixed_now_ms.load(Ordering::Relaxed);
+        if fixed >= 0 {
+            return fixed;
+        }
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Stops the clock at a time, or lets it run again with `None`. For tests.
+    pub fn set_now_ms(&self, now: Option<i64>) {
+        self.fixed_now_ms
+            .store(now.unwrap_or(-1), Ordering::Relaxed);
+    }
+
+    /// The next number of the random source: splitmix64 over a shared counter, so that a seed replays a run.
+    pub fn random(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self
+            .next_random
+            .fetch_add(STEP, Ordering::Relaxed)
+            .wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

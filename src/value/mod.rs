@@ -8,6 +8,7 @@ pub mod list;
 pub mod listpack;
 pub mod long_double;
 pub mod number;
+pub mod pending;
 pub mod set;
 pub mod split;
 pub mod table;

@@ -1,0 +1,6 @@
+//! Connections: AUTH, HELLO, PING, SELECT, CLIENT …
+
+use super::spec::CommandSpec;
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[];

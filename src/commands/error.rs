@@ -1,0 +1,90 @@
+//! What a command can refuse, in Redis's exact words. Clients match on these texts.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::keyspace::WrongType;
+
+/// The error reply of a command, without the leading dash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// The key holds another type.
+    WrongType,
+    /// The arguments do not parse.
+    Syntax,
+    /// An argument is no 64-bit integer.
+    NotInteger,
+    /// An argument is no floating-point number.
+    NotFloat,
+    /// An index lies beyond the value.
+    IndexOutOfRange,
+    /// The key must exist and does not.
+    NoSuchKey,
+    /// An increment leaves the 64-bit range.
+    Overflow,
+    /// An increment gives infinity or no number.
+    NanOrInfinity,
+    /// A timeout below zero.
+    NegativeTimeout,
+    /// A timeout that is no number.
+    TimeoutNotFloat,
+    /// A timeout too far away.
+    TimeoutOutOfRange,
+    /// A value that must be positive and is not: `value is out of range, must be positive`.
+    MustBePositive,
+    /// A string longer than `proto-max-bulk-len`.
+    StringTooLong,
+    /// The wrong number of arguments for the named command (`get`, `client|kill`).
+    WrongArity(String),
+    /// The invalid expire time of the named command.
+    InvalidExpire(String),
+    /// Any other text, code included: `ERR …`.
+    Text(Cow<'static, str>),
+}
+
+impl CommandError {
+    /// An `ERR` with a fixed text that carries its code.
+    #[must_use]
+    pub const fn text(text: &'static str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> Self {
+        Self::WrongType
+    }
+}
+
+impl From<String> for CommandError {
+    fn from(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            Self::Syntax => "ERR syntax error",
+            Self::NotInteger => "ERR value is not an integer or out of range",
+            Self::NotFloat => "ERR value is not a valid float",
+            Self::IndexOutOfRange => "ERR index out of range",
+            Self::NoSuchKey => "ERR no such key",
+            Self::Overflow => "ERR increment or decrement would overflow",
+            Self::NanOrInfinity => "ERR increment would produce NaN or Infinity",
+            Self::NegativeTimeout => "ERR timeout is negative",
+            Self::TimeoutNotFloat => "ERR timeout is not a float or out of range",
+            Self::TimeoutOutOfRange => "ERR timeout is out of range",
+            Self::MustBePositive => "ERR value is out of range, must be positive",
+            Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Self::WrongArity(name) => {
+                return write!(f, "ERR wrong number of arguments for '{name}' command");
+            }
+            Self::InvalidExpire(name) => {
+                return write!(f, "ERR invalid expire time in '{name}' command");
+            }
+            Self::Text(text) => text,
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! Publish and subscribe.
+
+use super::spec::CommandSpec;
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[];

@@ -1,0 +1,6 @@
+//! Strings and counters.
+
+use super::spec::CommandSpec;
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[];

@@ -1,0 +1,159 @@
+//! The command table: every entry with its subcommands, found by name. Built once from the families.
+
+use std::sync::OnceLock;
+
+use hashbrown::HashMap;
+
+use super::spec::{Begin, CommandSpec, Find};
+use super::{CommandError, FAMILIES};
+
+/// Longest name of a command.
+const MAX_NAME: usize = 32;
+
+/// An entry as the engine uses it.
+#[derive(Debug)]
+pub struct Command {
+    /// What the entry says.
+    pub spec: &'static CommandSpec,
+    /// Place in [`Table::all`]: statistics are kept by it.
+    pub index: usize,
+    /// `get`, `client|kill`.
+    pub full_name: String,
+    /// First word, last word relative to the end or the first, step: when the keys can be told without searching.
+    pub fixed_keys: Option<(usize, i32, usize)>,
+    /// By lower-case name.
+    pub subcommands: HashMap<&'static str, &'static Self>,
+}
+
+/// All entries.
+#[derive(Debug)]
+pub struct Table {
+    by_name: HashMap<&'static str, &'static Command>,
+    /// Commands and subcommands; the index is [`Command::index`].
+    pub all: Vec<&'static Command>,
+    /// Commands without their subcommands, in order of their families.
+    pub commands: Vec<&'static Command>,
+}
+
+/// The one table of the process.
+pub fn table() -> &'static Table {
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    TABLE.get_or_init(Table::build)
+}
+
+impl Table {
+    fn build() -> Self {
+        let mut table = Self {
+            by_name: HashMap::new(),
+            all: Vec::new(),
+            commands: Vec::new(),
+        };
+        for spec in FAMILIES.iter().flat_map(|family| family.iter()) {
+            let command = table.add(spec, None);
+            table.commands.push(command);
+            let before = table.by_name.insert(spec.name, command);
+            assert!(
+                before.is_none(),
+                "the command {} has two entries",
+                spec.name
+            );
+        }
+        table
+    }
+
+    fn add(&mut self, spec: &'static CommandSpec, parent: Option<&str>) -> &'static Command {
+        let full_name = parent.map_or_else(
+            || spec.name.to_owned(),
+            |parent| format!("{parent}|{}", spec.name),
+        );
+        let subcommands = spec
+            .subcommands
+            .iter()
+            .map(|sub| (sub.name, self.add(sub, Some(&full_name))))
+            .collect();
+        let fixed_keys = match spec.keys {
+            [key] => match (key.begin, key.find) {
+                (
+                    Begin::Index(first),
+                    Find::Range {
+                        last,
+                        step,
+                        limit: 0,
+                    },
+                ) => Some((first, last, step)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let index = self.all.len();
+        let command = &*Box::leak(Box::new(Command {
+            spec,
+            index,
+            full_name,
+            fixed_keys,
+            subcommands,
+        }));
+        self.all.push(command);
+        command
+    }
+
+    /// A command by its name in any case.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<&'static Command> {
+        with_lower_case(name, |name| self.by_name.get(name).copied()).flatten()
+    }
+}
+
+fn with_lower_case<T>(name: &[u8], then: impl FnOnce(&str) -> T) -> Option<T> {
+    let mut lower = [0; MAX_NAME];
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok().map(then)
+}
+
+/// The entry of a command line: the subcommand's for a container. The error is Redis's for an unknown name.
+pub fn lookup(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
+    let name = args.first().copied().unwrap_or_default();
+    let command = table().find(name).ok_or_else(|| unknown_command(args))?;
+    let Some(sub) = args.get(1).filter(|_| !command.subcommands.is_empty()) else {
+        return Ok(command);
+    };
+    let found = with_lower_case(sub, |sub| command.subcommands.get(sub).copied()).flatten();
+    found.ok_or_else(|| {
+        let (sub, name) = (printable(sub, 128), command.full_name.to_uppercase());
+        format!("ERR unknown subcommand '{sub}'. Try {name} HELP.").into()
+    })
+}
+
+fn unknown_command(args: &[&[u8]]) -> CommandError {
+    let name = printable(args.first().copied().unwrap_or_default(), 128);
+    let mut shown = String::new();
+    for arg in args.iter().skip(1) {
+        if shown.len() >= 128 {
+            break;
+        }
+        shown.push_str(&format!("'{}' ", printable(arg, 128 - shown.len())));
+    }
+    format!("ERR unknown command '{name}', with args beginning with: {shown}").into()
+}
+
+fn printable(bytes: &[u8], limit: usize) -> String {
+    let cut = bytes.get(..limit).unwrap_or(bytes);
+    String::from_utf8_lossy(cut)
+        .chars()
+        .map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c })
+        .collect()
+}
+
+impl Command {
+    /// Calls `visit` with the position of each key. False when the words break the rules that the entry gives.
+    pub fn key_positions(&self, args: &[&[u8]], mut visit: impl FnMut(usize)) -> bool {
+        let specs = self
+            .spec
+            .keys
+            .iter()
+            .filter(|spec| !spec.flags.contains("not_key"));
+        specs.fold(true, |all, spec| spec.positions(args, &mut visit) && all)
+    }
+}

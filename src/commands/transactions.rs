@@ -1,0 +1,6 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+
+use super::spec::CommandSpec;
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[];

@@ -1,0 +1,653 @@
+//! One key with its value and expiry, in one allocation where it can be. The only unsafe file of the keyspace: it owns
+//! the layout below and hands out nothing but checked slices and references. It knows no clock and no locks.
+//!
+//! ```text
+//! 0        1         4          6            8
+//! +--------+---------+----------+------------+-- --------+- ---------+-- -----------+-----+-------------+
+//! | kind + | access  | key      | inline     | expiry    | long key  | slot: i64 or | key | inline      |
+//! | flags  | 24 bits | length   | length     | 8, if set | 8, if so  | collection   |     | string      |
+//! +--------+---------+----------+------------+-----------+-----------+--------------+-----+-------------+
+//! ```
+#![expect(
+    unsafe_code,
+    reason = "a thin, variable-length allocation; every offset is derived from the header that was written with it"
+)]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::mem::{ManuallyDrop, align_of, size_of};
+use std::ptr::NonNull;
+use std::{fmt, ptr, slice};
+
+use crate::value::listpack::Element;
+use crate::value::number::parse_i64;
+use crate::value::pending::Hash;
+use crate::value::pending::List;
+use crate::value::pending::Set;
+use crate::value::pending::SortedSet;
+
+/// Longest string that lives in the entry itself.
+const MAX_INLINE: usize = 1024;
+/// Longest string that Redis calls `embstr`.
+const MAX_EMBEDDED: usize = 44;
+const HEADER: usize = 8;
+const LONG_KEY: usize = u16::MAX as usize;
+
+const HAS_EXPIRY: u8 = 0x10;
+const KIND: u8 = 0x0f;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Inline,
+    Int,
+    Heap,
+    List,
+    Hash,
+    Set,
+    SortedSet,
+}
+
+impl Kind {
+    const ALL: [Self; 7] = [
+        Self::Inline,
+        Self::Int,
+        Self::Heap,
+        Self::List,
+        Self::Hash,
+        Self::Set,
+        Self::SortedSet,
+    ];
+
+    const fn slot_size(self) -> usize {
+        match self {
+            Self::Inline => 0,
+            Self::Int => size_of::<i64>(),
+            Self::Heap => size_of::<Vec<u8>>(),
+            Self::List => size_of::<List>(),
+            Self::Hash => size_of::<Hash>(),
+            Self::Set => size_of::<Set>(),
+            Self::SortedSet => size_of::<SortedSet>(),
+        }
+    }
+}
+
+const _: () = assert!(
+    align_of::<List>() <= 8
+        && align_of::<Hash>() <= 8
+        && align_of::<Set>() <= 8
+        && align_of::<SortedSet>() <= 8
+);
+
+/// An owned value of any type.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A string that is a canonical 64-bit integer.
+    Int(i64),
+    /// Any other string.
+    Bytes(Vec<u8>),
+    /// A list.
+    List(List),
+    /// A hash.
+    Hash(Hash),
+    /// A set.
+    Set(Set),
+    /// A sorted set.
+    SortedSet(SortedSet),
+}
+
+impl Value {
+    /// A string in its smallest form: an integer where it is one.
+    #[must_use]
+    pub fn string(bytes: &[u8]) -> Self {
+        parse_i64(bytes).map_or_else(|| Self::Bytes(bytes.to_vec()), Self::Int)
+    }
+
+    /// How the value looks from outside.
+    #[must_use]
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::Int(n) => ValueRef::String(Element::Int(*n)),
+            Self::Bytes(b) => ValueRef::String(Element::Bytes(b)),
+            Self::List(v) => ValueRef::List(v),
+            Self::Hash(v) => ValueRef::Hash(v),
+            Self::Set(v) => ValueRef::Set(v),
+            Self::SortedSet(v) => ValueRef::SortedSet(v),
+        }
+    }
+}
+
+macro_rules! from_collection {
+    ($($kind:ident)*) => {$(
+        impl From<$kind> for Value {
+            fn from(value: $kind) -> Self {
+                Self::$kind(value)
+            }
+        }
+    )*};
+}
+from_collection!(List Hash Set SortedSet);
+
+/// A borrowed value of any type.
+#[derive(Debug, Clone, Copy)]
+pub enum ValueRef<'a> {
+    /// A string, perhaps held as an integer.
+    String(Element<'a>),
+    /// A list.
+    List(&'a List),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A set.
+    Set(&'a Set),
+    /// A sorted set.
+    SortedSet(&'a SortedSet),
+}
+
+impl ValueRef<'_> {
+    /// As TYPE names it.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "string",
+            Self::List(_) => "list",
+            Self::Hash(_) => "hash",
+            Self::Set(_) => "set",
+            Self::SortedSet(_) => "zset",
+        }
+    }
+
+    /// Bytes on the heap beyond the entry.
+    #[must_use]
+    pub fn heap_size(&self) -> usize {
+        match self {
+            Self::String(_) => 0,
+            Self::List(v) => v.heap_size(),
+            Self::Hash(v) => v.heap_size(),
+            Self::Set(v) => v.heap_size(),
+            Self::SortedSet(v) => v.heap_size(),
+        }
+    }
+}
+
+/// A key, its value, its expiry and when it was last used. One pointer wide.
+pub struct Entry(NonNull<u8>);
+
+// SAFETY: an entry owns its allocation alone, and everything in it is Send.
+unsafe impl Send for Entry {}
+// SAFETY: shared access only reads.
+unsafe impl Sync for Entry {}
+
+struct Shape {
+    kind: Kind,
+    expiry: bool,
+    key: usize,
+    inline: usize,
+}
+
+impl Shape {
+    const fn long_key(&self) -> bool {
+        self.key >= LONG_KEY
+    }
+    const fn slot(&self) -> usize {
+        HEADER + if self.expiry { 8 } else { 0 } + if self.long_key() { 8 } else { 0 }
+    }
+    const fn key_offset(&self) -> usize {
+        self.slot() + self.kind.slot_size()
+    }
+    const fn inline_offset(&self) -> usize {
+        self.key_offset() + self.key
+    }
+    fn layout(&self) -> Layout {
+        Layout::from_size_align(self.inline_offset() + self.inline, 8)
+            .expect("keys are shorter than the address space")
+    }
+}
+
+impl Entry {
+    /// An entry; the value moves in.
+    #[must_use]
+    pub fn new(key: &[u8], value: Value, expires_at_ms: Option<i64>) -> Self {
+        match value {
+            Value::Bytes(bytes) if bytes.len() <= MAX_INLINE => {
+                Self::inline(key, &bytes, expires_at_ms)
+            }
+            Value::Bytes(bytes) => Self::with_slot(key, Kind::Heap, expires_at_ms, bytes),
+            Value::Int(n) => Self::with_slot(key, Kind::Int, expires_at_ms, n),
+            Value::List(v) => Self::with_slot(key, Kind::List, expires_at_ms, v),
+            Value::Hash(v) => Self::with_slot(key, Kind::Hash, expires_at_ms, v),
+            Value::Set(v) => Self::with_slot(key, Kind::Set, expires_at_ms, v),
+            Value::SortedSet(v) => Self::with_slot(key, Kind::SortedSet, expires_at_ms, v),
+        }
+    }
+
+    /// A string entry, integers recognised, without a temporary copy of the value.
+    #[must_use]
+    pub fn new_string(key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) -> Self {
+        match parse_i64(bytes) {
+            Some(n) => Self::with_slot(key, Kind::Int, expires_at_ms, n),
+            None if bytes.len() <= MAX_INLINE => Self::inline(key, bytes, expires_at_ms),
+            None => Self::with_slot(key, Kind::Heap, expires_at_ms, bytes.to_vec()),
+        }
+    }
+
+    fn inline(key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) -> Self {
+        let shape = Shape {
+            kind: Kind::Inline,
+            expiry: expires_at_ms.is_some(),
+            key: key.len(),
+            inline: bytes.len(),
+        };
+        let entry = Self::allocate(&shape, key, expires_at_ms);
+        // SAFETY: the layout of `shape` has `inline` bytes at `inline_offset`.
+        unsafe {
+            ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                entry.0.as_ptr().add(shape.inline_offset()),
+                bytes.len(),
+            )
+        };
+        entry
+    }
+
+    fn with_slot<T>(key: &[u8], kind: Kind, expires_at_ms: Option<i64>, value: T) -> Self {
+        assert_eq!(kind.slot_size(), size_of::<T>());
+        let shape = Shape {
+            kind,
+            expiry: expires_at_ms.is_some(),
+            key: key.len(),
+            inline: 0,
+        };
+        let entry = Self::allocate(&shape, key, expires_at_ms);
+        // SAFETY: the slot has the size of T (asserted), lies at a multiple of 8 and T needs no more alignment.
+        unsafe { entry.0.as_ptr().add(shape.slot()).cast::<T>().write(value) };
+        entry
+    }
+
+    fn allocate(shape: &Shape, key: &[u8], expires_at_ms: Option<i64>) -> Self {
+        let layout = shape.layout();
+        // SAFETY: the layout is at least the header long. All writes lie within it by `Shape`'s arithmetic.
+        unsafe {
+            let Some(start) = NonNull::new(alloc(layout)) else {
+                handle_alloc_error(layout)
+            };
+            let p = start.as_ptr();
+            let flags = if shape.expiry { HAS_EXPIRY } else { 0 };
+            p.cast::<u32>().write(u32::from(shape.kind as u8 | flags));
+            p.add(4).cast::<u16>().write(shape.key.min(LONG_KEY) as u16);
+            p.add(6).cast::<u16>().write(shape.inline as u16);
+            if let Some(at) = expires_at_ms {
+                p.add(HEADER).cast::<i64>().write(at);
+            }
+            if shape.long_key() {
+                p.add(shape.slot() - 8)
+                    .cast::<u64>()
+                    .write(shape.key as u64);
+            }
+            ptr::copy_nonoverlapping(key.as_ptr(), p.add(shape.key_offset()), key.len());
+            Self(start)
+        }
+    }
+
+    fn flags(&self) -> u8 {
+        // SAFETY: the first byte of every entry is initialised.
+        unsafe { self.0.as_ptr().read() }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::ALL[usize::from(self.flags() & KIND)]
+    }
+
+    fn shape(&self) -> Shape {
+        let p = self.0.as_ptr();
+        let flags = self.flags();
+        let expiry = flags & HAS_EXPIRY != 0;
+        // SAFETY: the header is initialised; the long length stands where `allocate` put it.
+        unsafe {
+            let mut key = usize::from(p.add(4).cast::<u16>().read());
+            if key == LONG_KEY {
+                key = p
+                    .add(HEADER + if expiry { 8 } else { 0 })
+                    .cast::<u64>()
+                    .read() as usize;
+            }
+            let inline = usize::from(p.add(6).cast::<u16>().read());
+            Shape {
+                kind: self.kind(),
+                expiry,
+                key,
+                inline,
+            }
+        }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        let shape = self.shape();
+        // SAFETY: the key was copied there by `allocate`.
+        unsafe { slice::from_raw_parts(self.0.as_ptr().add(shape.key_offset()), shape.key) }
+    }
+
+    /// When it expires, in Unix milliseconds.
+    #[must_use]
+    pub fn expires_at_ms(&self) -> Option<i64> {
+        // SAFETY: the flag says that the expiry was written.
+        (self.flags() & HAS_EXPIRY != 0)
+            .then(|| unsafe { self.0.as_ptr().add(HEADER).cast::<i64>().read() })
+    }
+
+    /// Sets or removes the expiry; moves the entry when it did not have one, or loses it.
+    pub fn set_expires_at_ms(&mut self, at: Option<i64>) {
+        match at {
+            Some(at) if self.flags() & HAS_EXPIRY != 0 => {
+                // SAFETY: the flag says that the place exists.
+                unsafe { self.0.as_ptr().add(HEADER).cast::<i64>().write(at) };
+            }
+            None if self.flags() & HAS_EXPIRY == 0 => {}
+            _ => self.reshape(at),
+        }
+    }
+
+    fn reshape(&mut self, at: Option<i64>) {
+        let old = self.shape();
+        let new = Shape {
+            kind: old.kind,
+            expiry: at.is_some(),
+            key: old.key,
+            inline: old.inline,
+        };
+        let mut moved = Self::allocate(&new, self.key(), at);
+        // SAFETY: both slots have the size of the kind, both inline parts the same length; the old allocation is freed
+        // below without dropping the slot, which now lives in the new one.
+        unsafe {
+            let (from, to) = (self.0.as_ptr(), moved.0.as_ptr());
+            ptr::copy_nonoverlapping(
+                from.add(old.slot()),
+                to.add(new.slot()),
+                old.kind.slot_size(),
+            );
+            ptr::copy_nonoverlapping(
+                from.add(old.inline_offset()),
+                to.add(new.inline_offset()),
+                old.inline,
+            );
+        }
+        moved.touch(self.access());
+        let old_entry = ManuallyDrop::new(std::mem::replace(self, moved));
+        // SAFETY: `old_entry` owned this allocation with this layout, and is never used again.
+        unsafe { dealloc(old_entry.0.as_ptr(), old.layout()) };
+    }
+
+    /// The 24 bits of the access clock (LRU time or LFU counter).
+    #[must_use]
+    pub fn access(&self) -> u32 {
+        // SAFETY: the first four bytes are initialised and aligned.
+        unsafe { self.0.as_ptr().cast::<u32>().read() >> 8 }
+    }
+
+    /// Notes that the key was used, at this access clock.
+    pub fn touch(&mut self, clock: u32) {
+        // SAFETY: as above, and `self` is borrowed exclusively.
+        unsafe {
+            let p = self.0.as_ptr().cast::<u32>();
+            p.write((p.read() & 0xff) | (clock << 8));
+        }
+    }
+
+    fn slot<T>(&self, kind: Kind) -> &T {
+        debug_assert_eq!(kind.slot_size(), size_of::<T>());
+        // SAFETY: callers name the T of this kind; `with_slot` wrote it.
+        unsafe { &*self.0.as_ptr().add(self.shape().slot()).cast::<T>() }
+    }
+
+    fn slot_mut<T>(&mut self, kind: Kind) -> &mut T {
+        debug_assert_eq!(kind.slot_size(), size_of::<T>());
+        // SAFETY: as `slot`, and `self` is borrowed exclusively.
+        unsafe { &mut *self.0.as_ptr().add(self.shape().slot()).cast::<T>() }
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> ValueRef<'_> {
+        let kind = self.kind();
+        match kind {
+            Kind::Inline => {
+                let shape = self.shape();
+                // SAFETY: the inline string was copied there.
+                ValueRef::String(Element::Bytes(unsafe {
+                    slice::from_raw_parts(self.0.as_ptr().add(shape.inline_offset()), shape.inline)
+                }))
+            }
+            Kind::Int => ValueRef::String(Element::Int(*self.slot::<i64>(kind))),
+            Kind::Heap => ValueRef::String(Element::Bytes(self.slot::<Vec<u8>>(kind))),
+            Kind::List => ValueRef::List(self.slot(kind)),
+            Kind::Hash => ValueRef::Hash(self.slot(kind)),
+            Kind::Set => ValueRef::Set(self.slot(kind)),
+            Kind::SortedSet => ValueRef::SortedSet(self.slot(kind)),
+        }
+    }
+
+    /// The list, if it is one.
+    pub fn list_mut(&mut self) -> Option<&mut List> {
+        (self.kind() == Kind::List).then(|| self.slot_mut(Kind::List))
+    }
+
+    /// The hash, if it is one.
+    pub fn hash_mut(&mut self) -> Option<&mut Hash> {
+        (self.kind() == Kind::Hash).then(|| self.slot_mut(Kind::Hash))
+    }
+
+    /// The set, if it is one.
+    pub fn set_mut(&mut self) -> Option<&mut Set> {
+        (self.kind() == Kind::Set).then(|| self.slot_mut(Kind::Set))
+    }
+
+    /// The sorted set, if it is one.
+    pub fn sorted_set_mut(&mut self) -> Option<&mut SortedSet> {
+        (self.kind() == Kind::SortedSet).then(|| self.slot_mut(Kind::SortedSet))
+    }
+
+    /// The string as bytes that can grow and change, if it is a string. From then on it is `raw` to OBJECT ENCODING.
+    pub fn bytes_mut(&mut self) -> Option<&mut Vec<u8>> {
+        let bytes = match self.value() {
+            ValueRef::String(_) if self.kind() == Kind::Heap => None,
+            ValueRef::String(text) => Some(text.to_vec()),
+            _ => return None,
+        };
+        if let Some(bytes) = bytes {
+            let access = self.access();
+            *self = Self::with_slot(self.key(), Kind::Heap, self.expires_at_ms(), bytes);
+            self.touch(access);
+        }
+        Some(self.slot_mut(Kind::Heap))
+    }
+
+    /// Whether it is a string.
+    #[must_use]
+    pub fn is_string(&self) -> bool {
+        matches!(self.kind(), Kind::Inline | Kind::Int | Kind::Heap)
+    }
+
+    /// Overwrites an integer in place, if the entry holds one.
+    pub fn int_mut(&mut self) -> Option<&mut i64> {
+        (self.kind() == Kind::Int).then(|| self.slot_mut(Kind::Int))
+    }
+
+    /// Replaces a string in place when the new one has the same shape; false when a new entry is needed.
+    pub fn overwrite_string(&mut self, bytes: &[u8]) -> bool {
+        let shape = self.shape();
+        if shape.kind != Kind::Inline || shape.inline != bytes.len() || parse_i64(bytes).is_some() {
+            return false;
+        }
+        // SAFETY: the inline part is `bytes.len()` long, and `bytes` is borrowed from elsewhere.
+        unsafe {
+            ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.0.as_ptr().add(shape.inline_offset()),
+                bytes.len(),
+            );
+        }
+        true
+    }
+
+    /// As OBJECT ENCODING names it.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        match self.value() {
+            ValueRef::String(Element::Int(_)) => "int",
+            ValueRef::String(Element::Bytes(b))
+                if self.kind() == Kind::Inline && b.len() <= MAX_EMBEDDED =>
+            {
+                "embstr"
+            }
+            ValueRef::String(_) => "raw",
+            ValueRef::List(v) => v.encoding(),
+            ValueRef::Hash(v) => v.encoding(),
+            ValueRef::Set(v) => v.encoding(),
+            ValueRef::SortedSet(v) => v.encoding(),
+        }
+    }
+
+    /// Takes the value out and frees the rest.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        let kind = self.kind();
+        if kind == Kind::Inline {
+            let ValueRef::String(text) = self.value() else {
+                unreachable!("an inline entry is a string")
+            };
+            return Value::Bytes(text.to_vec());
+        }
+        let entry = ManuallyDrop::new(self);
+        let shape = entry.shape();
+        // SAFETY: the slot is read out once and the allocation freed without dropping it again.
+        unsafe {
+            let slot = entry.0.as_ptr().add(shape.slot());
+            let value = match kind {
+                Kind::Inline => unreachable!("returned above"),
+                Kind::Int => Value::Int(slot.cast::<i64>().read()),
+                Kind::Heap => Value::Bytes(slot.cast::<Vec<u8>>().read()),
+                Kind::List => Value::List(slot.cast::<List>().read()),
+                Kind::Hash => Value::Hash(slot.cast::<Hash>().read()),
+                Kind::Set => Value::Set(slot.cast::<Set>().read()),
+                Kind::SortedSet => Value::SortedSet(slot.cast::<SortedSet>().read()),
+            };
+            dealloc(entry.0.as_ptr(), shape.layout());
+            value
+        }
+    }
+
+    /// An owned copy of the value. O(size of the value).
+    #[must_use]
+    pub fn clone_value(&self) -> Value {
+        match self.value() {
+            ValueRef::String(Element::Int(n)) => Value::Int(n),
+            ValueRef::String(Element::Bytes(b)) => Value::Bytes(b.to_vec()),
+            ValueRef::List(v) => Value::List(v.clone()),
+            ValueRef::Hash(v) => Value::Hash(v.clone()),
+            ValueRef::Set(v) => Value::Set(v.clone()),
+            ValueRef::SortedSet(v) => Value::SortedSet(v.clone()),
+        }
+    }
+
+    /// Bytes allocated for the entry and everything under it.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let heap = match self.kind() {
+            Kind::Heap => self.slot::<Vec<u8>>(Kind::Heap).capacity(),
+            _ => self.value().heap_size(),
+        };
+        self.shape().layout().size() + heap
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let shape = self.shape();
+        // SAFETY: the slot holds a live value of its kind, dropped here once; then the allocation goes with the layout
+        // it was made with.
+        unsafe {
+            let slot = self.0.as_ptr().add(shape.slot());
+            match shape.kind {
+                Kind::Inline | Kind::Int => {}
+                Kind::Heap => slot.cast::<Vec<u8>>().drop_in_place(),
+                Kind::List => slot.cast::<List>().drop_in_place(),
+                Kind::Hash => slot.cast::<Hash>().drop_in_place(),
+                Kind::Set => slot.cast::<Set>().drop_in_place(),
+                Kind::SortedSet => slot.cast::<SortedSet>().drop_in_place(),
+            }
+            dealloc(self.0.as_ptr(), shape.layout());
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &String::from_utf8_lossy(self.key()))
+            .field("value", &self.value())
+            .field("expires_at_ms", &self.expires_at_ms())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(entry: &Entry) -> Vec<u8> {
+        match entry.value() {
+            ValueRef::String(t) => t.to_vec(),
+            other => panic!("{other:?} is no string"),
+        }
+    }
+
+    #[test]
+    fn a_string_keeps_key_value_and_expiry_through_every_change() {
+        for key_len in [0, 1, 16, 65534, 65535, 70000] {
+            let key = vec![b'k'; key_len];
+            for value in [&b""[..], b"12", b"hello", &[b'x'; 1024], &[b'y'; 5000]] {
+                let mut entry = Entry::new_string(&key, value, None);
+                entry.touch(77);
+                for at in [Some(5), Some(6), None, None, Some(i64::MAX)] {
+                    entry.set_expires_at_ms(at);
+                    assert_eq!(
+                        (entry.key(), text(&entry).as_slice(), entry.expires_at_ms()),
+                        (&key[..], value, at)
+                    );
+                    assert_eq!(entry.access(), 77);
+                }
+                entry.bytes_mut().expect("a string").extend_from_slice(b"!");
+                assert_eq!(text(&entry), [value, b"!"].concat());
+                assert_eq!(entry.encoding(), "raw");
+                assert_eq!(entry.expires_at_ms(), Some(i64::MAX));
+            }
+        }
+    }
+
+    #[test]
+    fn encodings_of_strings() {
+        assert_eq!(Entry::new_string(b"k", b"-7", None).encoding(), "int");
+        assert_eq!(
+            Entry::new_string(b"k", &[b'a'; 44], None).encoding(),
+            "embstr"
+        );
+        assert_eq!(Entry::new_string(b"k", &[b'a'; 45], None).encoding(), "raw");
+    }
+
+    #[test]
+    fn values_come_out_as_they_went_in() {
+        let entry = Entry::new(b"k", Value::Bytes(vec![1; 2000]), Some(9));
+        assert!(matches!(entry.into_value(), Value::Bytes(b) if b == vec![1; 2000]));
+        let mut entry = Entry::new(b"k", Value::Int(4), None);
+        *entry.int_mut().expect("an integer") += 1;
+        assert!(matches!(entry.into_value(), Value::Int(5)));
+    }
+
+    #[test]
+    fn a_string_of_the_same_length_is_overwritten_in_place() {
+        let mut entry = Entry::new_string(b"k", b"hello", Some(4));
+        assert!(entry.overwrite_string(b"world"));
+        assert!(!entry.overwrite_string(b"longer") && !entry.overwrite_string(b"12345"));
+        assert_eq!(text(&entry), b"world");
+    }
+}

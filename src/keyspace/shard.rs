@@ -1,0 +1,162 @@
+//! One shard: its part of every database, and who waits for or watches its keys. Everything here is under its lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use hashbrown::HashMap;
+
+use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
+use super::{Entry, Keyspace};
+use crate::value::pending::HashLimits;
+use crate::value::pending::ListLimits;
+use crate::value::pending::SetLimits;
+use crate::value::pending::ZSetLimits;
+use crate::value::table::Table;
+
+/// When a value leaves its compact form, and how long a string may be. Each shard has a copy, so that reading it
+/// costs no lock.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `list-max-listpack-size`, `list-compress-depth`.
+    pub list: ListLimits,
+    /// `hash-max-listpack-entries`, `hash-max-listpack-value`.
+    pub hash: HashLimits,
+    /// `set-max-intset-entries`, `set-max-listpack-entries`, `set-max-listpack-value`.
+    pub set: SetLimits,
+    /// `zset-max-listpack-entries`, `zset-max-listpack-value`.
+    pub sorted_set: ZSetLimits,
+    /// `proto-max-bulk-len`, in bytes: the longest string.
+    pub max_string: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            list: ListLimits {
+                max_listpack_size: -2,
+                compress_depth: 0,
+                packed_threshold: 1 << 30,
+            },
+            hash: HashLimits {
+                max_listpack_entries: 128,
+                max_listpack_value: 64,
+            },
+            set: SetLimits {
+                max_intset_entries: 512,
+                max_listpack_entries: 128,
+                max_listpack_value: 64,
+            },
+            sorted_set: ZSetLimits {
+                max_listpack_entries: 128,
+                max_listpack_value: 64,
+            },
+            max_string: 512 << 20,
+        }
+    }
+}
+
+/// What INFO counts, a part for each shard.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ShardStats {
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Keys that expired.
+    pub expired: u64,
+}
+
+/// A shard's part of one database.
+#[derive(Debug)]
+pub struct Database {
+    pub(super) table: Table<Entry>,
+    /// Keys with an expiry.
+    pub(super) expiring: usize,
+}
+
+/// One part of the keyspace.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) databases: Vec<Database>,
+    pub(super) waiters: HashMap<WaitKey, VecDeque<Arc<Waiter>>>,
+    pub(super) watchers: HashMap<WaitKey, Vec<Weak<WatchFlag>>>,
+    /// The thresholds in force.
+    pub limits: Limits,
+    /// Counters.
+    pub stats: ShardStats,
+    bits: u32,
+}
+
+impl Shard {
+    pub(super) fn new(databases: usize, bits: u32) -> Self {
+        Self {
+            databases: (0..databases).map(|_| Database::new(bits)).collect(),
+            waiters: HashMap::new(),
+            watchers: HashMap::new(),
+            limits: Limits::default(),
+            stats: ShardStats::default(),
+            bits,
+        }
+    }
+
+    pub(super) fn empty_database(&self) -> Database {
+        Database::new(self.bits)
+    }
+
+    pub(super) fn note_watched_change(&mut self, key: &KeyRef<'_>) {
+        for flag in self.watchers.remove(key).into_iter().flatten() {
+            if let Some(flag) = flag.upgrade() {
+                flag.raise();
+            }
+        }
+    }
+}
+
+impl Database {
+    fn new(bits: u32) -> Self {
+        Self {
+            table: Table::with_skip(bits),
+            expiring: 0,
+        }
+    }
+
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.table.find(hash, |entry| entry.key() == key)
+    }
+
+    pub(super) fn insert(&mut self, hash: u64, entry: Entry) {
+        let at = entry.expires_at_ms();
+        self.table.insert_unique(hash, entry, hash_of);
+        if let Some(at) = at {
+            self.expiring += 1;
+            self.table.lower_next_expiry(hash, at);
+        }
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
+        let entry = self
+            .table
+            .remove(hash, |entry| entry.key() == key, hash_of)?;
+        if entry.expires_at_ms().is_some() {
+            self.expiring -= 1;
+        }
+        Some(entry)
+    }
+
+    pub(super) fn set_expiry(&mut self, hash: u64, key: &[u8], at: Option<i64>) -> bool {
+        let Some(entry) = self.table.find_mut(hash, |entry| entry.key() == key) else {
+            return false;
+        };
+        let before = entry.expires_at_ms().is_some();
+        entry.set_expires_at_ms(at);
+        self.expiring = self.expiring + usize::from(at.is_some()) - usize::from(before);
+        if let Some(at) = at {
+            self.table.lower_next_expiry(hash, at);
+        }
+        true
+    }
+}
+
+pub(super) fn hash_of(entry: &Entry) -> u64 {
+    Keyspace::hash(entry.key())
+}

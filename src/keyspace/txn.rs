@@ -1,0 +1,981 @@
+//! A transaction: the locked shards of a command's keys, and all that a handler may do with them. Locks are taken in
+//! ascending order before the command runs and held until its effects are in the log (conservative two-phase locking).
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::shard::hash_of;
+use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
+use super::{
+    Entry, Event, EventClass, Keyspace, Limits, Shard, ShardSet, ShardStats, Value, ValueRef,
+};
+use crate::value::listpack::Element;
+use crate::value::pending::Hash;
+use crate::value::pending::List;
+use crate::value::pending::Set;
+use crate::value::pending::SortedSet;
+
+/// The key holds another type than the command works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongType;
+
+/// Values of at least this many bytes are dropped on the background thread.
+const LARGE_VALUE: usize = 64 << 10;
+
+/// What a command changed, as commands that the loader can run: RESP, one after the other.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Encoded commands.
+    pub bytes: Vec<u8>,
+    /// Database and end offset in `bytes` of each command.
+    pub commands: SmallVec<[(usize, usize); 2]>,
+}
+
+impl Effects {
+    fn push(&mut self, db: usize, args: &[&[u8]]) {
+        encode_command(&mut self.bytes, args);
+        self.commands.push((db, self.bytes.len()));
+    }
+
+    /// Forgets all of it, keeping the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.commands.clear();
+    }
+}
+
+/// Appends a command as a RESP array of bulk strings.
+pub fn encode_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+    let mut digits = itoa::Buffer::new();
+    out.push(b'*');
+    out.extend_from_slice(digits.format(args.len()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for arg in args {
+        out.push(b'$');
+        out.extend_from_slice(digits.format(arg.len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(arg);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What a transaction collects for the engine while its commands run.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// Effects for the log.
+    pub effects: Effects,
+    /// Keyspace events of the wanted classes.
+    pub events: Vec<Event>,
+    /// Keys with waiters that changed, in the order in which they did.
+    pub ready: Vec<WaitKey>,
+    /// Changes since the transaction began.
+    pub dirty: u64,
+    /// Large values to be dropped outside the locks.
+    pub discarded: Vec<Value>,
+}
+
+/// How a transaction behaves, from the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TxnOptions {
+    /// Whether effects are wanted (there is a log or a replica).
+    pub propagate: bool,
+    /// Classes of events that somebody may listen to.
+    pub events: EventClass,
+    /// Whether expired keys are left alone, as while the log is loaded.
+    pub keep_expired: bool,
+}
+
+/// Locked shards, one clock reading, and what has been done so far.
+pub struct Txn<'k> {
+    keyspace: &'k Keyspace,
+    guards: SmallVec<[MutexGuard<'k, Shard>; 2]>,
+    held: ShardSet,
+    db: usize,
+    now_ms: i64,
+    options: TxnOptions,
+    rewritten: bool,
+    /// Collected for the engine.
+    pub journal: Journal,
+}
+
+impl std::fmt::Debug for Txn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Txn")
+            .field("held", &self.held)
+            .field("db", &self.db)
+            .finish_non_exhaustive()
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ locks
+
+impl Keyspace {
+    /// Locks the shards of `set` and begins a transaction in database `db`.
+    #[must_use]
+    pub fn begin(
+        &self,
+        set: ShardSet,
+        db: usize,
+        options: TxnOptions,
+        journal: Journal,
+    ) -> Txn<'_> {
+        let mut txn = Txn {
+            keyspace: self,
+            guards: SmallVec::new(),
+            held: 0,
+            db,
+            now_ms: self.now_ms(),
+            options,
+            rewritten: false,
+            journal,
+        };
+        txn.acquire(set);
+        txn
+    }
+}
+
+impl<'k> Txn<'k> {
+    fn acquire(&mut self, set: ShardSet) {
+        debug_assert!(
+            self.guards.is_empty(),
+            "locks are taken once, in ascending order"
+        );
+        let mut rest = set;
+        while rest != 0 {
+            let index = rest.trailing_zeros() as usize;
+            self.guards.push(self.keyspace.lock_shard(index));
+            rest &= rest - 1;
+        }
+        self.held = set;
+    }
+
+    /// Whether every shard is locked.
+    #[must_use]
+    pub fn holds_all(&self) -> bool {
+        self.held == self.keyspace.all_shards()
+    }
+
+    /// Locks every shard. Where only some are locked they are released first, so this is for the start of a command:
+    /// nothing read before may be relied on.
+    pub fn lock_all(&mut self) {
+        self.relock(self.keyspace.all_shards());
+    }
+
+    /// Releases what is locked and locks `set` instead.
+    pub fn relock(&mut self, set: ShardSet) {
+        if self.held != set {
+            self.guards.clear();
+            self.acquire(set);
+        }
+    }
+
+    /// The shards that are locked.
+    #[must_use]
+    pub const fn held(&self) -> ShardSet {
+        self.held
+    }
+
+    /// The shards that serving the waiters of these keys needs, beyond those that are locked.
+    #[must_use]
+    pub fn shards_of_waiters<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> ShardSet {
+        let mut set = 0;
+        for key in keys {
+            let shard = self.shard(Keyspace::hash(key));
+            if shard.waiters.is_empty() {
+                continue;
+            }
+            let queue = shard.waiters.get(&KeyRef(self.db, key));
+            set |= queue
+                .into_iter()
+                .flatten()
+                .fold(0, |set, waiter| set | waiter.shards);
+        }
+        set & !self.held
+    }
+
+    /// Whether anybody waits for a key in the locked shards.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.guards.iter().any(|shard| !shard.waiters.is_empty())
+    }
+
+    fn slot(&self, hash: u64) -> usize {
+        let index = self.keyspace.shard_of(hash);
+        assert!(
+            self.held & (1 << index) != 0,
+            "a handler touched a key that its command did not declare"
+        );
+        if self.guards.len() == 1 {
+            0
+        } else {
+            (self.held & ((1 << index) - 1)).count_ones() as usize
+        }
+    }
+
+    fn shard(&self, hash: u64) -> &Shard {
+        &self.guards[self.slot(hash)]
+    }
+
+    fn shard_mut(&mut self, hash: u64) -> &mut Shard {
+        let slot = self.slot(hash);
+        &mut self.guards[slot]
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ surroundings
+
+impl Txn<'_> {
+    /// The keyspace that is being worked on.
+    #[must_use]
+    pub const fn keyspace(&self) -> &Keyspace {
+        self.keyspace
+    }
+
+    /// The selected database.
+    #[must_use]
+    pub const fn db(&self) -> usize {
+        self.db
+    }
+
+    /// Selects a database for what follows.
+    pub fn select(&mut self, db: usize) {
+        debug_assert!(db < self.keyspace.databases());
+        self.db = db;
+    }
+
+    /// Runs `work` in another database.
+    pub fn in_db<T>(&mut self, db: usize, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.db, db);
+        let result = work(self);
+        self.db = before;
+        result
+    }
+
+    /// Unix time in milliseconds; it stands still for the whole transaction.
+    #[must_use]
+    pub const fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The next number of the engine's random source.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.keyspace.random()
+    }
+
+    /// The thresholds in force.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.guards
+            .first()
+            .map_or_else(Limits::default, |shard| shard.limits)
+    }
+
+    /// Changes the thresholds of every locked shard.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.guards
+            .iter_mut()
+            .for_each(|shard| shard.limits = limits);
+    }
+
+    /// The options it runs with.
+    #[must_use]
+    pub const fn options(&self) -> TxnOptions {
+        self.options
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ reading
+
+impl Txn<'_> {
+    fn is_due(&self, entry: &Entry) -> bool {
+        !self.options.keep_expired && entry.expires_at_ms().is_some_and(|at| at < self.now_ms)
+    }
+
+    /// Removes the key if its time has come; true if so.
+    fn expire_if_due(&mut self, hash: u64, key: &[u8]) -> bool {
+        let due = self.shard(hash).databases[self.db]
+            .find(hash, key)
+            .is_some_and(|entry| self.is_due(entry));
+        if due {
+            self.expire(hash, key);
+        }
+        due
+    }
+
+    fn expire(&mut self, hash: u64, key: &[u8]) {
+        let db = self.db;
+        let shard = self.shard_mut(hash);
+        shard.stats.expired += 1;
+        if let Some(entry) = shard.databases[db].remove(hash, key) {
+            self.discard(entry);
+        }
+        if self.options.propagate {
+            self.journal.effects.push(db, &[b"DEL", key]);
+        }
+        self.note_change(hash, key);
+        self.notify(EventClass::EXPIRED, "expired", key);
+    }
+
+    /// The key, with no side effect at all; what has expired is not seen. Several can be held at a time.
+    #[must_use]
+    pub fn peek(&self, key: &[u8]) -> Option<&Entry> {
+        let hash = Keyspace::hash(key);
+        self.shard(hash).databases[self.db]
+            .find(hash, key)
+            .filter(|entry| !self.is_due(entry))
+    }
+
+    /// The key, for a command that reads it: removes it if it has expired, counts hit or miss, touches it.
+    pub fn read(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.read_entry(key, true)
+    }
+
+    /// Like [`Self::read`], without touching the key's access clock.
+    pub fn read_untouched(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.read_entry(key, false)
+    }
+
+    fn read_entry(&mut self, key: &[u8], touch: bool) -> Option<&Entry> {
+        let hash = Keyspace::hash(key);
+        let (db, now_ms, keep) = (self.db, self.now_ms, self.options.keep_expired);
+        let slot = self.slot(hash);
+        let found = self.guards[slot].databases[db]
+            .table
+            .find_id(hash, |entry| entry.key() == key);
+        let due = found.is_some_and(|id| {
+            let at = self.guards[slot].databases[db]
+                .table
+                .get(id)
+                .and_then(Entry::expires_at_ms);
+            !keep && at.is_some_and(|at| at < now_ms)
+        });
+        if due {
+            self.expire(hash, key);
+        }
+        let Some(id) = found.filter(|_| !due) else {
+            self.guards[slot].stats.misses += 1;
+            self.notify(EventClass::KEY_MISS, "keymiss", key);
+            return None;
+        };
+        let shard = &mut *self.guards[slot];
+        shard.stats.hits += 1;
+        let entry = shard.databases[db].table.get_mut(id)?;
+        if touch {
+            entry.touch((now_ms / 1000) as u32 & 0x00ff_ffff);
+        }
+        Some(entry)
+    }
+
+    /// The string at `key`.
+    pub fn string(&mut self, key: &[u8]) -> Result<Option<Element<'_>>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::String(text)) => Ok(Some(text)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The list at `key`.
+    pub fn list(&mut self, key: &[u8]) -> Result<Option<&List>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::List(list)) => Ok(Some(list)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The hash at `key`.
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The set at `key`.
+    pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Set(set)) => Ok(Some(set)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The sorted set at `key`.
+    pub fn sorted_set(&mut self, key: &[u8]) -> Result<Option<&SortedSet>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::SortedSet(set)) => Ok(Some(set)),
+            Some(_) => Err(WrongType),
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ changing
+
+impl Txn<'_> {
+    /// The key, for a command that changes it in place; expired keys are removed first.
+    pub fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let hash = Keyspace::hash(key);
+        if self.expire_if_due(hash, key) {
+            return None;
+        }
+        let db = self.db;
+        let clock = (self.now_ms / 1000) as u32 & 0x00ff_ffff;
+        let entry = self.shard_mut(hash).databases[db]
+            .table
+            .find_mut(hash, |entry| entry.key() == key)?;
+        entry.touch(clock);
+        Some(entry)
+    }
+
+    /// The list at `key`, to be changed.
+    pub fn list_mut(&mut self, key: &[u8]) -> Result<Option<&mut List>, WrongType> {
+        self.entry_mut(key)
+            .map(|entry| entry.list_mut().ok_or(WrongType))
+            .transpose()
+    }
+
+    /// The hash at `key`, to be changed.
+    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<&mut Hash>, WrongType> {
+        self.entry_mut(key)
+            .map(|entry| entry.hash_mut().ok_or(WrongType))
+            .transpose()
+    }
+
+    /// The set at `key`, to be changed.
+    pub fn set_mut(&mut self, key: &[u8]) -> Result<Option<&mut Set>, WrongType> {
+        self.entry_mut(key)
+            .map(|entry| entry.set_mut().ok_or(WrongType))
+            .transpose()
+    }
+
+    /// The sorted set at `key`, to be changed.
+    pub fn sorted_set_mut(&mut self, key: &[u8]) -> Result<Option<&mut SortedSet>, WrongType> {
+        self.entry_mut(key)
+            .map(|entry| entry.sorted_set_mut().ok_or(WrongType))
+            .transpose()
+    }
+
+    /// The list at `key`, made if there is none. The caller fills a new one before it returns.
+    pub fn list_or_new(&mut self, key: &[u8]) -> Result<&mut List, WrongType> {
+        self.existing_or(key, || List::new().into())
+            .list_mut()
+            .ok_or(WrongType)
+    }
+
+    /// The hash at `key`, made if there is none. The caller fills a new one before it returns.
+    pub fn hash_or_new(&mut self, key: &[u8]) -> Result<&mut Hash, WrongType> {
+        self.existing_or(key, || Hash::new().into())
+            .hash_mut()
+            .ok_or(WrongType)
+    }
+
+    /// The set at `key`, made if there is none. The caller fills a new one before it returns.
+    pub fn set_or_new(&mut self, key: &[u8]) -> Result<&mut Set, WrongType> {
+        self.existing_or(key, || Set::new().into())
+            .set_mut()
+            .ok_or(WrongType)
+    }
+
+    /// The sorted set at `key`, made if there is none. The caller fills a new one before it returns.
+    pub fn sorted_set_or_new(&mut self, key: &[u8]) -> Result<&mut SortedSet, WrongType> {
+        self.existing_or(key, || SortedSet::new().into())
+            .sorted_set_mut()
+            .ok_or(WrongType)
+    }
+
+    fn existing_or(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> &mut Entry {
+        let hash = Keyspace::hash(key);
+        self.expire_if_due(hash, key);
+        let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
+        let missing = self.shard(hash).databases[db].find(hash, key).is_none();
+        if missing {
+            self.notify(EventClass::NEW, "new", key);
+        }
+        let database = &mut self.shard_mut(hash).databases[db];
+        let new = || Entry::new(key, make(), None);
+        let (entry, _) =
+            database
+                .table
+                .find_or_insert(hash, |entry| entry.key() == key, new, hash_of);
+        entry.touch(clock);
+        entry
+    }
+
+    /// Sets the key to a value of any type; an old value and its expiry are gone.
+    pub fn insert(&mut self, key: &[u8], value: Value, expires_at_ms: Option<i64>) {
+        self.insert_entry(key, Entry::new(key, value, expires_at_ms));
+    }
+
+    /// Sets the key to a string, integers recognised; an old value and its expiry are gone.
+    pub fn insert_string(&mut self, key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) {
+        let hash = Keyspace::hash(key);
+        let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
+        if let Some(entry) = self.shard_mut(hash).databases[db]
+            .table
+            .find_mut(hash, |entry| entry.key() == key)
+            && entry.expires_at_ms().is_some() == expires_at_ms.is_some()
+            && entry.overwrite_string(bytes)
+        {
+            entry.touch(clock);
+            if expires_at_ms.is_some() {
+                entry.set_expires_at_ms(expires_at_ms);
+                self.lower_next_expiry(hash, expires_at_ms);
+            }
+            return;
+        }
+        self.insert_entry(key, Entry::new_string(key, bytes, expires_at_ms));
+    }
+
+    fn lower_next_expiry(&mut self, hash: u64, at: Option<i64>) {
+        let db = self.db;
+        if let Some(at) = at {
+            self.shard_mut(hash).databases[db]
+                .table
+                .lower_next_expiry(hash, at);
+        }
+    }
+
+    fn insert_entry(&mut self, key: &[u8], mut entry: Entry) {
+        let hash = Keyspace::hash(key);
+        entry.touch((self.now_ms / 1000) as u32 & 0x00ff_ffff);
+        let db = self.db;
+        let at = entry.expires_at_ms();
+        let database = &mut self.shard_mut(hash).databases[db];
+        if let Some(place) = database.table.find_mut(hash, |entry| entry.key() == key) {
+            let old = std::mem::replace(place, entry);
+            database.expiring = database.expiring + usize::from(at.is_some())
+                - usize::from(old.expires_at_ms().is_some());
+            self.lower_next_expiry(hash, at);
+            self.discard(old);
+        } else {
+            database.insert(hash, entry);
+            self.notify(EventClass::NEW, "new", key);
+        }
+    }
+
+    /// Removes the key; false if there was none (or it had expired).
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let hash = Keyspace::hash(key);
+        if self.expire_if_due(hash, key) {
+            return false;
+        }
+        let db = self.db;
+        match self.shard_mut(hash).databases[db].remove(hash, key) {
+            Some(entry) => {
+                self.discard(entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Removes the key and returns its value and expiry.
+    pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
+        let hash = Keyspace::hash(key);
+        if self.expire_if_due(hash, key) {
+            return None;
+        }
+        let db = self.db;
+        let entry = self.shard_mut(hash).databases[db].remove(hash, key)?;
+        let at = entry.expires_at_ms();
+        Some((entry.into_value(), at))
+    }
+
+    /// Removes the key if its collection is empty, with the event `del`; true if it did.
+    pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
+        let empty = self.peek(key).is_some_and(|entry| match entry.value() {
+            ValueRef::String(_) => false,
+            ValueRef::List(list) => list.is_empty(),
+            ValueRef::Hash(hash) => hash.is_empty(),
+            ValueRef::Set(set) => set.is_empty(),
+            ValueRef::SortedSet(set) => set.is_empty(),
+        });
+        if empty {
+            self.remove(key);
+            self.notify(EventClass::GENERIC, "del", key);
+        }
+        empty
+    }
+
+    /// Sets or removes the key's expiry, in Unix milliseconds; false if there is no such key. A time that has passed
+    /// is the caller's to handle (EXPIRE deletes the key).
+    pub fn set_expiry(&mut self, key: &[u8], at: Option<i64>) -> bool {
+        let hash = Keyspace::hash(key);
+        if self.expire_if_due(hash, key) {
+            return false;
+        }
+        let db = self.db;
+        self.shard_mut(hash).databases[db].set_expiry(hash, key, at)
+    }
+
+    fn discard(&mut self, entry: Entry) {
+        if !entry.is_string() && entry.value().heap_size() >= LARGE_VALUE {
+            self.journal.discarded.push(entry.into_value());
+        }
+    }
+
+    /// Moves a value that may be slow to drop to the background thread.
+    pub fn discard_value(&mut self, value: Value) {
+        self.journal.discarded.push(value);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ bookkeeping
+
+impl Txn<'_> {
+    /// A command changed `key`: counts it, tells watchers and waiters, and notes the event. Every change to a key goes
+    /// through here once for each event that Redis names.
+    pub fn changed(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.journal.dirty += 1;
+        self.note_change(Keyspace::hash(key), key);
+        self.notify(class, event, key);
+    }
+
+    /// Counts further changes: Redis counts elements, `rdb_changes_since_last_save` shows them.
+    pub fn add_dirty(&mut self, more: u64) {
+        self.journal.dirty += more;
+    }
+
+    fn note_change(&mut self, hash: u64, key: &[u8]) {
+        let db = self.db;
+        let shard = self.shard_mut(hash);
+        if shard.watchers.is_empty() && shard.waiters.is_empty() {
+            return;
+        }
+        shard.note_watched_change(&KeyRef(db, key));
+        if shard.waiters.contains_key(&KeyRef(db, key)) {
+            let name = (db, Box::from(key));
+            if !self.journal.ready.contains(&name) {
+                self.journal.ready.push(name);
+            }
+        }
+    }
+
+    /// Notes an event without a change.
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        if self.options.events.intersects(class) {
+            self.journal.events.push(Event {
+                class,
+                name,
+                key: Box::from(key),
+                db: self.db,
+            });
+        }
+    }
+
+    /// Logs this command instead of the one that the client sent; each call adds one.
+    pub fn propagate(&mut self, args: &[&[u8]]) {
+        self.rewritten = true;
+        if self.options.propagate {
+            self.journal.effects.push(self.db, args);
+        }
+    }
+
+    /// Logs nothing for the command that runs, although it may have counted changes.
+    pub fn propagate_nothing(&mut self) {
+        self.rewritten = true;
+    }
+
+    /// Runs one command's handler within the transaction and afterwards logs the command itself, if it changed
+    /// something and did not say otherwise.
+    pub fn command<T>(&mut self, args: &[&[u8]], run: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.rewritten, false);
+        let (dirty, db) = (self.journal.dirty, self.db);
+        let result = run(self);
+        if self.journal.dirty != dirty && !self.rewritten && self.options.propagate {
+            self.journal.effects.push(db, args);
+        }
+        self.rewritten = outer;
+        result
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ waiting and watching
+
+impl Txn<'_> {
+    /// Leaves a waiter on each of its keys.
+    pub fn add_waiter(&mut self, waiter: &Arc<Waiter>) {
+        for name in &waiter.keys {
+            let queue = self
+                .shard_mut(Keyspace::hash(&name.1))
+                .waiters
+                .entry(name.clone())
+                .or_default();
+            if !queue.iter().any(|other| Arc::ptr_eq(other, waiter)) {
+                queue.push_back(Arc::clone(waiter));
+            }
+        }
+    }
+
+    /// Takes a waiter off all its keys.
+    pub fn remove_waiter(&mut self, waiter: &Arc<Waiter>) {
+        for name in &waiter.keys {
+            let shard = self.shard_mut(Keyspace::hash(&name.1));
+            if let Some(queue) = shard.waiters.get_mut(name) {
+                queue.retain(|other| !Arc::ptr_eq(other, waiter));
+                if queue.is_empty() {
+                    shard.waiters.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Who waits for a key, oldest first.
+    #[must_use]
+    pub fn waiters(&self, name: &WaitKey) -> Vec<Arc<Waiter>> {
+        let shard = self.shard(Keyspace::hash(&name.1));
+        shard
+            .waiters
+            .get(name)
+            .map(|queue| queue.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Watches a key of the selected database: the flag is raised when it changes. True if the key is there although
+    /// its time has come, which EXEC must not count as a change.
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
+        let name = (self.db, Box::from(key));
+        let hash = Keyspace::hash(key);
+        self.shard_mut(hash)
+            .watchers
+            .entry(name)
+            .or_default()
+            .push(Arc::downgrade(flag));
+        self.is_overdue(key)
+    }
+
+    /// Whether the key is still stored although its time has come.
+    #[must_use]
+    pub fn is_overdue(&self, key: &[u8]) -> bool {
+        let hash = Keyspace::hash(key);
+        self.shard(hash).databases[self.db]
+            .find(hash, key)
+            .is_some_and(|entry| self.is_due(entry))
+    }
+
+    /// Stops watching a key.
+    pub fn unwatch(&mut self, name: &WaitKey, flag: &Arc<WatchFlag>) {
+        let shard = self.shard_mut(Keyspace::hash(&name.1));
+        if let Some(flags) = shard.watchers.get_mut(name) {
+            flags.retain(|other| {
+                other.strong_count() > 0 && !Weak::ptr_eq(other, &Arc::downgrade(flag))
+            });
+            if flags.is_empty() {
+                shard.watchers.remove(name);
+            }
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ whole databases
+
+/// These need the locks of every shard; they see the locked ones only.
+impl Txn<'_> {
+    /// Keys in a database, expired ones that are still stored included.
+    #[must_use]
+    pub fn db_len(&self, db: usize) -> usize {
+        self.guards
+            .iter()
+            .map(|shard| shard.databases[db].table.len())
+            .sum()
+    }
+
+    /// Keys with an expiry in a database.
+    #[must_use]
+    pub fn expiring_len(&self, db: usize) -> usize {
+        self.guards
+            .iter()
+            .map(|shard| shard.databases[db].expiring)
+            .sum()
+    }
+
+    /// Every entry of the selected database that has not expired.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let stored = self
+            .guards
+            .iter()
+            .flat_map(|shard| shard.databases[self.db].table.iter());
+        stored.filter(|entry| !self.is_due(entry))
+    }
+
+    /// Visits about `count` entries from `cursor` on, expired ones included, and returns the next cursor; 0 begins and
+    /// ends. What is there throughout an iteration is visited exactly once.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&Entry)) -> u64 {
+        let Some(first) = self.guards.first() else {
+            return 0;
+        };
+        let bits = first.databases[self.db].table.position_bits();
+        let mut shard = usize::try_from(cursor >> bits).unwrap_or(usize::MAX);
+        let mut position = cursor & ((1 << bits) - 1);
+        let mut seen = 0;
+        while shard < self.guards.len() {
+            let table = &self.guards[shard].databases[self.db].table;
+            position = table.scan(position, count - seen, hash_of, |entry| {
+                seen += 1;
+                visit(entry);
+            });
+            if position == 0 {
+                shard += 1;
+            }
+            if seen >= count {
+                break;
+            }
+        }
+        if shard >= self.guards.len() {
+            0
+        } else {
+            ((shard as u64) << bits) | position
+        }
+    }
+
+    /// A random key of the selected database, all equally likely.
+    #[must_use]
+    pub fn random_entry(&self) -> Option<&Entry> {
+        let total = self.db_len(self.db);
+        if total == 0 {
+            return None;
+        }
+        let mut pick = usize::try_from(self.random() % total as u64).ok()?;
+        for shard in &self.guards {
+            let table = &shard.databases[self.db].table;
+            if pick < table.len() {
+                return table.random(&mut || self.keyspace.random());
+            }
+            pick -= table.len();
+        }
+        None
+    }
+
+    /// Removes the key of the selected database if it has expired.
+    pub fn remove_if_expired(&mut self, key: &[u8]) -> bool {
+        self.expire_if_due(Keyspace::hash(key), key)
+    }
+
+    /// Empties a database; returns how many keys it had. Watchers of its keys are told.
+    pub fn flush_db(&mut self, db: usize) -> usize {
+        let mut removed = 0;
+        for shard in &mut self.guards {
+            let empty = shard.empty_database();
+            let names: Vec<WaitKey> = shard
+                .watchers
+                .keys()
+                .filter(|name| name.0 == db)
+                .cloned()
+                .collect();
+            for name in &names {
+                if shard.databases[db]
+                    .find(Keyspace::hash(&name.1), &name.1)
+                    .is_some()
+                {
+                    shard.note_watched_change(&KeyRef(name.0, &name.1));
+                }
+            }
+            let old = std::mem::replace(&mut shard.databases[db], empty);
+            removed += old.table.len();
+        }
+        removed
+    }
+
+    /// Swaps two databases; watchers of keys that are in either are told, waiters get their chance.
+    pub fn swap_dbs(&mut self, a: usize, b: usize) {
+        for shard in &mut self.guards {
+            let in_either = |name: &&WaitKey| name.0 == a || name.0 == b;
+            let names: Vec<WaitKey> = shard.watchers.keys().filter(in_either).cloned().collect();
+            for name in &names {
+                let hash = Keyspace::hash(&name.1);
+                if [a, b]
+                    .iter()
+                    .any(|db| shard.databases[*db].find(hash, &name.1).is_some())
+                {
+                    shard.note_watched_change(&KeyRef(name.0, &name.1));
+                }
+            }
+            shard.databases.swap(a, b);
+            self.journal
+                .ready
+                .extend(shard.waiters.keys().filter(in_either).cloned());
+        }
+    }
+
+    /// Removes up to `limit` expired keys of every database in the locked shards; returns how many.
+    pub fn expire_due(&mut self, limit: usize) -> usize {
+        let before = self.db;
+        let mut removed = 0;
+        for db in 0..self.keyspace.databases() {
+            self.db = db;
+            for slot in 0..self.guards.len() {
+                if removed < limit && self.guards[slot].databases[db].expiring > 0 {
+                    removed += self.expire_due_in(slot, limit - removed);
+                }
+            }
+        }
+        self.db = before;
+        removed
+    }
+
+    fn expire_due_in(&mut self, slot: usize, limit: usize) -> usize {
+        let (db, now_ms) = (self.db, self.now_ms);
+        let positions: Vec<u64> = self.guards[slot].databases[db]
+            .table
+            .segments_due(now_ms)
+            .collect();
+        let mut due: Vec<Box<[u8]>> = Vec::new();
+        for position in positions {
+            let table = &mut self.guards[slot].databases[db].table;
+            let Some((id, _)) = table.segment_at(position) else {
+                continue;
+            };
+            let mut next = i64::MAX;
+            for entry in table.segment_iter(id) {
+                match entry.expires_at_ms() {
+                    Some(at) if at < now_ms && due.len() < limit => due.push(entry.key().into()),
+                    Some(at) => next = next.min(at),
+                    None => {}
+                }
+            }
+            table.set_next_expiry(id, next);
+            if due.len() >= limit {
+                break;
+            }
+        }
+        for key in &due {
+            self.expire(Keyspace::hash(key), key);
+        }
+        due.len()
+    }
+
+    /// When the next key of the locked shards may expire, in Unix milliseconds; a lower bound.
+    #[must_use]
+    pub fn next_expiry_ms(&self) -> Option<i64> {
+        let databases = self.guards.iter().flat_map(|shard| &shard.databases);
+        databases
+            .filter(|db| db.expiring > 0)
+            .map(|db| db.table.min_next_expiry())
+            .min()
+    }
+
+    /// Counters of all locked shards together.
+    #[must_use]
+    pub fn stats(&self) -> ShardStats {
+        self.guards
+            .iter()
+            .fold(ShardStats::default(), |sum, shard| ShardStats {
+                hits: sum.hits + shard.stats.hits,
+                misses: sum.misses + shard.stats.misses,
+                expired: sum.expired + shard.stats.expired,
+            })
+    }
+
+    /// Sets the counters of all locked shards to zero.
+    pub fn reset_stats(&mut self) {
+        self.guards
+            .iter_mut()
+            .for_each(|shard| shard.stats = ShardStats::default());
+    }
+}

@@ -1,0 +1,318 @@
+//! The connected clients: what others may know of each, and the mailbox through which they are reached.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+/// Bits of [`ClientInfo::flags`], with the letters of CLIENT LIST.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientFlags;
+
+impl ClientFlags {
+    /// `b`: waits in a blocking command.
+    pub const BLOCKED: u32 = 1;
+    /// `x`: inside MULTI.
+    pub const MULTI: u32 = 1 << 1;
+    /// `O`: runs MONITOR.
+    pub const MONITOR: u32 = 1 << 2;
+    /// `P`: subscribed.
+    pub const PUBSUB: u32 = 1 << 3;
+    /// `U`: over a Unix socket.
+    pub const UNIX: u32 = 1 << 4;
+    /// `A`: to be closed as soon as possible.
+    pub const CLOSE_ASAP: u32 = 1 << 5;
+    /// `c`: to be closed after its reply.
+    pub const CLOSE_AFTER_REPLY: u32 = 1 << 6;
+    /// `d`: a watched key has changed.
+    pub const DIRTY_WATCH: u32 = 1 << 7;
+    /// `e`: CLIENT NO-EVICT.
+    pub const NO_EVICT: u32 = 1 << 8;
+    /// `T`: CLIENT NO-TOUCH.
+    pub const NO_TOUCH: u32 = 1 << 9;
+    /// `S`: a replica.
+    pub const REPLICA: u32 = 1 << 10;
+}
+
+/// What is known of one client. The session writes, anybody reads.
+#[derive(Debug, Default)]
+pub struct ClientInfo {
+    /// Grows with every connection.
+    pub id: u64,
+    /// `ip:port`, or `path:0` for a Unix socket; empty in-process.
+    pub addr: String,
+    /// Local end.
+    pub laddr: String,
+    /// File descriptor, -1 in-process.
+    pub fd: i32,
+    /// Unix milliseconds.
+    pub created_ms: i64,
+    /// CLIENT SETNAME.
+    pub name: Mutex<Vec<u8>>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Mutex<Vec<u8>>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_version: Mutex<Vec<u8>>,
+    /// The user it is authenticated as.
+    pub user: Mutex<String>,
+    /// Unix milliseconds of its last command.
+    pub last_active_ms: AtomicI64,
+    /// Selected database.
+    pub db: AtomicUsize,
+    /// See [`ClientFlags`].
+    pub flags: AtomicU32,
+    /// Channels subscribed to.
+    pub channels: AtomicUsize,
+    /// Patterns subscribed to.
+    pub patterns: AtomicUsize,
+    /// Shard channels subscribed to.
+    pub shard_channels: AtomicUsize,
+    /// Commands queued in MULTI, -1 outside.
+    pub multi: AtomicI64,
+    /// Bytes read and not executed.
+    pub query_buffer: AtomicUsize,
+    /// Free bytes of the read buffer.
+    pub query_buffer_free: AtomicUsize,
+    /// Bytes of the arguments being executed.
+    pub argv_memory: AtomicUsize,
+    /// Bytes queued in MULTI.
+    pub multi_memory: AtomicUsize,
+    /// Capacity of the reply buffer.
+    pub reply_buffer: AtomicUsize,
+    /// Peak use of the reply buffer.
+    pub reply_buffer_peak: AtomicUsize,
+    /// Bytes of replies that are not yet sent.
+    pub output: AtomicUsize,
+    /// Index of the last command in the command table, plus one.
+    pub last_command: AtomicUsize,
+    /// 2 or 3.
+    pub resp: AtomicU8,
+    /// Messages for it from others.
+    pub mailbox: Mailbox,
+}
+
+impl ClientInfo {
+    /// Sets or clears flags.
+    pub fn set_flag(&self, flag: u32, on: bool) {
+        if on {
+            self.flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn has_flag(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Asks the connection to close, now. Its session notices at the next look at its mailbox.
+    pub fn kill(&self) {
+        self.set_flag(ClientFlags::CLOSE_ASAP, true);
+        self.mailbox.kill();
+    }
+}
+
+/// What waits in a mailbox.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// A message, encoded for this client's protocol.
+    Message(Bytes),
+    /// Close the connection.
+    Killed,
+}
+
+/// Messages that other sessions push to a client: published messages, MONITOR lines, invalidations. Bounded by the
+/// client's output limit: whoever goes beyond it is cut off.
+#[derive(Debug)]
+pub struct Mailbox {
+    queue: Mutex<Queue>,
+    /// Bytes waiting; read without the lock.
+    pending: AtomicUsize,
+    killed: AtomicBool,
+    /// Hard limit in bytes; 0: none.
+    pub hard_limit: AtomicU64,
+    /// Soft limit in bytes; 0: none.
+    pub soft_limit: AtomicU64,
+    /// How long, in milliseconds, the soft limit may be exceeded.
+    pub soft_ms: AtomicU64,
+    over_soft_since_ms: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Bytes>,
+    waker: Option<Waker>,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            queue: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            killed: AtomicBool::new(false),
+            hard_limit: AtomicU64::new(0),
+            soft_limit: AtomicU64::new(0),
+            soft_ms: AtomicU64::new(0),
+            over_soft_since_ms: AtomicI64::new(-1),
+        }
+    }
+}
+
+impl Mailbox {
+    /// Queues a message and wakes the session; true when the client has to be cut off because it does not read.
+    pub fn push(&self, message: Bytes, now_ms: i64) -> bool {
+        if self.killed.load(Ordering::Acquire) {
+            return false;
+        }
+        let pending = self.pending.fetch_add(message.len(), Ordering::Relaxed) + message.len();
+        if self.is_over_limit(pending, now_ms) {
+            self.kill();
+            return true;
+        }
+        let waker = {
+            let mut queue = self.queue.lock();
+            queue.messages.push_back(message);
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        false
+    }
+
+    fn is_over_limit(&self, pending: usize, now_ms: i64) -> bool {
+        let (hard, soft) = (
+            self.hard_limit.load(Ordering::Relaxed),
+            self.soft_limit.load(Ordering::Relaxed),
+        );
+        if hard > 0 && pending as u64 > hard {
+            return true;
+        }
+        if soft == 0 || pending as u64 <= soft {
+            self.over_soft_since_ms.store(-1, Ordering::Relaxed);
+            return false;
+        }
+        let since = self.over_soft_since_ms.load(Ordering::Relaxed);
+        if since < 0 {
+            self.over_soft_since_ms.store(now_ms, Ordering::Relaxed);
+        }
+        since >= 0 && now_ms - since > self.soft_ms.load(Ordering::Relaxed) as i64
+    }
+
+    /// Closes the mailbox: what waits is dropped, the session is woken.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        let waker = {
+            let mut queue = self.queue.lock();
+            queue.messages.clear();
+            self.pending.store(0, Ordering::Relaxed);
+            queue.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// The next message, without waiting.
+    pub fn try_pop(&self) -> Option<Bytes> {
+        if self.pending() == 0 {
+            return None;
+        }
+        let message = self.queue.lock().messages.pop_front()?;
+        self.pending.fetch_sub(message.len(), Ordering::Relaxed);
+        Some(message)
+    }
+
+    /// The next message or the order to close, or a promise to wake.
+    pub fn poll(&self, waker: &Waker) -> Poll<Mail> {
+        if self.is_killed() {
+            return Poll::Ready(Mail::Killed);
+        }
+        let mut queue = self.queue.lock();
+        if let Some(message) = queue.messages.pop_front() {
+            self.pending.fetch_sub(message.len(), Ordering::Relaxed);
+            return Poll::Ready(Mail::Message(message));
+        }
+        if queue.waker.as_ref().is_none_or(|old| !old.will_wake(waker)) {
+            queue.waker = Some(waker.clone());
+        }
+        drop(queue);
+        if self.is_killed() {
+            Poll::Ready(Mail::Killed)
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+/// Every client of the engine, by id.
+#[derive(Debug, Default)]
+pub struct Clients {
+    all: DashMap<u64, Arc<ClientInfo>>,
+    last_id: AtomicU64,
+    /// Clients that run MONITOR; looked at by every command.
+    pub monitors: AtomicUsize,
+}
+
+impl Clients {
+    /// An id that no client had before.
+    pub fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Registers a client.
+    pub fn add(&self, client: Arc<ClientInfo>) {
+        self.all.insert(client.id, client);
+    }
+
+    /// Forgets a client.
+    pub fn remove(&self, id: u64) {
+        self.all.remove(&id);
+    }
+
+    /// One client.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<Arc<ClientInfo>> {
+        self.all.get(&id).map(|client| Arc::clone(&client))
+    }
+
+    /// All of them, in order of their ids.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<ClientInfo>> {
+        let mut list: Vec<_> = self.all.iter().map(|client| Arc::clone(&client)).collect();
+        list.sort_unstable_by_key(|client| client.id);
+        list
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+}

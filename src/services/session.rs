@@ -1,0 +1,110 @@
+//! What a session remembers between its commands.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::ClientInfo;
+use crate::keyspace::WatchFlag;
+
+/// CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// Every command is answered.
+    #[default]
+    On,
+    /// None is.
+    Off,
+    /// The next one is not.
+    SkipNext,
+    /// This one is not.
+    Skip,
+}
+
+/// A command queued by MULTI.
+#[derive(Debug, Clone)]
+pub struct QueuedCommand {
+    /// Its words.
+    pub args: Vec<Box<[u8]>>,
+}
+
+/// An open MULTI.
+#[derive(Debug, Default)]
+pub struct Multi {
+    /// What EXEC will run.
+    pub queue: Vec<QueuedCommand>,
+    /// A command could not be queued: EXEC answers `EXECABORT`.
+    pub aborted: bool,
+}
+
+/// A watched key.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// Database.
+    pub db: usize,
+    /// Key.
+    pub key: Box<[u8]>,
+    /// It had expired already when WATCH saw it.
+    pub was_overdue: bool,
+}
+
+/// A session's own state.
+#[derive(Debug)]
+pub struct SessionState {
+    /// What others may know.
+    pub info: Arc<ClientInfo>,
+    /// Selected database.
+    pub db: usize,
+    /// Whether replies are RESP3.
+    pub resp3: bool,
+    /// Whether the password was given, or none is needed.
+    pub authenticated: bool,
+    /// The open MULTI.
+    pub multi: Option<Multi>,
+    /// Watched keys.
+    pub watched: Vec<Watched>,
+    /// Raised when a watched key changes.
+    pub watch_flag: Arc<WatchFlag>,
+    /// SUBSCRIBE.
+    pub channels: HashSet<Box<[u8]>>,
+    /// PSUBSCRIBE.
+    pub patterns: HashSet<Box<[u8]>>,
+    /// SSUBSCRIBE.
+    pub shard_channels: HashSet<Box<[u8]>>,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+}
+
+impl SessionState {
+    /// A new session's state.
+    #[must_use]
+    pub fn new(info: Arc<ClientInfo>, authenticated: bool) -> Self {
+        Self {
+            info,
+            db: 0,
+            resp3: false,
+            authenticated,
+            multi: None,
+            watched: Vec::new(),
+            watch_flag: Arc::default(),
+            channels: HashSet::new(),
+            patterns: HashSet::new(),
+            shard_channels: HashSet::new(),
+            reply_mode: ReplyMode::On,
+            no_touch: false,
+        }
+    }
+
+    /// Whether it is subscribed to anything.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
+        !(self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty())
+    }
+
+    /// Channels and patterns subscribed to, as the replies of SUBSCRIBE count them.
+    #[must_use]
+    pub fn subscription_count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+}
