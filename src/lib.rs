@@ -9,6 +9,9 @@ pub mod commands;
 pub mod keyspace;
 #[doc(hidden)]
 pub mod reply;
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod server;
 #[doc(hidden)]
 pub mod services;
 #[doc(hidden)]

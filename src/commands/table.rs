@@ -149,11 +149,15 @@ fn printable(bytes: &[u8], limit: usize) -> String {
 impl Command {
     /// Calls `visit` with the position of each key. False when the words break the rules that the entry gives.
     pub fn key_positions(&self, args: &[&[u8]], mut visit: impl FnMut(usize)) -> bool {
-        let specs = self
+        let mut complete = true;
+        for spec in self
             .spec
             .keys
             .iter()
-            .filter(|spec| !spec.flags.contains("not_key"));
-        specs.fold(true, |all, spec| spec.positions(args, &mut visit) && all)
+            .filter(|spec| !spec.flags.contains("not_key"))
+        {
+            complete &= spec.positions(args, &mut visit);
+        }
+        complete
     }
 }

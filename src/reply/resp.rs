@@ -222,7 +222,7 @@ mod tests {
         let write = |resp3| {
             let mut reply = RespReply::new(resp3);
             reply.int(12345);
-            reply.double(3.141);
+            reply.double(3.25);
             reply.null();
             reply.set(1);
             reply.int(0);
@@ -236,12 +236,12 @@ mod tests {
         };
         assert_eq!(
             write(false),
-            ":12345\r\n$5\r\n3.141\r\n$-1\r\n*1\r\n:0\r\n*2\r\n:0\r\n:0\r\n$25\r\nThis is a verbatim\nstring\r\n\
+            ":12345\r\n$4\r\n3.25\r\n$-1\r\n*1\r\n:0\r\n*2\r\n:0\r\n:0\r\n$25\r\nThis is a verbatim\nstring\r\n\
              $37\r\n1234567999999999999999999999999999999\r\n:1\r\n"
         );
         assert_eq!(
             write(true),
-            ":12345\r\n,3.141\r\n_\r\n~1\r\n:0\r\n%1\r\n:0\r\n#f\r\n=29\r\ntxt:This is a verbatim\nstring\r\n\
+            ":12345\r\n,3.25\r\n_\r\n~1\r\n:0\r\n%1\r\n:0\r\n#f\r\n=29\r\ntxt:This is a verbatim\nstring\r\n\
              (1234567999999999999999999999999999999\r\n#t\r\n"
         );
     }

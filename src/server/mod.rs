@@ -1,0 +1,3 @@
+//! The RESP server: sockets, connections, the request parser. Nothing else in the crate imports it.
+
+pub mod request;
