@@ -10,11 +10,14 @@
 //! slots. A full segment splits in two; nothing else moves. Entries are therefore in hash order from segment to
 //! segment, which makes a cursor a plain position in hash order, valid whatever splits or merges in between.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::mem;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table;
+
+use super::random::{below, shuffled_prefix};
 
 /// Entries a segment holds before it splits: what a hashbrown table of 1024 buckets takes.
 pub const SEGMENT_CAPACITY: usize = 896;
@@ -57,7 +60,7 @@ struct Segment<T> {
 pub struct SegmentId(u32);
 
 /// Names an entry until the next insertion or removal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryId {
     segment: u32,
     bucket: u32,
@@ -86,12 +89,6 @@ pub struct Table<T> {
 #[inline]
 fn within_segment(hash: u64) -> u64 {
     hash.rotate_right(7)
-}
-
-/// A number below `bound`, by multiplication: no division, bias below 2^-32 for the bounds used here.
-#[inline]
-fn below(bound: usize, random: u64) -> usize {
-    ((u128::from(random) * bound as u128) >> 64) as usize
 }
 
 impl<T> Segment<T> {
@@ -287,11 +284,7 @@ impl<T> Table<T> {
         let index = self.index(hash);
         let table = &mut self.segments.get_mut(index)?.table;
         let (value, _) = table.find_entry(within_segment(hash), eq).ok()?.remove();
-        let (len, buckets) = (table.len(), table.num_buckets());
-        self.len -= 1;
-        if len * 5 < buckets && buckets > 16 {
-            self.give_back(hash, index, &hash_of);
-        }
+        self.removed(index, || hash, &hash_of);
         Some(value)
     }
 
@@ -330,43 +323,91 @@ impl<T> Table<T> {
 
     /// Any entry, each with the same probability. `random` gives uniform words.
     pub fn random(&self, random: &mut impl FnMut() -> u64) -> Option<&T> {
-        if self.len == 0 {
-            return None;
-        }
+        self.get(self.random_id(random)?)
+    }
+
+    /// Names any entry, each with the same probability.
+    pub fn random_id(&self, random: &mut impl FnMut() -> u64) -> Option<EntryId> {
         if self.directory.is_empty() {
-            return random_in(&self.segments.first()?.table, random);
+            return self.random_in(0, random);
         }
         // Each draw hits one bucket of the directory slot's share of a full-size segment: all entries are equally
         // likely, because a segment of many slots spreads its buckets over them.
         for _ in 0..MAX_REJECTIONS {
-            let slot = below(self.directory.len(), random());
-            let segment = &self.segments[self.directory[slot] as usize];
+            let index = self.directory[below(self.directory.len(), random())];
+            let segment = &self.segments[index as usize];
             let share = SEGMENT_BUCKETS << (u32::from(self.depth) - segment.depth);
-            debug_assert!(
-                share >= segment.table.num_buckets() || segment.table.len() > SEGMENT_CAPACITY
-            );
-            if let Some(entry) = segment.table.get_bucket(below(share, random())) {
-                return Some(entry);
+            let bucket = below(share, random());
+            if segment.table.get_bucket(bucket).is_some() {
+                return Some(EntryId {
+                    segment: index,
+                    bucket: bucket as u32,
+                });
             }
         }
         let mut nth = below(self.len, random());
-        for segment in &self.segments {
+        for (index, segment) in self.segments.iter().enumerate() {
             if nth < segment.table.len() {
-                return random_in(&segment.table, random);
+                return self.random_in(index, random);
             }
             nth -= segment.table.len();
         }
         None
     }
-}
 
-fn random_in<'a, T>(table: &'a HashTable<T>, random: &mut impl FnMut() -> u64) -> Option<&'a T> {
-    for _ in 0..MAX_REJECTIONS {
-        if let Some(entry) = table.get_bucket(below(table.num_buckets(), random())) {
-            return Some(entry);
+    fn random_in(&self, index: usize, random: &mut impl FnMut() -> u64) -> Option<EntryId> {
+        let table = &self.segments.get(index)?.table;
+        let id = |bucket: usize| EntryId {
+            segment: index as u32,
+            bucket: bucket as u32,
+        };
+        for _ in 0..MAX_REJECTIONS {
+            let bucket = below(table.num_buckets(), random());
+            if table.get_bucket(bucket).is_some() {
+                return Some(id(bucket));
+            }
+        }
+        let nth = below(table.len(), random());
+        (0..table.num_buckets())
+            .filter(|&bucket| table.get_bucket(bucket).is_some())
+            .nth(nth)
+            .map(id)
+    }
+
+    /// `count` different entries (all of them if there are no more), each choice equally likely, in no order.
+    pub fn sample(&self, count: usize, random: &mut impl FnMut() -> u64) -> Vec<&T> {
+        if count >= self.len {
+            return self.iter().collect();
+        }
+        if count > self.len / 4 {
+            return shuffled_prefix(self.iter().collect(), count, random);
+        }
+        let mut seen = HashSet::with_capacity(count);
+        while seen.len() < count {
+            seen.extend(self.random_id(random));
+        }
+        seen.into_iter().filter_map(|id| self.get(id)).collect()
+    }
+
+    /// Takes the entry that `id` names.
+    pub fn remove_id(&mut self, id: EntryId, hash_of: impl Fn(&T) -> u64) -> Option<T> {
+        let index = id.segment as usize;
+        let table = &mut self.segments.get_mut(index)?.table;
+        let (value, _) = table.get_bucket_entry(id.bucket as usize).ok()?.remove();
+        self.removed(index, || hash_of(&value), &hash_of);
+        Some(value)
+    }
+
+    /// Books a removal from the segment at `index`.
+    #[inline]
+    fn removed(&mut self, index: usize, hash: impl Fn() -> u64, hash_of: &impl Fn(&T) -> u64) {
+        let table = &self.segments[index].table;
+        let (len, buckets) = (table.len(), table.num_buckets());
+        self.len -= 1;
+        if len * 5 < buckets && buckets > 16 {
+            self.give_back(hash(), index, hash_of);
         }
     }
-    table.iter().nth(below(table.len(), random()))
 }
 
 /// Splitting, merging, growing: what a full or an empty segment sets off.

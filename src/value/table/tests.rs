@@ -243,6 +243,30 @@ fn random_entries_are_evenly_distributed() {
 }
 
 #[test]
+fn samples_are_distinct_and_ids_remove() {
+    let mut table = Table::new();
+    (0..5_000).for_each(|number| assert!(insert(&mut table, number)));
+    let mut random = words(9);
+    for count in [0, 1, 10, 1_000, 2_000, 4_999, 5_000, 9_000] {
+        let sample = table.sample(count, &mut random);
+        assert_eq!(sample.len(), count.min(5_000));
+        assert_eq!(
+            sample.into_iter().collect::<BTreeSet<_>>().len(),
+            count.min(5_000)
+        );
+    }
+    let mut left: BTreeSet<_> = table.iter().copied().collect();
+    while let Some(id) = table.random_id(&mut random) {
+        let removed = table
+            .remove_id(id, hash_of)
+            .expect("an entry just found is there");
+        assert!(left.remove(&removed));
+    }
+    assert!(left.is_empty());
+    check(&table, hash_of);
+}
+
+#[test]
 fn equal_hashes_overfill_a_segment_instead_of_the_directory() {
     let mut table = Table::new();
     for number in 0..5_000_u64 {
