@@ -51,14 +51,26 @@ impl ThinBytes {
     /// # Panics
     /// When the whole is longer than [`MAX_LEN`].
     pub(super) fn new(pieces: &[&[u8]]) -> Self {
-        let layout = layout(PREFIX_LEN);
+        let len = pieces
+            .iter()
+            .fold(PREFIX_LEN, |sum, piece| sum.saturating_add(piece.len()));
+        assert!(len <= MAX_LEN, "a buffer of {len} bytes is too long");
+        let layout = layout(len);
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        let mut offset = PREFIX_LEN;
+        for piece in pieces {
+            debug_assert!(offset + piece.len() <= len);
+            // SAFETY: prefix and pieces together fill the `len` bytes of the new, and so separate, allocation.
+            unsafe {
+                ptr::copy_nonoverlapping(piece.as_ptr(), start.as_ptr().add(offset), piece.len())
+            };
+            offset += piece.len();
+        }
         let mut buffer = Self { start };
-        // SAFETY: the allocation holds at least PREFIX_LEN bytes, and this initialises all that the length claims.
-        unsafe { buffer.write_len(PREFIX_LEN) };
-        buffer.splice(PREFIX_LEN, 0, pieces);
+        // SAFETY: the allocation is of `capacity(len)`, and the pieces initialised all of it behind the prefix.
+        unsafe { buffer.write_len(len) };
         buffer
     }
 
@@ -84,7 +96,13 @@ impl ThinBytes {
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len()) }
     }
 
-    /// What follows the prefix. The prefix itself is out of reach: it is what the safety of this type rests on.
+    /// What follows the prefix.
+    #[inline]
+    pub(super) fn content(&self) -> &[u8] {
+        &self.as_bytes()[PREFIX_LEN..]
+    }
+
+    /// What follows the prefix, to be changed. The prefix itself is out of reach: it is what the safety of this type rests on.
     pub(super) fn content_mut(&mut self) -> &mut [u8] {
         let len = self.len() - PREFIX_LEN;
         // SAFETY: bytes PREFIX_LEN..len are allocated and initialised, and `self` is borrowed exclusively.
