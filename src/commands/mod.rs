@@ -9,6 +9,7 @@ pub mod hashes;
 pub mod keys;
 pub mod lists;
 pub mod pubsub;
+pub mod scanning;
 pub mod scripting;
 pub mod sets;
 pub mod sorted_sets;
