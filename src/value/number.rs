@@ -114,7 +114,7 @@ fn has_nonzero_digit(unsigned: &[u8]) -> bool {
 /// A hexadecimal floating-point number: `mantissa * 2^exponent`, and whether digits of less weight were dropped.
 #[derive(Debug)]
 pub(crate) struct HexFloat {
-    mantissa: u64,
+    mantissa: u128,
     exponent: i64,
     sticky: bool,
 }
@@ -133,7 +133,7 @@ impl HexFloat {
         while let [byte, tail @ ..] = rest {
             match (*byte as char).to_digit(16) {
                 Some(digit) => {
-                    number.push(u64::from(digit), seen_point);
+                    number.push(u128::from(digit), seen_point);
                     digits += 1;
                 }
                 None if *byte == b'.' && !seen_point => seen_point = true,
@@ -155,8 +155,8 @@ impl HexFloat {
         }
     }
 
-    fn push(&mut self, digit: u64, after_point: bool) {
-        if self.mantissa >> 60 == 0 {
+    fn push(&mut self, digit: u128, after_point: bool) {
+        if self.mantissa >> 124 == 0 {
             self.mantissa = self.mantissa << 4 | digit;
             self.exponent -= i64::from(after_point) * 4;
         } else {
@@ -167,7 +167,7 @@ impl HexFloat {
 
     /// The mantissa with its top bit set (unless the number is zero), the sticky flag, and the exponent of its lowest
     /// bit.
-    pub(crate) fn normalized(&self) -> (u64, bool, i64) {
+    pub(crate) fn normalized(&self) -> (u128, bool, i64) {
         if self.mantissa == 0 {
             return (0, false, 0);
         }
@@ -194,26 +194,27 @@ pub(crate) fn parse_exponent(text: &[u8]) -> Option<i64> {
 }
 
 /// Rounds `mantissa * 2^exponent` (top bit set, or zero) to the nearest double, ties to even.
-fn f64_from_parts(mantissa: u64, sticky: bool, exponent: i64) -> f64 {
+fn f64_from_parts(mantissa: u128, sticky: bool, exponent: i64) -> f64 {
     const MANTISSA_BITS: i64 = 53;
     const LOWEST_EXPONENT: i64 = -1074;
     if mantissa == 0 {
         return 0.0;
     }
-    let top = exponent.saturating_add(64);
-    if top > 1024 {
+    let exponent = exponent.saturating_add(64);
+    if exponent.saturating_add(64) > 1024 {
         return f64::INFINITY;
     }
-    // Bits that fall away: 11 for a normal number, more for a subnormal one.
+    // Bits of the upper half that fall away: 11 for a normal number, more for a subnormal one.
     let dropped = (64 - MANTISSA_BITS).max(LOWEST_EXPONENT - exponent);
     if dropped > 64 {
         return 0.0;
     }
-    let wide = u128::from(mantissa) << 64 >> dropped;
-    let kept = (wide >> 64) as u64;
-    let below = wide as u64;
+    let upper = (mantissa >> 64) << 64 >> dropped;
+    let kept = (upper >> 64) as u64;
+    let below = upper as u64;
     let half = 1_u64 << 63;
-    let round_up = below > half || (below == half && (sticky || kept & 1 == 1));
+    let more = sticky || mantissa as u64 != 0;
+    let round_up = below > half || (below == half && (more || kept & 1 == 1));
     let rounded = kept + u64::from(round_up);
     // Exact: at most 53 bits, and the scale is applied in two steps that are powers of two, so that neither overflows.
     let scale = exponent + dropped;
