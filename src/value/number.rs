@@ -429,6 +429,10 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_redis_refuses_is_no_double() {
         for text in [
             "",
             " 1",
