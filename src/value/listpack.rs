@@ -15,7 +15,6 @@ use std::fmt;
 
 use super::thin_bytes::{self, ThinBytes};
 pub use element::{Element, Needle};
-pub use encoding::parse_integer;
 use encoding::{Encoded, TERMINATOR, back_length, back_length_size, decode, read_back_length};
 
 /// Bytes before the first entry.
@@ -198,7 +197,10 @@ impl Listpack {
     }
 
     /// Bytes of the whole entry at `position`.
-    fn entry_len(&self, position: Position) -> usize {
+    ///
+    /// # Panics
+    /// When no entry is there, because `position` is out of date.
+    pub fn entry_len(&self, position: Position) -> usize {
         let (_, len) = decode(self.rest_at(position.offset())).expect("the position of an entry");
         len + back_length_size(len)
     }
@@ -295,6 +297,25 @@ impl Listpack {
             listpack: self,
             front: HEADER_LEN,
             back: self.end(),
+        }
+    }
+
+    /// The elements from `position` on, that one included.
+    pub fn iter_from(&self, position: Position) -> Iter<'_> {
+        Iter {
+            front: position.offset(),
+            ..self.iter()
+        }
+    }
+
+    /// The elements up to `position`, that one included.
+    ///
+    /// # Panics
+    /// When no entry is there, because `position` is out of date.
+    pub fn iter_through(&self, position: Position) -> Iter<'_> {
+        Iter {
+            back: position.offset() + self.entry_len(position),
+            ..self.iter()
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a listpack hands out: an element as it is stored, and a value prepared to be looked for.
 //! Knows no bytes of the format.
 
-use super::parse_integer;
+use crate::value::number::parse_i64;
 
 /// An element of a compact form, borrowed from it: a string, or an integer that stands for its decimal form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl<'a> Element<'a> {
     pub fn equals(&self, bytes: &[u8]) -> bool {
         match *self {
             Self::Bytes(own) => own == bytes,
-            Self::Int(integer) => parse_integer(bytes) == Some(integer),
+            Self::Int(integer) => parse_i64(bytes) == Some(integer),
         }
     }
 
@@ -74,7 +74,7 @@ impl<'a> Needle<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
-            integer: parse_integer(bytes),
+            integer: parse_i64(bytes),
         }
     }
 

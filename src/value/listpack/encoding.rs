@@ -2,6 +2,7 @@
 //! Knows no header, no count and no neighbours.
 
 use super::Element;
+use crate::value::number::parse_i64;
 
 /// The byte that ends a listpack where the next entry would begin.
 pub(super) const TERMINATOR: u8 = 0xff;
@@ -48,7 +49,7 @@ pub(super) struct Encoded<'a> {
 impl<'a> Encoded<'a> {
     /// Integers in their canonical decimal form become integers, all else stays a string.
     pub(super) fn new(value: &'a [u8]) -> Self {
-        match parse_integer(value) {
+        match parse_i64(value) {
             Some(integer) => Self::integer(integer),
             None => Self::string(value),
         }
@@ -195,27 +196,4 @@ fn decode_wide(lead: u8, rest: &[u8]) -> Option<(Element<'_>, usize)> {
         _ => return None,
     };
     Some((Element::Int(integer), len))
-}
-
-/// The integer that `bytes` are the canonical decimal form of: digits with an optional minus, no leading zeros, no
-/// plus, no "-0", within 64 bits.
-#[inline]
-pub fn parse_integer(bytes: &[u8]) -> Option<i64> {
-    let (&lead, rest) = bytes.split_first()?;
-    match lead {
-        b'0' if rest.is_empty() => Some(0),
-        b'1'..=b'9' if rest.len() < 19 => i64::try_from(parse_digits(bytes)?).ok(),
-        b'-' if rest.len() <= 19 && matches!(rest.first(), Some(b'1'..=b'9')) => {
-            0_i64.checked_sub_unsigned(parse_digits(rest)?)
-        }
-        _ => None,
-    }
-}
-
-/// At most 19 digits: they cannot overflow.
-fn parse_digits(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |value, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        (digit <= 9).then(|| value * 10 + u64::from(digit))
-    })
 }

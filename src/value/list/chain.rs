@@ -1,0 +1,174 @@
+//! The nodes of a list that has outgrown one: no node is empty, and their order is that of the elements.
+//! Knows no list of a single node.
+
+use std::collections::VecDeque;
+
+use super::ListLimits;
+use super::node::Node;
+use crate::value::listpack::Needle;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chain {
+    nodes: VecDeque<Node>,
+    /// Elements in all nodes.
+    len: usize,
+}
+
+impl Chain {
+    pub(super) fn nodes(&self) -> &VecDeque<Node> {
+        &self.nodes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn heap_size(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>()
+            + self.nodes.iter().map(Node::heap_size).sum::<usize>()
+    }
+
+    /// The only node, taken out.
+    pub(super) fn take_last_node(&mut self) -> Option<Node> {
+        self.len = 0;
+        self.nodes.pop_back()
+    }
+
+    pub(super) fn append(&mut self, node: Node) {
+        if node.len() > 0 {
+            self.len += node.len();
+            self.nodes.push_back(node);
+        }
+    }
+
+    /// The node of the element at `index`, and the index within it. O(nodes), from the nearer end.
+    pub(super) fn locate(&self, index: usize) -> Option<(usize, usize)> {
+        if index >= self.len {
+            return None;
+        }
+        if index <= self.len / 2 {
+            let mut rest = index;
+            for (at, node) in self.nodes.iter().enumerate() {
+                if rest < node.len() {
+                    return Some((at, rest));
+                }
+                rest -= node.len();
+            }
+        } else {
+            let mut rest = self.len - index;
+            for (at, node) in self.nodes.iter().enumerate().rev() {
+                if rest <= node.len() {
+                    return Some((at, node.len() - rest));
+                }
+                rest -= node.len();
+            }
+        }
+        None
+    }
+
+    pub(super) fn push_back(&mut self, value: &[u8], limits: &ListLimits) {
+        match self.nodes.back_mut() {
+            Some(node) if node.admits(value, limits) => node.push_back(value),
+            _ => self.nodes.push_back(Node::single(value, limits)),
+        }
+        self.len += 1;
+    }
+
+    pub(super) fn push_front(&mut self, value: &[u8], limits: &ListLimits) {
+        match self.nodes.front_mut() {
+            Some(node) if node.admits(value, limits) => node.insert(0, value),
+            _ => self.nodes.push_front(Node::single(value, limits)),
+        }
+        self.len += 1;
+    }
+
+    /// Adds `value` before the element at `index`, or at the tail.
+    pub(super) fn insert(&mut self, index: usize, value: &[u8], limits: &ListLimits) {
+        let Some((at, within)) = self.locate(index) else {
+            return self.push_back(value, limits);
+        };
+        self.len += 1;
+        if self.nodes[at].admits(value, limits) {
+            return self.nodes[at].insert(within, value);
+        }
+        let mut gap = at;
+        if within > 0 {
+            gap = at + 1;
+            let tail = self.nodes[at].split_off(within);
+            self.nodes.insert(gap, tail);
+        }
+        if gap > 0 && self.nodes[gap - 1].admits(value, limits) {
+            self.nodes[gap - 1].push_back(value);
+        } else if self.nodes[gap].admits(value, limits) {
+            self.nodes[gap].insert(0, value);
+        } else {
+            self.nodes.insert(gap, Node::single(value, limits));
+        }
+    }
+
+    /// Puts `value` in the place of the element at `index`; whether there was one.
+    pub(super) fn set(&mut self, index: usize, value: &[u8], limits: &ListLimits) -> bool {
+        let Some((at, within)) = self.locate(index) else {
+            return false;
+        };
+        if !self.nodes[at].replace(within, value, limits) {
+            self.remove_range(index, 1);
+            self.insert(index, value, limits);
+        }
+        true
+    }
+
+    /// Removes up to `count` elements from `start` on. O(nodes + bytes of the two nodes at the borders).
+    pub(super) fn remove_range(&mut self, start: usize, count: usize) {
+        let mut rest = count.min(self.len.saturating_sub(start));
+        let Some((mut at, within)) = self.locate(start) else {
+            return;
+        };
+        self.len -= rest;
+        if within > 0 {
+            let removed = rest.min(self.nodes[at].len() - within);
+            self.nodes[at].remove(within, removed);
+            rest -= removed;
+            at += 1;
+        }
+        let mut end = at;
+        while let Some(node) = self.nodes.get(end)
+            && node.len() <= rest
+        {
+            rest -= node.len();
+            end += 1;
+        }
+        self.nodes.drain(at..end);
+        if rest > 0
+            && let Some(node) = self.nodes.get_mut(at)
+        {
+            node.remove(0, rest);
+        }
+    }
+
+    /// Removes up to `most` elements that are `needle`, from the head or from the tail; how many there were.
+    pub(super) fn remove_matching(
+        &mut self,
+        needle: &Needle<'_>,
+        most: usize,
+        from_tail: bool,
+    ) -> usize {
+        let mut removed = 0;
+        let mut emptied = false;
+        let mut visit = |node: &mut Node| {
+            removed += node.remove_matching(needle, most - removed, from_tail);
+            emptied |= node.len() == 0;
+            removed < most
+        };
+        if from_tail {
+            self.nodes.iter_mut().rev().all(&mut visit);
+        } else {
+            self.nodes.iter_mut().all(&mut visit);
+        }
+        if emptied {
+            self.nodes.retain(|node| node.len() > 0);
+        }
+        self.len -= removed;
+        removed
+    }
+}
