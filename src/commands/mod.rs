@@ -105,6 +105,17 @@ pub enum Outcome {
         /// BGSAVE.
         background: bool,
     },
+    /// DEBUG RELOAD: write a snapshot and load it again; the engine answers.
+    Reload {
+        /// Write the snapshot first; otherwise the existing file is loaded.
+        save: bool,
+        /// Empty the databases before loading.
+        flush: bool,
+        /// Keys of the file replace those in memory.
+        merge: bool,
+    },
+    /// DEBUG LOADAOF: empty the databases and load the log again; the engine answers.
+    LoadLog,
     /// Hold this session's reply for so many milliseconds (DEBUG SLEEP), with nothing locked.
     Sleep(u64),
 }

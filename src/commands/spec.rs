@@ -126,6 +126,8 @@ flags! {
     SENTINEL = 17, "sentinel";
     /// Any key.
     NO_MANDATORY_KEYS = 20, "no_mandatory_keys";
+    /// Refused while a replica loads its data beside the old.
+    NO_ASYNC_LOADING = 23, "no_async_loading";
     /// Not inside MULTI.
     NO_MULTI = 24, "no_multi";
     /// Its keys cannot be told from their position alone.

@@ -1,15 +1,12 @@
 //! What unit tests of handlers share: an engine's parts without an engine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
-
-use parking_lot::{Mutex, RwLock};
 
 use super::{Context, Mode, Outcome, call, lookup, table};
 use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::keyspace::{EventClass, Keyspace};
 use crate::reply::{Reply, Response, ResponseReply};
-use crate::services::{Channels, ClientInfo, Clients, Services, SessionState, Stats};
+use crate::services::{ClientInfo, Services, SessionState};
 use crate::value::pending::Config;
 
 /// A keyspace with a stopped clock, and a session on it.
@@ -32,16 +29,8 @@ impl Harness {
     pub fn new() -> Self {
         let keyspace = Keyspace::new(4, 2, 7);
         keyspace.set_now_ms(Some(1_000_000_000));
-        let services = Services {
-            config: RwLock::new(Config::default()),
-            clients: Clients::default(),
-            channels: Channels::default(),
-            stats: Stats::new(table::table().all.len(), 1_000_000_000),
-            event_mask: AtomicU32::new(0),
-            pause: Mutex::new(None),
-            dirty: AtomicU64::new(0),
-            log: RwLock::new(None),
-        };
+        let commands = table::table().all.len();
+        let services = Services::new(Config::default(), commands, 1_000_000_000);
         let info = Arc::new(ClientInfo {
             id: 1,
             ..ClientInfo::default()

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use crate::keyspace::Waiter;
+
 /// Bits of [`ClientInfo::flags`], with the letters of CLIENT LIST.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientFlags;
@@ -93,8 +95,19 @@ pub struct ClientInfo {
     pub last_command: AtomicUsize,
     /// 2 or 3.
     pub resp: AtomicU8,
+    /// What it waits for while it is blocked, so that CLIENT UNBLOCK can claim it. Set and cleared by its session.
+    pub blocked: Mutex<Option<Arc<Waiter>>>,
     /// Messages for it from others.
     pub mailbox: Mailbox,
+}
+
+/// What CLIENT UNBLOCK delivers to the waiter that it claimed, instead of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnblockKind {
+    /// As if the time were over.
+    Timeout,
+    /// The error `UNBLOCKED client unblocked via CLIENT UNBLOCK`.
+    Error,
 }
 
 impl ClientInfo {
@@ -111,6 +124,19 @@ impl ClientInfo {
     #[must_use]
     pub fn has_flag(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Ends its waiting, if it waits in a blocking command and nobody has answered it yet.
+    #[must_use]
+    pub fn unblock(&self, kind: UnblockKind) -> bool {
+        let waiter = self.blocked.lock().clone();
+        waiter.is_some_and(|waiter| {
+            let claimed = waiter.claim();
+            if claimed {
+                waiter.deliver(Box::new(kind));
+            }
+            claimed
+        })
     }
 
     /// Asks the connection to close, now. Its session notices at the next look at its mailbox.
@@ -302,6 +328,12 @@ impl Clients {
         let mut list: Vec<_> = self.all.iter().map(|client| Arc::clone(&client)).collect();
         list.sort_unstable_by_key(|client| client.id);
         list
+    }
+
+    /// The id that was given last.
+    #[must_use]
+    pub fn last_id(&self) -> u64 {
+        self.last_id.load(Ordering::Relaxed)
     }
 
     /// How many there are.

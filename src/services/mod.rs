@@ -3,16 +3,24 @@
 
 pub mod channels;
 pub mod clients;
+pub mod histogram;
+pub mod hooks;
+pub mod latency;
 pub mod session;
+pub mod slowlog;
 pub mod stats;
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
 pub use channels::Channels;
-pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox};
+pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
+pub use hooks::{Hooks, Switches};
+pub use latency::LatencyMonitor;
 pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
+pub use slowlog::SlowLog;
 pub use stats::Stats;
 
 use crate::value::pending::Config;
@@ -32,8 +40,40 @@ pub struct Services {
     pub event_mask: AtomicU32,
     /// CLIENT PAUSE: until when, in Unix milliseconds, and whether only writes wait.
     pub pause: Mutex<Option<(i64, bool)>>,
+    /// Sessions that wait for the end of CLIENT PAUSE; woken by CLIENT UNPAUSE.
+    pub paused: Mutex<Vec<Waker>>,
+    /// SLOWLOG.
+    pub slow_log: SlowLog,
+    /// LATENCY.
+    pub latency: LatencyMonitor,
+    /// What DEBUG switches on and off.
+    pub switches: Switches,
+    /// What the engine does when a parameter changes.
+    pub hooks: RwLock<Option<Box<dyn Hooks>>>,
     /// Changes since the last save.
     pub dirty: AtomicU64,
     /// The log, if the engine keeps one.
     pub log: RwLock<Option<crate::value::pending::Log>>,
+}
+
+impl Services {
+    /// Nobody connected, nothing counted; for a table of so many commands.
+    #[must_use]
+    pub fn new(config: Config, commands: usize, now_ms: i64) -> Self {
+        Self {
+            config: RwLock::new(config),
+            clients: Clients::default(),
+            channels: Channels::default(),
+            stats: Stats::new(commands, now_ms),
+            event_mask: AtomicU32::new(0),
+            pause: Mutex::new(None),
+            paused: Mutex::default(),
+            slow_log: SlowLog::default(),
+            latency: LatencyMonitor::default(),
+            switches: Switches::default(),
+            hooks: RwLock::new(None),
+            dirty: AtomicU64::new(0),
+            log: RwLock::new(None),
+        }
+    }
 }

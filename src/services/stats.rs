@@ -1,9 +1,15 @@
 //! What INFO counts for the whole engine.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use super::histogram::Histogram;
 
 /// Counters of one command.
 #[derive(Debug, Default)]
@@ -16,6 +22,33 @@ pub struct CommandStats {
     pub rejected: AtomicU64,
     /// Calls that answered an error.
     pub failed: AtomicU64,
+    /// Durations, from the first call on that is timed.
+    pub durations: OnceLock<Box<Histogram>>,
+}
+
+impl CommandStats {
+    /// Counts a call. `track` is `latency-tracking`.
+    pub fn record(&self, duration: Duration, failed: bool, track: bool) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.usec.fetch_add(us, Ordering::Relaxed);
+        if failed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if track {
+            let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+            self.durations.get_or_init(Box::default).record(ns);
+        }
+    }
+
+    fn reset(&self) {
+        for counter in [&self.calls, &self.usec, &self.rejected, &self.failed] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        if let Some(durations) = self.durations.get() {
+            durations.clear();
+        }
+    }
 }
 
 /// Counters of the engine. Relaxed: they order nothing.
@@ -25,6 +58,10 @@ pub struct Stats {
     pub started: Instant,
     /// Unix milliseconds of the same.
     pub started_ms: i64,
+    /// 40 hexadecimal digits, new at every start.
+    pub run_id: String,
+    /// 40 hexadecimal digits: the replication stream's name.
+    pub replication_id: Mutex<String>,
     /// Connections accepted.
     pub connections: AtomicU64,
     /// Connections refused at `maxclients`.
@@ -35,12 +72,153 @@ pub struct Stats {
     pub input_bytes: AtomicU64,
     /// Bytes written to sockets.
     pub output_bytes: AtomicU64,
+    /// Reads from sockets.
+    pub reads: AtomicU64,
+    /// Writes to sockets.
+    pub writes: AtomicU64,
     /// Error replies.
     pub errors: AtomicU64,
     /// Error replies by their first word.
     pub errors_by_code: DashMap<String, u64>,
     /// One for each command of the table, by its index.
     pub by_command: Box<[CommandStats]>,
+    /// Keys evicted.
+    pub evicted_keys: AtomicU64,
+    /// Clients evicted.
+    pub evicted_clients: AtomicU64,
+    /// Values that wait to be dropped in the background.
+    pub lazy_free_pending: AtomicU64,
+    /// Values that were dropped in the background.
+    pub lazy_freed: AtomicU64,
+    /// Unix seconds of the last save, or of the start.
+    pub last_save: AtomicI64,
+    /// Whether the last BGSAVE failed.
+    pub last_save_failed: AtomicBool,
+    /// Seconds that the last BGSAVE took; -1: there was none.
+    pub last_save_seconds: AtomicI64,
+    /// A snapshot is being written, since these Unix seconds; 0: none is.
+    pub saving_since: AtomicI64,
+    /// Snapshots written.
+    pub saves: AtomicU64,
+    /// Whether the data is being loaded.
+    pub loading: AtomicBool,
+    /// Keys that the last load skipped, because they had expired.
+    pub loaded_expired: AtomicU64,
+    /// Keys that the last load brought.
+    pub loaded_keys: AtomicU64,
+    /// State of the log.
+    pub log: LogStats,
+    /// Highest memory use that was seen, in bytes.
+    pub peak_memory: AtomicUsize,
+    /// Memory used at the end of the start, in bytes.
+    pub startup_memory: AtomicUsize,
+    /// Bytes that the allocator has given out; without one the resident memory of the process is told.
+    pub used_memory: OnceLock<fn() -> usize>,
+    rate: Mutex<Rate>,
+}
+
+/// State of the log, as `aof_…` of INFO tells it.
+#[derive(Debug)]
+pub struct LogStats {
+    /// Whether there is one.
+    pub enabled: AtomicBool,
+    /// A rewrite runs since these Unix seconds; 0: none does.
+    pub rewriting_since: AtomicI64,
+    /// A rewrite will run as soon as possible.
+    pub rewrite_scheduled: AtomicBool,
+    /// Seconds of the last rewrite; -1: there was none.
+    pub last_rewrite_seconds: AtomicI64,
+    /// Whether the last rewrite failed.
+    pub last_rewrite_failed: AtomicBool,
+    /// Rewrites that were done.
+    pub rewrites: AtomicU64,
+    /// Rewrites that failed, since the last that did not.
+    pub rewrite_failures: AtomicU64,
+    /// Whether the last write failed.
+    pub write_failed: AtomicBool,
+    /// Bytes of base and increments.
+    pub size: AtomicU64,
+    /// Bytes after the last rewrite, or at the start.
+    pub base_size: AtomicU64,
+    /// Bytes not yet written.
+    pub buffered: AtomicU64,
+    /// Fsyncs asked for and not yet done.
+    pub pending_fsyncs: AtomicU64,
+    /// Writes that had to wait for an fsync.
+    pub delayed_fsyncs: AtomicU64,
+}
+
+impl Default for LogStats {
+    fn default() -> Self {
+        Self {
+            enabled: AtomicBool::new(false),
+            rewriting_since: AtomicI64::new(0),
+            rewrite_scheduled: AtomicBool::new(false),
+            last_rewrite_seconds: AtomicI64::new(-1),
+            last_rewrite_failed: AtomicBool::new(false),
+            rewrites: AtomicU64::new(0),
+            rewrite_failures: AtomicU64::new(0),
+            write_failed: AtomicBool::new(false),
+            size: AtomicU64::new(0),
+            base_size: AtomicU64::new(0),
+            buffered: AtomicU64::new(0),
+            pending_fsyncs: AtomicU64::new(0),
+            delayed_fsyncs: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Commands, bytes in and bytes out per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PerSecond {
+    /// Commands.
+    pub commands: f64,
+    /// Bytes read.
+    pub input: f64,
+    /// Bytes written.
+    pub output: f64,
+}
+
+#[derive(Debug)]
+struct Rate {
+    at: Instant,
+    totals: [u64; 3],
+    last: PerSecond,
+}
+
+impl Rate {
+    fn new() -> Self {
+        Self {
+            at: Instant::now(),
+            totals: [0; 3],
+            last: PerSecond::default(),
+        }
+    }
+}
+
+/// Bytes of the process that are in memory; 0 where the system does not tell.
+#[must_use]
+pub fn resident_memory() -> usize {
+    const PAGE: usize = 4096;
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages
+        .as_deref()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<usize>().ok());
+    pages.unwrap_or(0).saturating_mul(PAGE)
+}
+
+/// A rate is taken over at least this long.
+const RATE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// 40 random hexadecimal digits.
+#[must_use]
+pub fn random_id() -> String {
+    let source = RandomState::new();
+    let mut id: String = (0..3)
+        .map(|part: u64| format!("{:016x}", source.hash_one(part)))
+        .collect();
+    id.truncate(40);
+    id
 }
 
 impl Stats {
@@ -50,14 +228,35 @@ impl Stats {
         Self {
             started: Instant::now(),
             started_ms: now_ms,
+            run_id: random_id(),
+            replication_id: Mutex::new(random_id()),
             connections: AtomicU64::new(0),
             rejected_connections: AtomicU64::new(0),
             commands: AtomicU64::new(0),
             input_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             errors_by_code: DashMap::new(),
             by_command: (0..commands).map(|_| CommandStats::default()).collect(),
+            evicted_keys: AtomicU64::new(0),
+            evicted_clients: AtomicU64::new(0),
+            lazy_free_pending: AtomicU64::new(0),
+            lazy_freed: AtomicU64::new(0),
+            last_save: AtomicI64::new(now_ms / 1000),
+            last_save_failed: AtomicBool::new(false),
+            last_save_seconds: AtomicI64::new(-1),
+            saving_since: AtomicI64::new(0),
+            saves: AtomicU64::new(0),
+            loading: AtomicBool::new(false),
+            loaded_expired: AtomicU64::new(0),
+            loaded_keys: AtomicU64::new(0),
+            log: LogStats::default(),
+            peak_memory: AtomicUsize::new(0),
+            startup_memory: AtomicUsize::new(0),
+            used_memory: OnceLock::new(),
+            rate: Mutex::new(Rate::new()),
         }
     }
 
@@ -66,5 +265,80 @@ impl Stats {
         self.errors.fetch_add(1, Ordering::Relaxed);
         let code = text.split(' ').next().unwrap_or("ERR");
         *self.errors_by_code.entry(code.to_owned()).or_insert(0) += 1;
+    }
+
+    /// Sets to zero what CONFIG RESETSTAT resets.
+    pub fn reset(&self) {
+        let counters = [
+            &self.connections,
+            &self.rejected_connections,
+            &self.commands,
+            &self.input_bytes,
+            &self.output_bytes,
+            &self.reads,
+            &self.writes,
+            &self.errors,
+            &self.evicted_keys,
+            &self.evicted_clients,
+            &self.lazy_freed,
+            &self.log.delayed_fsyncs,
+        ];
+        for counter in counters {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.errors_by_code.clear();
+        self.by_command.iter().for_each(CommandStats::reset);
+        *self.rate.lock() = Rate::new();
+    }
+
+    /// Bytes in use, and the most there ever were.
+    #[must_use]
+    pub fn memory(&self) -> (usize, usize) {
+        let used = self
+            .used_memory
+            .get()
+            .map_or_else(resident_memory, |used| used());
+        let peak = self
+            .peak_memory
+            .fetch_max(used, Ordering::Relaxed)
+            .max(used);
+        (used, peak)
+    }
+
+    /// What happened per second since the last look, or at the last look if that was a moment ago.
+    #[must_use]
+    pub fn per_second(&self) -> PerSecond {
+        let totals = [&self.commands, &self.input_bytes, &self.output_bytes]
+            .map(|counter| counter.load(Ordering::Relaxed));
+        let mut rate = self.rate.lock();
+        let elapsed = rate.at.elapsed();
+        if elapsed >= RATE_INTERVAL {
+            let before = rate.totals;
+            let per_second = |i: usize| {
+                let grown: u64 = totals[i].saturating_sub(before[i]);
+                grown as f64 / elapsed.as_secs_f64()
+            };
+            rate.last = PerSecond {
+                commands: per_second(0),
+                input: per_second(1),
+                output: per_second(2),
+            };
+            rate.at = Instant::now();
+            rate.totals = totals;
+        }
+        rate.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_forty_digits_and_differ() {
+        let (a, b) = (random_id(), random_id());
+        assert_eq!(a.len(), 40);
+        assert!(a.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_ne!(a, b);
     }
 }

@@ -1,0 +1,48 @@
+//! What commands ask of the engine that holds them: parameters of the log and the listener, and the switches of DEBUG.
+//! Knows neither log nor listener.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+/// What the engine does when CONFIG SET changes a parameter that concerns more than the services. An error refuses the
+/// change; its text follows `CONFIG SET failed (possibly related to argument '…') - `.
+pub trait Hooks: fmt::Debug + Send + Sync {
+    /// `appendfsync`: `always`, `everysec` or `no`.
+    fn set_fsync_policy(&self, policy: &str) -> Result<(), String>;
+    /// `appendonly`: begins a log with what is in memory, or ends it. May be called with every shard locked.
+    fn set_append_only(&self, on: bool) -> Result<(), String>;
+    /// `port` or `bind`: listens there instead.
+    fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String>;
+    /// Any other parameter has a new value; it stands in the configuration already.
+    fn changed(&self, name: &str);
+}
+
+/// What DEBUG switches on and off.
+#[derive(Debug)]
+pub struct Switches {
+    /// SET-ACTIVE-EXPIRE: whether expired keys are removed in the background.
+    pub active_expire: AtomicBool,
+    /// PAUSE-CRON: whether periodic work rests.
+    pub cron_paused: AtomicBool,
+    /// SET-DISABLE-DENY-SCRIPTS: whether scripts may call everything.
+    pub scripts_unrestricted: AtomicBool,
+    /// REPLYBUFFER PEAK-RESET-TIME in milliseconds; -1: never.
+    pub reply_peak_reset_ms: AtomicI64,
+    /// REPLYBUFFER RESIZING: whether reply buffers shrink and grow.
+    pub reply_resizing: AtomicBool,
+}
+
+/// How often the peak of a reply buffer is forgotten.
+pub const REPLY_PEAK_RESET_MS: i64 = 5000;
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            active_expire: AtomicBool::new(true),
+            cron_paused: AtomicBool::new(false),
+            scripts_unrestricted: AtomicBool::new(false),
+            reply_peak_reset_ms: AtomicI64::new(REPLY_PEAK_RESET_MS),
+            reply_resizing: AtomicBool::new(true),
+        }
+    }
+}
