@@ -166,7 +166,7 @@ impl Hash {
                 value.to_bytes(&mut own_value),
             )
         });
-        if !distinct || len % 2 != 0 {
+        if !distinct || !len.is_multiple_of(2) {
             return None;
         }
         let stays = listed.len() <= limits.max_listpack_entries
@@ -462,8 +462,7 @@ mod tests {
         assert!(Hash::new().random(&mut random).is_none());
         for size in [8_usize, 40] {
             let mut hash = Hash::new();
-            (0..size)
-                .for_each(|number| assert!(hash.set(&[b'a' + number as u8], &[b'A'], &LIMITS)));
+            (0..size).for_each(|number| assert!(hash.set(&[b'a' + number as u8], b"A", &LIMITS)));
             let seen: BTreeSet<_> = (0..size * 20)
                 .filter_map(|_| hash.random(&mut random))
                 .map(|(field, _)| field.to_vec())

@@ -1,3 +1,5 @@
+//! Model tests of `Table` against the standard collections, and of what only it promises: scans, chance, segments.
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use proptest::prelude::*;

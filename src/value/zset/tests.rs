@@ -1,3 +1,5 @@
+//! Model tests of `SortedSet` against a sorted vector, in both forms.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
