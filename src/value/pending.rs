@@ -21,7 +21,11 @@ macro_rules! pending {
         }
     )*};
 }
-pending!(List Hash Set SortedSet Config Log);
+pending!(List Config Log);
+
+pub use super::hash::{Hash, HashLimits};
+pub use super::set::{Set, SetLimits};
+pub use super::zset::{SortedSet, ZSetLimits};
 
 /// Stand-in.
 #[derive(Debug, Clone, Copy)]
@@ -29,23 +33,4 @@ pub struct ListLimits {
     pub max_listpack_size: i64,
     pub compress_depth: u32,
     pub packed_threshold: usize,
-}
-/// Stand-in.
-#[derive(Debug, Clone, Copy)]
-pub struct HashLimits {
-    pub max_listpack_entries: usize,
-    pub max_listpack_value: usize,
-}
-/// Stand-in.
-#[derive(Debug, Clone, Copy)]
-pub struct SetLimits {
-    pub max_intset_entries: usize,
-    pub max_listpack_entries: usize,
-    pub max_listpack_value: usize,
-}
-/// Stand-in.
-#[derive(Debug, Clone, Copy)]
-pub struct ZSetLimits {
-    pub max_listpack_entries: usize,
-    pub max_listpack_value: usize,
 }
