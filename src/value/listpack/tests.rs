@@ -350,3 +350,11 @@ fn long_strings_end_as_in_redis() {
         assert!(listpack.as_bytes().ends_with(&unhex(end)), "{len}");
     }
 }
+
+#[test]
+fn an_unknown_count_is_counted_once() {
+    let counted = Listpack::from_iter(["a", "b"]);
+    let mut bytes = counted.as_bytes().to_vec();
+    bytes[4..6].fill(0xff);
+    assert_eq!(Listpack::from_bytes_checked(&bytes), Ok(counted));
+}
