@@ -90,7 +90,7 @@ impl Drop for Terminal {
 /// Both ends of a new pseudo-terminal of 80 columns.
 fn open_terminal() -> (OwnedFd, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
-    let mut size = libc::winsize {
+    let size = libc::winsize {
         ws_row: 40,
         ws_col: 120,
         ws_xpixel: 0,
@@ -104,7 +104,7 @@ fn open_terminal() -> (OwnedFd, OwnedFd) {
             &mut slave,
             std::ptr::null_mut(),
             std::ptr::null(),
-            &mut size,
+            &size,
         )
     };
     assert_eq!(result, 0, "openpty: {}", std::io::Error::last_os_error());

@@ -1,0 +1,141 @@
+//! When two replies count as the same. It knows no sockets: what else must be asked is asked by the caller.
+
+use crate::grammar::{Command, Compare};
+use crate::wire::{Body, Reply};
+
+/// Whether two replies to a command may stand, as far as they tell by themselves.
+pub(crate) fn agree(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
+    if ours == theirs {
+        return true;
+    }
+    if ours.is_error() || theirs.is_error() {
+        return false;
+    }
+    match compare {
+        Compare::Exact => false,
+        Compare::Unordered => same_members(ours, theirs, 1),
+        Compare::UnorderedPairs => same_members(ours, theirs, 2),
+        Compare::Near(tolerance) => near(ours, theirs, tolerance),
+        Compare::Choice | Compare::Removal | Compare::AnyKey => same_shape(ours, theirs),
+        // One page of an iteration that nobody walks to its end.
+        Compare::Iteration => {
+            ours.kind == theirs.kind && ours.items().len() == theirs.items().len()
+        }
+        Compare::Errors => ours.kind == theirs.kind,
+    }
+}
+
+/// Two numbers that are both times, and not far apart.
+pub(crate) fn near(ours: &Reply, theirs: &Reply, tolerance: i64) -> bool {
+    match (ours.int(), theirs.int()) {
+        (Some(ours @ 0..), Some(theirs @ 0..)) => ours.abs_diff(theirs) <= tolerance.unsigned_abs(),
+        _ => false,
+    }
+}
+
+/// The same type and length, and the same again below.
+fn same_shape(ours: &Reply, theirs: &Reply) -> bool {
+    ours.kind == theirs.kind
+        && match (&ours.body, &theirs.body) {
+            (Body::Items(ours), Body::Items(theirs)) => {
+                ours.len() == theirs.len()
+                    && ours
+                        .iter()
+                        .zip(theirs)
+                        .all(|(ours, theirs)| same_shape(ours, theirs))
+            }
+            (Body::Nothing, Body::Nothing)
+            | (Body::Bytes(_), Body::Bytes(_))
+            | (Body::Line(_), Body::Line(_)) => true,
+            _ => false,
+        }
+}
+
+/// The same members in any order, `width` replies to a member.
+pub(crate) fn same_members(ours: &Reply, theirs: &Reply, width: usize) -> bool {
+    ours.kind == theirs.kind && sorted(ours.items(), width) == sorted(theirs.items(), width)
+}
+
+pub(crate) fn sorted(items: &[Reply], width: usize) -> Vec<&[Reply]> {
+    let mut members: Vec<&[Reply]> = items.chunks(width).collect();
+    members.sort();
+    members
+}
+
+/// The bulk strings and numbers of a reply, however deep.
+pub(crate) fn flat(reply: &Reply) -> Vec<&[u8]> {
+    match &reply.body {
+        Body::Items(items) => items.iter().flat_map(flat).collect(),
+        Body::Nothing => Vec::new(),
+        Body::Line(bytes) | Body::Bytes(bytes) => vec![bytes],
+    }
+}
+
+/// How many strings stand for one member in the answer to a random choice.
+pub(crate) fn width_of_choice(command: &Command) -> usize {
+    let with = |word: &str| {
+        command
+            .arguments
+            .iter()
+            .skip(3)
+            .any(|argument| argument.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if with("WITHVALUES") || with("WITHSCORES") {
+        2
+    } else {
+        1
+    }
+}
+
+/// What a random choice got wrong: a stranger, or the same member twice where each may come once.
+pub(crate) fn fault_of_choice(
+    command: &Command,
+    choice: &Reply,
+    everything: &Reply,
+) -> Option<String> {
+    let width = width_of_choice(command);
+    let all = flat(everything);
+    let is_set = command.is("SRANDMEMBER") || command.is("SPOP");
+    let known: Vec<&[&[u8]]> = all.chunks(if is_set { 1 } else { 2 }).collect();
+    let chosen = flat(choice);
+    let mut members: Vec<&[&[u8]]> = chosen.chunks(width).collect();
+    let stranger = members
+        .iter()
+        .find(|member| !known.iter().any(|known| known[..width] == ***member));
+    if let Some(stranger) = stranger {
+        return Some(format!("{} is no member", stranger.concat().escape_ascii()));
+    }
+    let repeats = command
+        .arguments
+        .get(2)
+        .is_some_and(|count| count.starts_with(b"-"));
+    members.sort_unstable();
+    let twice = members.windows(2).any(|pair| pair[0] == pair[1]);
+    (twice && !repeats).then(|| "a member came twice".to_owned())
+}
+
+/// Whether all the frames that a subscriber got are the same. The order in which several patterns match one message,
+/// or in which all channels are left, is the server's own; the running counts still have to be the same.
+pub(crate) fn frames_agree(ours: &[Reply], theirs: &[Reply]) -> bool {
+    let split = |frames: &[Reply]| {
+        let mut names: Vec<(u8, Vec<Reply>)> = Vec::new();
+        let mut counts = Vec::new();
+        for frame in frames {
+            let (last, rest) = frame
+                .items()
+                .split_last()
+                .map_or((frame.clone(), Vec::new()), |(last, rest)| {
+                    (last.clone(), rest.to_vec())
+                });
+            if last.int().is_some() {
+                names.push((frame.kind, rest));
+                counts.push(last);
+            } else {
+                names.push((frame.kind, [rest, vec![last]].concat()));
+            }
+        }
+        names.sort();
+        (names, counts)
+    };
+    split(ours) == split(theirs)
+}

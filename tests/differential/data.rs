@@ -1,0 +1,53 @@
+//! Compares all that two servers hold: each database's keys, and of each key its type, encoding, content and time
+//! to live.
+
+use crate::grammar::{Command, Compare};
+use crate::pair::{OBSERVER, Outcome, Pair};
+
+/// How far apart two expiries may be, in milliseconds: the two servers have set them one after the other.
+const TOLERANCE: i64 = 20_000;
+
+const DATABASES: usize = 3;
+
+pub(crate) fn compare(pair: &mut Pair) -> Outcome {
+    for database in 0..DATABASES {
+        let database = database.to_string();
+        pair.same(
+            OBSERVER,
+            &Command::new(&["SELECT", &database], Compare::Exact),
+        )?;
+        let keys = pair.same(OBSERVER, &Command::new(&["KEYS", "*"], Compare::Unordered))?;
+        for key in keys.items() {
+            one_key(pair, key.bytes())
+                .map_err(|what| format!("the data of database {database} differs: {what}"))?;
+        }
+    }
+    pair.same(OBSERVER, &Command::new(&["SELECT", "0"], Compare::Exact))
+        .map(drop)
+}
+
+fn one_key(pair: &mut Pair, key: &[u8]) -> Outcome {
+    let about = |before: &[&str], after: &[&str], compare: Compare| {
+        let mut command = Command::new(before, compare);
+        command.arguments.push(key.to_vec());
+        command
+            .arguments
+            .extend(after.iter().map(|word| word.as_bytes().to_vec()));
+        command
+    };
+    let kind = pair.same(OBSERVER, &about(&["TYPE"], &[], Compare::Exact))?;
+    pair.same(
+        OBSERVER,
+        &about(&["OBJECT", "ENCODING"], &[], Compare::Exact),
+    )?;
+    pair.same(OBSERVER, &about(&["PTTL"], &[], Compare::Near(TOLERANCE)))?;
+    let content = match kind.bytes() {
+        b"string" => about(&["GET"], &[], Compare::Exact),
+        b"list" => about(&["LRANGE"], &["0", "-1"], Compare::Exact),
+        b"set" => about(&["SMEMBERS"], &[], Compare::Unordered),
+        b"hash" => about(&["HGETALL"], &[], Compare::UnorderedPairs),
+        b"zset" => about(&["ZRANGE"], &["0", "-1", "WITHSCORES"], Compare::Exact),
+        other => return Err(format!("a key of type {}", other.escape_ascii())),
+    };
+    pair.same(OBSERVER, &content).map(drop)
+}

@@ -1,0 +1,109 @@
+//! The tables of commands, one file a family. A new command is a line in its family's table.
+
+mod connection;
+mod hashes;
+mod keys;
+mod lists;
+mod pubsub;
+mod sets;
+mod strings;
+mod transactions;
+mod zsets;
+
+use crate::grammar::Family;
+
+/// All families, with how often each is chosen.
+pub(crate) const FAMILIES: &[Family] = &[
+    Family {
+        prefix: 's',
+        weight: 20,
+        commands: strings::COMMANDS,
+    },
+    Family {
+        prefix: 'l',
+        weight: 20,
+        commands: lists::COMMANDS,
+    },
+    Family {
+        prefix: 'h',
+        weight: 20,
+        commands: hashes::COMMANDS,
+    },
+    Family {
+        prefix: 't',
+        weight: 20,
+        commands: sets::COMMANDS,
+    },
+    Family {
+        prefix: 'z',
+        weight: 26,
+        commands: zsets::COMMANDS,
+    },
+    Family {
+        prefix: crate::pool::ANY,
+        weight: 22,
+        commands: keys::COMMANDS,
+    },
+    Family {
+        prefix: crate::pool::ANY,
+        weight: 8,
+        commands: transactions::COMMANDS,
+    },
+    Family {
+        prefix: crate::pool::ANY,
+        weight: 4,
+        commands: connection::COMMANDS,
+    },
+    Family {
+        prefix: crate::pool::ANY,
+        weight: 2,
+        commands: pubsub::INTROSPECTION,
+    },
+];
+
+/// What the subscribing connections do.
+pub(crate) const SUBSCRIBERS: &[Family] = &[Family {
+    prefix: crate::pool::ANY,
+    weight: 1,
+    commands: pubsub::SUBSCRIPTIONS,
+}];
+
+/// What is published to them.
+pub(crate) const PUBLISHERS: &[Family] = &[Family {
+    prefix: crate::pool::ANY,
+    weight: 1,
+    commands: pubsub::PUBLICATIONS,
+}];
+
+/// Commands that wait for an element, as long as it takes.
+pub(crate) const WAITERS: &[Family] = &[
+    Family {
+        prefix: 'l',
+        weight: 3,
+        commands: lists::WAITERS,
+    },
+    Family {
+        prefix: 'z',
+        weight: 1,
+        commands: zsets::WAITERS,
+    },
+];
+
+/// Commands that may bring what a waiter waits for.
+pub(crate) const WAKERS: &[Family] = &[
+    Family {
+        prefix: 'l',
+        weight: 3,
+        commands: lists::WAKERS,
+    },
+    Family {
+        prefix: 'z',
+        weight: 1,
+        commands: zsets::WAKERS,
+    },
+    Family {
+        prefix: crate::pool::ANY,
+        weight: 1,
+        commands: keys::WAKERS,
+    },
+];

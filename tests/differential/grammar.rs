@@ -1,0 +1,345 @@
+//! The small language in which the tables of commands say what arguments look like, and the random commands made
+//! from it. It knows no server.
+//!
+//! Words in capitals stand for themselves; words in lower case are classes of arguments ([`Pool`]). `[a | b]` may be
+//! left out, `(a | b)` may not; `<a b c>` takes its parts in any order; `x+` repeats; `#x` is a count and that many.
+
+use crate::pool::Pool;
+use crate::random::Random;
+
+/// How the replies of a command are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compare {
+    /// Byte for byte.
+    Exact,
+    /// The same members in any order, unless the key is in a compact form, which keeps an order.
+    Unordered,
+    /// The same, two by two: fields and values.
+    UnorderedPairs,
+    /// Numbers that a clock has made: equal up to this many units.
+    Near(i64),
+    /// The random choice of one or some of the key's members: as many, and all of them members.
+    Choice,
+    /// A random choice that also removes.
+    Removal,
+    /// A key of the database, or none.
+    AnyKey,
+    /// The whole iteration, from cursor 0 to cursor 0.
+    Iteration,
+    /// Only whether it fails, and how: the answer is about the server itself.
+    Errors,
+}
+
+/// A line of a table: the command, its arguments, how to compare.
+pub(crate) type Row = (&'static str, &'static str, Compare);
+
+/// The commands of one family, the beginning of the keys that mostly hold its type, and how often it is chosen.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) prefix: char,
+    pub(crate) weight: usize,
+    pub(crate) commands: &'static [Row],
+}
+
+/// A command with its arguments, ready to be sent.
+#[derive(Clone)]
+pub(crate) struct Command {
+    pub(crate) arguments: Vec<Vec<u8>>,
+    pub(crate) compare: Compare,
+}
+
+impl Command {
+    pub(crate) fn new(words: &[&str], compare: Compare) -> Self {
+        Self {
+            arguments: words.iter().map(|word| word.as_bytes().to_vec()).collect(),
+            compare,
+        }
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.arguments
+            .first()
+            .is_some_and(|first| first.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    /// The key of a command that has one in the first place.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.arguments.get(1).map_or(b"", Vec::as_slice)
+    }
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, argument) in self.arguments.iter().enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            if !argument.is_empty() && argument.iter().all(u8::is_ascii_graphic) {
+                write!(formatter, "{space}{}", argument.escape_ascii())?;
+            } else {
+                write!(formatter, "{space}\"{}\"", argument.escape_ascii())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A part of the arguments.
+#[derive(Debug, Clone)]
+enum Part {
+    Literal(&'static str),
+    Class(&'static str),
+    /// One of these, or nothing where it is optional.
+    Choice(Vec<Vec<Part>>, bool),
+    AnyOrder(Vec<Part>),
+    Repeat(Box<Part>),
+    Counted(Box<Part>),
+}
+
+/// A line of a table, and its arguments as they were read.
+type ReadRow = (Row, Vec<Part>);
+
+/// The tables, made ready for choosing from.
+#[derive(Debug)]
+pub(crate) struct Grammar {
+    families: Vec<(&'static Family, Vec<ReadRow>)>,
+}
+
+impl Grammar {
+    pub(crate) fn new(families: &'static [Family]) -> Self {
+        let families = families
+            .iter()
+            .map(|family| {
+                (
+                    family,
+                    family
+                        .commands
+                        .iter()
+                        .map(|row| (*row, parse(row.1)))
+                        .collect(),
+                )
+            })
+            .collect();
+        Self { families }
+    }
+
+    /// A random command of a random family, as [`Self::command`] makes it; one of twenty is spoilt.
+    pub(crate) fn command_or_worse(&self, random: &mut Random) -> Command {
+        let (mut command, arguments) = self.choose(random);
+        if random.chance(5) && !arguments.contains("timeout") && !arguments.contains("lexkey") {
+            spoil(&mut command, random);
+        }
+        command
+    }
+
+    /// A random command of a random family.
+    pub(crate) fn command(&self, random: &mut Random) -> Command {
+        self.choose(random).0
+    }
+
+    fn choose(&self, random: &mut Random) -> (Command, &'static str) {
+        let total: usize = self.families.iter().map(|(family, _)| family.weight).sum();
+        let mut at = random.below(total);
+        for (family, rows) in &self.families {
+            if at < family.weight {
+                let ((name, arguments, compare), parts) = random.pick(rows);
+                let mut writer = Writer {
+                    pool: Pool {
+                        prefix: family.prefix,
+                    },
+                    random,
+                    words: Vec::new(),
+                };
+                writer.literal(name);
+                writer.sequence(parts);
+                return (
+                    Command {
+                        arguments: writer.words,
+                        compare: *compare,
+                    },
+                    arguments,
+                );
+            }
+            at -= family.weight;
+        }
+        unreachable!("the weights add up to the total")
+    }
+}
+
+/// What a client gets wrong: an argument too many or too few, a bad number, two arguments exchanged.
+fn spoil(command: &mut Command, random: &mut Random) {
+    const JUNK: &[&str] = &[
+        "",
+        "abc",
+        "-1",
+        "0",
+        "1",
+        "1.5",
+        "nan",
+        " 1",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+    ];
+    let arguments = &mut command.arguments;
+    let last = arguments.len() - 1;
+    match random.below(4) {
+        0 if last > 0 => drop(arguments.pop()),
+        1 => arguments.push(random.pick(JUNK).as_bytes().to_vec()),
+        2 if last > 0 => arguments[1 + random.below(last)] = random.pick(JUNK).as_bytes().to_vec(),
+        _ if last > 1 => arguments.swap(1 + random.below(last), 1 + random.below(last)),
+        _ => {}
+    }
+}
+
+struct Writer<'random> {
+    pool: Pool,
+    random: &'random mut Random,
+    words: Vec<Vec<u8>>,
+}
+
+impl Writer<'_> {
+    fn literal(&mut self, word: &str) {
+        let word = if self.random.chance(20) {
+            word.to_ascii_lowercase()
+        } else {
+            word.to_owned()
+        };
+        self.words.push(word.into_bytes());
+    }
+
+    fn sequence(&mut self, parts: &[Part]) {
+        for part in parts {
+            self.part(part);
+        }
+    }
+
+    fn part(&mut self, part: &Part) {
+        match part {
+            Part::Literal(word) => self.literal(word),
+            Part::Class(class) => self.words.push(self.pool.argument(class, self.random)),
+            Part::Choice(choices, optional) => {
+                if !optional || self.random.chance(50) {
+                    let choice = self.random.pick(choices);
+                    self.sequence(choice);
+                }
+            }
+            Part::AnyOrder(parts) => {
+                let mut order: Vec<&Part> = parts.iter().collect();
+                self.random.shuffle(&mut order);
+                for part in order {
+                    self.part(part);
+                }
+            }
+            Part::Repeat(part) => self.times(part, 1),
+            Part::Counted(part) => {
+                let at = self.words.len();
+                self.times(part, 1);
+                let count = self.words.len() - at;
+                // A wrong count now and then.
+                let count = if self.random.chance(4) {
+                    count + 1
+                } else {
+                    count
+                };
+                self.words.insert(at, count.to_string().into_bytes());
+            }
+        }
+    }
+
+    fn times(&mut self, part: &Part, least: usize) {
+        // Mostly one or two; sometimes enough to leave a compact form at once.
+        let times = if self.random.chance(5) {
+            12
+        } else {
+            least + self.random.below(3)
+        };
+        for _ in 0..times {
+            self.part(part);
+        }
+    }
+}
+
+fn parse(text: &'static str) -> Vec<Part> {
+    let mut tokens = Tokens { text };
+    let parts = tokens.sequence();
+    assert!(
+        tokens.text.is_empty(),
+        "left over in {text:?}: {:?}",
+        tokens.text
+    );
+    parts
+}
+
+struct Tokens {
+    text: &'static str,
+}
+
+impl Tokens {
+    fn take(&mut self, symbol: char) -> bool {
+        self.text = self.text.trim_start();
+        let rest = self.text.strip_prefix(symbol);
+        self.text = rest.unwrap_or(self.text);
+        rest.is_some()
+    }
+
+    fn sequence(&mut self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        loop {
+            self.text = self.text.trim_start();
+            if self.text.is_empty() || self.text.starts_with(['|', ']', ')', '>']) {
+                return parts;
+            }
+            parts.push(self.part());
+        }
+    }
+
+    fn part(&mut self) -> Part {
+        if self.take('#') {
+            return Part::Counted(Box::new(self.part()));
+        }
+        let part = if self.take('[') {
+            Part::Choice(self.choices(']'), true)
+        } else if self.take('(') {
+            Part::Choice(self.choices(')'), false)
+        } else if self.take('<') {
+            let parts = self.sequence();
+            assert!(self.take('>'), "no > before {:?}", self.text);
+            Part::AnyOrder(parts)
+        } else {
+            self.word()
+        };
+        if self.text.starts_with('+') {
+            self.text = &self.text[1..];
+            return Part::Repeat(Box::new(part));
+        }
+        part
+    }
+
+    fn choices(&mut self, end: char) -> Vec<Vec<Part>> {
+        let mut choices = vec![self.sequence()];
+        while self.take('|') {
+            choices.push(self.sequence());
+        }
+        assert!(self.take(end), "no {end} before {:?}", self.text);
+        choices
+    }
+
+    fn word(&mut self) -> Part {
+        let end = self
+            .text
+            .find(|symbol: char| symbol.is_whitespace() || "[]()<>|#+".contains(symbol));
+        let (word, rest) = self.text.split_at(end.unwrap_or(self.text.len()));
+        assert!(!word.is_empty(), "no word before {rest:?}");
+        self.text = rest;
+        if word.starts_with(|first: char| first.is_ascii_lowercase()) {
+            assert!(
+                Pool::CLASSES.iter().any(|(class, _)| *class == word)
+                    || word == "key"
+                    || word == "other",
+                "no class {word}"
+            );
+            Part::Class(word)
+        } else {
+            Part::Literal(word)
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Random sequences of commands to innkeep and to a real redis-server: every reply and, at the end, all data must be
+//! the same. `INNKEEP_DIFF_COMMANDS` says how many commands, `INNKEEP_DIFF_SEED` which sequence; a difference is shown
+//! with the shortest sequence found that still brings it about.
+
+mod compare;
+mod data;
+mod families;
+mod grammar;
+mod pair;
+mod pool;
+mod random;
+mod shorten;
+mod wire;
+
+use innkeep_test_server::{Launch, may_skip};
+
+use crate::grammar::Grammar;
+use crate::pair::{COMMON, Outcome, Pair, SUBSCRIBERS, Step, WAITERS};
+use crate::random::Random;
+
+/// Commands between two fresh starts; a difference is looked for among no more than these.
+const ROUND: usize = 1500;
+const DEFAULT_COMMANDS: usize = 20_000;
+
+/// What each round starts with: thresholds so low that both forms of every collection are met, or none is compact,
+/// or Redis's own.
+const SETTINGS: &[&[(&str, &str)]] = &[
+    &[
+        ("hash-max-listpack-entries", "6"),
+        ("hash-max-listpack-value", "16"),
+        ("zset-max-listpack-entries", "6"),
+        ("zset-max-listpack-value", "16"),
+        ("set-max-intset-entries", "6"),
+        ("list-max-listpack-size", "4"),
+    ],
+    &[
+        ("hash-max-listpack-entries", "0"),
+        ("hash-max-listpack-value", "0"),
+        ("zset-max-listpack-entries", "0"),
+        ("zset-max-listpack-value", "0"),
+        ("set-max-intset-entries", "0"),
+        ("list-max-listpack-size", "1"),
+    ],
+    &[
+        ("hash-max-listpack-entries", "128"),
+        ("hash-max-listpack-value", "64"),
+        ("zset-max-listpack-entries", "128"),
+        ("zset-max-listpack-value", "64"),
+        ("set-max-intset-entries", "512"),
+        ("list-max-listpack-size", "-2"),
+    ],
+];
+
+/// The grammars of all roles.
+struct Grammars {
+    common: Grammar,
+    subscribers: Grammar,
+    publishers: Grammar,
+    waiters: Grammar,
+    wakers: Grammar,
+}
+
+impl Grammars {
+    fn new() -> Self {
+        Self {
+            common: Grammar::new(families::FAMILIES),
+            subscribers: Grammar::new(families::SUBSCRIBERS),
+            publishers: Grammar::new(families::PUBLISHERS),
+            waiters: Grammar::new(families::WAITERS),
+            wakers: Grammar::new(families::WAKERS),
+        }
+    }
+
+    /// A step, and how many commands it has.
+    fn step(&self, random: &mut Random) -> (Step, usize) {
+        match random.below(100) {
+            0..3 => (
+                Step::Subscriber(random.below(SUBSCRIBERS), self.subscribers.command(random)),
+                1,
+            ),
+            3..6 => (Step::Publish(self.publishers.command(random)), 1),
+            6..16 => {
+                let waiters: Vec<_> = (0..=random.below(WAITERS))
+                    .map(|_| self.waiters.command(random))
+                    .collect();
+                let wakers: Vec<_> = (0..random.below(5))
+                    .map(|_| self.wakers.command(random))
+                    .collect();
+                let count = waiters.len() + wakers.len();
+                (Step::Wait(waiters, wakers), count)
+            }
+            _ => {
+                let length = if random.chance(10) {
+                    40
+                } else {
+                    1 + random.below(8)
+                };
+                let commands = (0..length)
+                    .map(|_| self.common.command_or_worse(random))
+                    .collect();
+                (Step::Batch(random.below(COMMON), commands), length)
+            }
+        }
+    }
+
+    fn round(&self, seed: u64, length: usize) -> Vec<Step> {
+        let mut random = Random::new(seed);
+        let mut steps = Vec::new();
+        let mut commands = 0;
+        while commands < length {
+            let (step, count) = self.step(&mut random);
+            commands += count;
+            steps.push(step);
+        }
+        steps.push(Step::Data);
+        steps
+    }
+}
+
+/// Runs the steps on servers made empty, up to the first difference: its step, and what it is.
+fn run(pair: &mut Pair, settings: &[(&str, &str)], steps: &[Step]) -> Result<(), (usize, String)> {
+    pair.reset(settings)
+        .map_err(|error| (0, format!("the servers cannot be made ready: {error}")))?;
+    for (at, step) in steps.iter().enumerate() {
+        let outcome: Outcome = pair.step(step);
+        outcome.map_err(|what| (at, what))?;
+    }
+    Ok(())
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable)
+        .ok()
+        .filter(|text| !text.is_empty())?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+    )
+}
+
+#[test]
+fn replies_and_data_are_those_of_a_real_server() {
+    let Some(reference) = Launch::redis() else {
+        assert!(may_skip("redis-server"));
+        return;
+    };
+    let commands = number("INNKEEP_DIFF_COMMANDS").map_or(DEFAULT_COMMANDS, |count| {
+        usize::try_from(count).unwrap_or(usize::MAX)
+    });
+    let seed = number("INNKEEP_DIFF_SEED").unwrap_or(20_260);
+    let ours = Launch::under_test(env!("CARGO_BIN_EXE_innkeep"));
+    let mut pair = Pair::start(ours, reference).expect("both servers start");
+    let grammars = Grammars::new();
+    let rounds = commands.div_ceil(ROUND);
+    for round in 0..rounds {
+        let seed = seed.wrapping_add(u64::try_from(round).unwrap_or_default());
+        let settings = SETTINGS[round % SETTINGS.len()];
+        let steps = grammars.round(seed, ROUND.min(commands));
+        if let Err((at, what)) = run(&mut pair, settings, &steps) {
+            let (steps, what) = shorten::shorten(&mut pair, settings, steps, at, what);
+            panic!(
+                "a difference in round {round} (seed {seed}, {settings:?}):\n{}\n{what}",
+                shorten::print(&steps)
+            );
+        }
+    }
+    println!("{commands} commands in {rounds} rounds from seed {seed}: no difference");
+}

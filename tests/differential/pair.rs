@@ -1,0 +1,620 @@
+//! Two servers side by side, with the same connections to each: a step is done on both, and what differs is told.
+
+use std::io;
+
+use innkeep_test_server::{Launch, Server};
+
+use crate::compare::{agree, fault_of_choice, flat, frames_agree, near, same_members};
+use crate::grammar::{Command, Compare};
+use crate::wire::{Reply, Wire};
+
+/// What the connections are for. Commands come from any of the first three.
+pub(crate) const COMMON: usize = 3;
+const SUBSCRIBER: usize = 3;
+pub(crate) const SUBSCRIBERS: usize = 2;
+const WAITER: usize = 5;
+pub(crate) const WAITERS: usize = 2;
+const WAKER: usize = 7;
+pub(crate) const OBSERVER: usize = 8;
+const CONNECTIONS: usize = 9;
+
+/// Every second connection speaks RESP3; the observer speaks RESP2.
+fn speaks_resp3(connection: usize) -> bool {
+    connection % 2 == 1 && connection != WAKER
+}
+
+/// How often a state is asked for that another connection brings about.
+const PATIENCE: usize = 100_000;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Commands in one piece from one connection.
+    Batch(usize, Vec<Command>),
+    /// What a subscriber does.
+    Subscriber(usize, Command),
+    /// A message, and what the subscribers get.
+    Publish(Command),
+    /// Commands that wait, the commands that may wake them, and then an end to all waiting.
+    Wait(Vec<Command>, Vec<Command>),
+    /// All data of both servers is compared.
+    Data,
+}
+
+/// What differs, in words, or why that could not be told.
+pub(crate) type Outcome = Result<(), String>;
+
+fn because(error: &io::Error) -> String {
+    format!("a server does not answer: {error}")
+}
+
+/// One server and the connections to it.
+#[derive(Debug)]
+struct Side {
+    launch: Launch,
+    server: Server,
+    wires: Vec<Wire>,
+    ids: Vec<i64>,
+}
+
+impl Side {
+    fn start(launch: Launch) -> io::Result<Self> {
+        let server = launch.clone().start()?;
+        Ok(Self {
+            launch,
+            server,
+            wires: Vec::new(),
+            ids: Vec::new(),
+        })
+    }
+
+    /// Empties the server, which is started anew if it no longer runs, and opens new connections.
+    fn reset(&mut self, settings: &[(&str, &str)]) -> io::Result<()> {
+        self.wires.clear();
+        if self.empty(settings).is_err() {
+            self.server = self.launch.clone().start()?;
+            self.empty(settings)?;
+        }
+        self.ids.clear();
+        for connection in 0..CONNECTIONS {
+            let mut wire = Wire::new(self.server.connect()?);
+            ask(
+                &mut wire,
+                &["HELLO", if speaks_resp3(connection) { "3" } else { "2" }],
+            )?;
+            self.ids
+                .push(ask(&mut wire, &["CLIENT", "ID"])?.int().unwrap_or_default());
+            self.wires.push(wire);
+        }
+        Ok(())
+    }
+
+    fn empty(&self, settings: &[(&str, &str)]) -> io::Result<()> {
+        let mut wire = Wire::new(self.server.connect()?);
+        // The end of the old connections is noticed some time after they were closed.
+        let alone = |clients: &Reply| {
+            clients
+                .bytes()
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .count()
+                == 1
+        };
+        until(|| Ok(alone(&ask(&mut wire, &["CLIENT", "LIST"])?)))?;
+        ask(&mut wire, &["FLUSHALL"])?;
+        for (name, value) in settings {
+            let answer = ask(&mut wire, &["CONFIG", "SET", name, value])?;
+            if answer.is_error() {
+                return Err(io::Error::other(format!(
+                    "CONFIG SET {name} {value}: {answer:?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, connection: usize, command: &Command) -> io::Result<Reply> {
+        self.wires[connection].send([command.arguments.as_slice()])?;
+        self.wires[connection].receive()
+    }
+
+    /// All that comes until the answer to a PING sent now.
+    fn drain(&mut self, connection: usize) -> io::Result<Vec<Reply>> {
+        const MARK: &str = "all that came before";
+        let wire = &mut self.wires[connection];
+        wire.send([Command::new(&["PING", MARK], Compare::Exact)
+            .arguments
+            .as_slice()])?;
+        let mut frames = Vec::new();
+        loop {
+            let frame = wire.receive()?;
+            // `+pong` and the text where a RESP2 connection is subscribed.
+            if flat(&frame)
+                .last()
+                .is_some_and(|last| *last == MARK.as_bytes())
+                && frame.items().len() != 3
+            {
+                return Ok(frames);
+            }
+            frames.push(frame);
+        }
+    }
+
+    /// Waits until the server has begun with what this waiter has sent.
+    fn begun(&mut self, waiter: usize, command: &Command) -> io::Result<()> {
+        let id = self.ids[WAITER + waiter].to_string();
+        let name = String::from_utf8_lossy(&command.arguments[0]).to_ascii_lowercase();
+        let shown = format!(" cmd={name} ");
+        let observer = &mut self.wires[OBSERVER];
+        until(|| {
+            Ok(
+                String::from_utf8_lossy(ask(observer, &["CLIENT", "LIST", "ID", &id])?.bytes())
+                    .contains(&shown),
+            )
+        })
+    }
+}
+
+fn ask(wire: &mut Wire, words: &[&str]) -> io::Result<Reply> {
+    wire.send([Command::new(words, Compare::Exact).arguments.as_slice()])?;
+    wire.receive()
+}
+
+fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    for _ in 0..PATIENCE {
+        if reached()? {
+            return Ok(());
+        }
+        std::thread::yield_now();
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "a state was not reached",
+    ))
+}
+
+/// The server under test and the reference.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    ours: Side,
+    theirs: Side,
+    /// How the replies to the queued commands of each connection's transaction will be compared.
+    queued: Vec<Option<Vec<Compare>>>,
+}
+
+impl Pair {
+    pub(crate) fn start(ours: Launch, theirs: Launch) -> io::Result<Self> {
+        Ok(Self {
+            ours: Side::start(ours)?,
+            theirs: Side::start(theirs)?,
+            queued: Vec::new(),
+        })
+    }
+
+    /// Both servers empty, with these settings, and all connections new.
+    pub(crate) fn reset(&mut self, settings: &[(&str, &str)]) -> io::Result<()> {
+        self.queued = vec![None; CONNECTIONS];
+        self.ours.reset(settings)?;
+        self.theirs.reset(settings)
+    }
+
+    /// Does a step on both servers.
+    pub(crate) fn step(&mut self, step: &Step) -> Outcome {
+        match step {
+            Step::Batch(connection, commands) => self.batch(*connection, commands),
+            Step::Subscriber(subscriber, command) => {
+                self.subscriber(SUBSCRIBER + subscriber, command)
+            }
+            Step::Publish(command) => self.publish(command),
+            Step::Wait(waiters, wakers) => self.wait(waiters, wakers),
+            Step::Data => crate::data::compare(self),
+        }
+    }
+
+    /// The same command to both.
+    pub(crate) fn ask(
+        &mut self,
+        connection: usize,
+        command: &Command,
+    ) -> Result<(Reply, Reply), String> {
+        let ours = self
+            .ours
+            .ask(connection, command)
+            .map_err(|error| because(&error))?;
+        let theirs = self
+            .theirs
+            .ask(connection, command)
+            .map_err(|error| format!("the reference fails: {error}"))?;
+        Ok((ours, theirs))
+    }
+
+    /// The same command to both, answered the same.
+    pub(crate) fn same(&mut self, connection: usize, command: &Command) -> Result<Reply, String> {
+        let (ours, theirs) = self.ask(connection, command)?;
+        judge(
+            command,
+            agree(command.compare, &ours, &theirs),
+            &ours,
+            &theirs,
+        )?;
+        Ok(theirs)
+    }
+
+    fn batch(&mut self, connection: usize, commands: &[Command]) -> Outcome {
+        let mut rest = commands;
+        while let Some(first) = rest.first() {
+            if is_alone(first) {
+                self.alone(connection, first)?;
+                rest = &rest[1..];
+                continue;
+            }
+            let end = rest.iter().position(is_alone).unwrap_or(rest.len());
+            let (together, others) = rest.split_at(end);
+            self.together(connection, together)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    fn together(&mut self, connection: usize, commands: &[Command]) -> Outcome {
+        for side in [&mut self.ours, &mut self.theirs] {
+            let arguments = commands.iter().map(|command| command.arguments.as_slice());
+            side.wires[connection]
+                .send(arguments)
+                .map_err(|error| because(&error))?;
+        }
+        for command in commands {
+            let ours = self.ours.wires[connection].receive();
+            let ours = ours.map_err(|error| format!("{command:?}: {}", because(&error)))?;
+            let theirs = self.theirs.wires[connection]
+                .receive()
+                .map_err(|error| because(&error))?;
+            let agreed = self.agree(connection, command, &ours, &theirs);
+            judge(command, agreed, &ours, &theirs)?;
+        }
+        Ok(())
+    }
+
+    /// Whether two replies agree, with the state of the connection's transaction in mind, which they change.
+    fn agree(
+        &mut self,
+        connection: usize,
+        command: &Command,
+        ours: &Reply,
+        theirs: &Reply,
+    ) -> bool {
+        let queued = &mut self.queued[connection];
+        if let Some(queued) = queued.as_mut().filter(|_| theirs.is_status("QUEUED")) {
+            queued.push(command.compare);
+            return ours == theirs;
+        }
+        let is_bare = command.arguments.len() == 1;
+        if is_bare && command.is("MULTI") && theirs.is_status("OK") {
+            *queued = Some(Vec::new());
+        } else if is_bare && (command.is("EXEC") || command.is("DISCARD") || command.is("RESET")) {
+            let compares = queued.take().unwrap_or_default();
+            let (ours, theirs) = (ours.items(), theirs.items());
+            if command.is("EXEC")
+                && !theirs.is_empty()
+                && compares.len() == theirs.len()
+                && ours.len() == theirs.len()
+            {
+                let pairs = ours.iter().zip(theirs).zip(compares);
+                return pairs
+                    .into_iter()
+                    .all(|((ours, theirs), compare)| agree(compare, ours, theirs));
+            }
+        }
+        agree(command.compare, ours, theirs)
+    }
+
+    /// A command whose reply is judged by what the server holds at that moment.
+    fn alone(&mut self, connection: usize, command: &Command) -> Outcome {
+        if self.queued[connection].is_some() {
+            // What a transaction removes by chance cannot be put right between its commands.
+            return if command.compare == Compare::Removal {
+                Ok(())
+            } else {
+                self.together(connection, std::slice::from_ref(command))
+            };
+        }
+        match command.compare {
+            Compare::Choice => self.choice(connection, command),
+            Compare::Removal => self.removal(connection, command),
+            Compare::AnyKey => self.any_key(connection, command),
+            Compare::Iteration => self.iteration(connection, command),
+            _ => self.unordered(connection, command),
+        }
+    }
+
+    fn choice(&mut self, connection: usize, command: &Command) -> Outcome {
+        let everything = match () {
+            () if command.is("HRANDFIELD") => "HGETALL",
+            () if command.is("ZRANDMEMBER") => "ZRANGE",
+            () => "SMEMBERS",
+        };
+        let mut everything = Command::new(&[everything], Compare::Exact);
+        everything.arguments.push(command.key().to_vec());
+        if everything.is("ZRANGE") {
+            everything
+                .arguments
+                .extend(["0", "-1", "WITHSCORES"].map(|word| word.as_bytes().to_vec()));
+        }
+        let all = self
+            .theirs
+            .ask(connection, &everything)
+            .map_err(|error| because(&error))?;
+        let (ours, theirs) = self.ask(connection, command)?;
+        judge(
+            command,
+            agree(command.compare, &ours, &theirs),
+            &ours,
+            &theirs,
+        )?;
+        if ours.is_error() || command.arguments.len() < 2 {
+            return Ok(());
+        }
+        match fault_of_choice(command, &ours, &all) {
+            Some(fault) => Err(format!(
+                "{command:?}: {fault}\n  ours:   {ours:?}\n  of:     {all:?}"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// After a removal by chance the key is removed whole, on both servers, so that they hold the same again.
+    fn removal(&mut self, connection: usize, command: &Command) -> Outcome {
+        self.choice(connection, command)?;
+        let key = command.key();
+        if key.is_empty() {
+            return Ok(());
+        }
+        for name in ["SCARD", "DEL"] {
+            let check = Command {
+                arguments: vec![name.into(), key.to_vec()],
+                compare: Compare::Exact,
+            };
+            self.same(connection, &check)?;
+        }
+        Ok(())
+    }
+
+    fn any_key(&mut self, connection: usize, command: &Command) -> Outcome {
+        let (ours, theirs) = self.ask(connection, command)?;
+        judge(
+            command,
+            agree(command.compare, &ours, &theirs),
+            &ours,
+            &theirs,
+        )?;
+        if ours.kind == b'$' && !ours.bytes().is_empty() {
+            let exists = Command {
+                arguments: vec![b"EXISTS".to_vec(), ours.bytes().to_vec()],
+                compare: Compare::Exact,
+            };
+            let found = self
+                .ours
+                .ask(connection, &exists)
+                .map_err(|error| because(&error))?;
+            judge(command, found.int() == Some(1), &ours, &theirs)?;
+        }
+        Ok(())
+    }
+
+    fn iteration(&mut self, connection: usize, command: &Command) -> Outcome {
+        let at = if command.is("SCAN") { 1 } else { 2 };
+        let (first_ours, first_theirs) = self.ask(connection, command)?;
+        if first_ours.is_error()
+            || first_theirs.is_error()
+            || command
+                .arguments
+                .get(at)
+                .is_none_or(|cursor| cursor != b"0")
+        {
+            return judge(
+                command,
+                agree(Compare::Errors, &first_ours, &first_theirs),
+                &first_ours,
+                &first_theirs,
+            );
+        }
+        let ours = walk(&mut self.ours, connection, command, at, first_ours)
+            .map_err(|error| because(&error))?;
+        let theirs = walk(&mut self.theirs, connection, command, at, first_theirs)
+            .map_err(|error| because(&error))?;
+        if ours == theirs {
+            return Ok(());
+        }
+        Err(format!(
+            "{command:?}, walked to the end\n  ours:   {ours:?}\n  theirs: {theirs:?}"
+        ))
+    }
+
+    /// The order of a compact form is defined, that of a large one is not.
+    fn unordered(&mut self, connection: usize, command: &Command) -> Outcome {
+        let (ours, theirs) = self.ask(connection, command)?;
+        judge(
+            command,
+            agree(command.compare, &ours, &theirs),
+            &ours,
+            &theirs,
+        )?;
+        if ours != theirs {
+            let arguments = vec![
+                b"OBJECT".to_vec(),
+                b"ENCODING".to_vec(),
+                command.key().to_vec(),
+            ];
+            let encoding = self.same(
+                connection,
+                &Command {
+                    arguments,
+                    compare: Compare::Exact,
+                },
+            )?;
+            judge(command, encoding.bytes() == b"hashtable", &ours, &theirs)?;
+        }
+        Ok(())
+    }
+
+    fn subscriber(&mut self, connection: usize, command: &Command) -> Outcome {
+        let mut frames = Vec::new();
+        for side in [&mut self.ours, &mut self.theirs] {
+            side.wires[connection]
+                .send([command.arguments.as_slice()])
+                .map_err(|error| because(&error))?;
+            frames.push(
+                side.drain(connection)
+                    .map_err(|error| format!("{command:?}: {}", because(&error)))?,
+            );
+        }
+        judge_frames(command, connection, &frames)
+    }
+
+    fn publish(&mut self, command: &Command) -> Outcome {
+        self.same(WAKER, command)?;
+        for connection in SUBSCRIBER..SUBSCRIBER + SUBSCRIBERS {
+            let mut frames = Vec::new();
+            for side in [&mut self.ours, &mut self.theirs] {
+                frames.push(
+                    side.drain(connection)
+                        .map_err(|error| format!("{command:?}: {}", because(&error)))?,
+                );
+            }
+            judge_frames(command, connection, &frames)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, waiters: &[Command], wakers: &[Command]) -> Outcome {
+        for (at, waiter) in waiters.iter().enumerate() {
+            self.same(WAITER + at, &Command::new(&["PING"], Compare::Exact))?;
+            for side in [&mut self.ours, &mut self.theirs] {
+                side.wires[WAITER + at]
+                    .send([waiter.arguments.as_slice()])
+                    .map_err(|error| because(&error))?;
+                side.begun(at, waiter)
+                    .map_err(|error| format!("{waiter:?}: {}", because(&error)))?;
+            }
+        }
+        for waker in wakers {
+            self.same(WAKER, waker)?;
+        }
+        for (at, waiter) in waiters.iter().enumerate() {
+            let mut answers = Vec::new();
+            for side in [&mut self.ours, &mut self.theirs] {
+                let id = side.ids[WAITER + at].to_string();
+                let unblocked = ask(&mut side.wires[OBSERVER], &["CLIENT", "UNBLOCK", &id])
+                    .map_err(|error| because(&error))?;
+                let reply = side.wires[WAITER + at]
+                    .receive()
+                    .map_err(|error| format!("{waiter:?}: {}", because(&error)))?;
+                answers.push((reply, unblocked));
+            }
+            if answers[0] != answers[1] {
+                return Err(format!(
+                    "{waiter:?}, its reply and CLIENT UNBLOCK's\n  ours:   {:?}\n  theirs: {:?}",
+                    answers[0], answers[1]
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_alone(command: &Command) -> bool {
+    match command.compare {
+        Compare::Choice
+        | Compare::Removal
+        | Compare::AnyKey
+        | Compare::Iteration
+        | Compare::UnorderedPairs => true,
+        Compare::Unordered => ["SMEMBERS", "HKEYS", "HVALS"]
+            .iter()
+            .any(|name| command.is(name)),
+        Compare::Exact | Compare::Near(_) | Compare::Errors => false,
+    }
+}
+
+fn judge(command: &Command, agreed: bool, ours: &Reply, theirs: &Reply) -> Outcome {
+    if agreed {
+        Ok(())
+    } else {
+        Err(format!(
+            "{command:?}\n  ours:   {ours:?}\n  theirs: {theirs:?}"
+        ))
+    }
+}
+
+fn judge_frames(command: &Command, connection: usize, frames: &[Vec<Reply>]) -> Outcome {
+    if frames_agree(&frames[0], &frames[1]) {
+        return Ok(());
+    }
+    let (ours, theirs) = (&frames[0], &frames[1]);
+    Err(format!(
+        "{command:?}, as connection {connection} hears it\n  ours:   {ours:?}\n  theirs: {theirs:?}"
+    ))
+}
+
+/// Everything that an iteration returns from its first reply to its last, in order and without doubles.
+fn walk(
+    side: &mut Side,
+    connection: usize,
+    command: &Command,
+    at: usize,
+    first: Reply,
+) -> io::Result<Vec<Vec<Reply>>> {
+    let width = if command.is("HSCAN") || command.is("ZSCAN") {
+        2
+    } else {
+        1
+    };
+    let mut command = command.clone();
+    let mut found = Vec::new();
+    let mut reply = first;
+    for _ in 0..PATIENCE {
+        let [cursor, page] = reply.items() else {
+            return Err(io::Error::other(format!("{command:?} answers {reply:?}")));
+        };
+        found.extend(page.items().chunks(width).map(<[Reply]>::to_vec));
+        if cursor.bytes() == b"0" {
+            found.sort();
+            found.dedup();
+            return Ok(found);
+        }
+        command.arguments[at] = cursor.bytes().to_vec();
+        reply = side.ask(connection, &command)?;
+    }
+    Err(io::Error::other(format!(
+        "{command:?} does not come to an end"
+    )))
+}
+
+/// The tests of the comparison are the comparison of a real server with itself; these lines keep its parts honest.
+#[cfg(test)]
+mod honesty {
+    use super::*;
+
+    #[test]
+    fn the_reference_is_not_taken_for_another() {
+        let int = |value: &str| Reply {
+            kind: b':',
+            body: crate::wire::Body::Line(value.as_bytes().to_vec()),
+        };
+        assert!(
+            near(&int("5"), &int("7"), 2)
+                && !near(&int("-1"), &int("0"), 2)
+                && !near(&int("1"), &int("9"), 2)
+        );
+        let array = |items: &[&str]| Reply {
+            kind: b'*',
+            body: crate::wire::Body::Items(items.iter().map(|item| int(item)).collect()),
+        };
+        assert!(same_members(&array(&["1", "2"]), &array(&["2", "1"]), 1));
+        assert!(!same_members(&array(&["1", "2"]), &array(&["2", "1"]), 2));
+        assert!(!agree(
+            Compare::Exact,
+            &array(&["1", "2"]),
+            &array(&["2", "1"])
+        ));
+    }
+}

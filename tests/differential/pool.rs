@@ -1,0 +1,87 @@
+//! The small spaces that keys, values and numbers are drawn from, so that commands meet each other's data and the
+//! edges of every type. It knows no commands.
+
+use crate::random::Random;
+
+/// The prefix of a family that works on keys of all types.
+pub(crate) const ANY: char = '*';
+
+/// The spaces, seen from a family whose keys begin with `prefix`.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) prefix: char,
+}
+
+const LONG: &str = "a value that is longer than the compact forms take";
+
+impl Pool {
+    /// Each class of arguments, and what it may be. Common values stand more than once.
+    #[rustfmt::skip]
+    pub(crate) const CLASSES: &'static [(&'static str, &'static [&'static str])] = &[
+        // Sorted sets in which all scores are the same: only there a lexicographic range has a defined answer.
+        ("lexkey", &["x1", "x1", "x2", "x2", "x3", "nothing", "s1"]),
+        ("value", &["1", "2", "10", "-7", "3.5", "a", "b", "abc", "hello world", "", "\0\r\n\u{ff}", "9223372036854775806",
+            "12345678901234567890", "1.0e2", " 1", "ohmytext", "mynewtext", LONG]),
+        ("field", &["f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "10", "11", "", LONG]),
+        ("member", &["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10", "m11", "", LONG]),
+        ("setmember", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "-5", "32768", "2147483648", "70000000000", "1",
+            "2", "3", "a", "01", "", LONG]),
+        ("element", &["a", "b", "c", "a", "b", "1", "2", "100000", "", "x", LONG]),
+        ("lexmember", &["a", "b", "c", "d", "aa", "ab", "", "zebra", "\u{ff}", "A"]),
+        ("int", &["0", "1", "1", "2", "5", "-1", "-3", "100", "9223372036854775807", "-9223372036854775808", "1e3", "+1",
+            "0x1", "01", "-0", " 1", "1 ", "", "1.5", "abc", "9223372036854775808"]),
+        ("float", &["1", "1.5", "-2.25", "0", "-0", "3.0e5", "1e10", "0.1", "0.2", "1e-7", "1e17", "123456789.125", "1e300", "inf",
+            "-inf", "nan", "abc", "1e400", "", " 1", "1 ", "0x10", "+5", ".5", "5."]),
+        ("score", &["0", "1", "1", "2", "2", "3", "1.5", "-2.25", "-0", "1e10", "0.125", "inf", "-inf", "+inf", "nan", "abc",
+            "0x10", "1e400", "+3"]),
+        ("goodscore", &["0", "1", "1", "2", "2", "3", "1.5", "-2.25", "1e10", "0.125", "inf", "-inf"]),
+        ("weight", &["1", "2", "0", "-1", "0.5", "inf", "abc"]),
+        ("bound", &["-inf", "+inf", "0", "1", "(1", "2", "(2", "3", "(-inf", "(inf", "1.5", "abc", "nan", "("]),
+        ("lexbound", &["-", "+", "[a", "(a", "[c", "(c", "[zebra", "[", "(", "a", "[aa"]),
+        ("index", &["0", "1", "2", "3", "-1", "-2", "-3", "5", "-5", "10", "-10", "100", "-100", "abc", "9223372036854775807"]),
+        ("count", &["0", "1", "1", "2", "2", "3", "5", "20", "9223372036854775807", "-1", "abc", "1.5"]),
+        ("choicecount", &["0", "1", "2", "3", "5", "20", "-1", "-3", "-10", "9223372036854775807", "-9223372036854775808", "abc"]),
+        ("rank", &["1", "2", "-1", "-2", "0", "3", "-9223372036854775808", "abc"]),
+        ("offset", &["0", "1", "3", "5", "20", "-1", "536870912", "abc"]),
+        ("bitoffset", &["0", "1", "7", "8", "100", "-1", "4294967296", "abc"]),
+        ("bit", &["0", "1", "1", "2", "-1", "abc"]),
+        // Long from now, or long over: nothing may run out while two servers are compared.
+        ("seconds", &["1000", "2000", "500000", "0", "-1", "-100", "9223372036854775807", "abc", "1.5", "10000000000000000"]),
+        ("milliseconds", &["1000000", "2000000", "0", "-1", "9223372036854775807", "abc", "100000000000000000"]),
+        ("unixtime", &["4000000000", "4100000000", "1000", "0", "-1", "9223372036854775807", "abc"]),
+        ("unixtimems", &["4000000000000", "4100000000000", "1000", "0", "-1", "9223372036854775807", "abc"]),
+        ("timeout", &["0.01", "0.01", "-1", "abc", "1e400", "nan"]),
+        ("database", &["0", "1", "2", "0", "1", "16", "-1", "abc"]),
+        ("pattern", &["*", "s*", "l?", "[hz]*", "m1*", "f*", "*1", "[^a]*", "\\*", "nothing", "", "h[1-2]", "*\\"]),
+        ("pagesize", &["1", "2", "5", "10", "1000", "0", "-1", "abc"]),
+        ("type", &["string", "list", "set", "zset", "hash", "stream", "nonsense"]),
+        ("channel", &["c1", "c2", "c3", "news.a", "news.b", ""]),
+        ("channelpattern", &["c*", "news.*", "*", "c?", "[cn]*"]),
+        ("message", &["hello", "", "\0\u{ff}", LONG]),
+        ("name", &["guest", "worker-1", "", "with space", "new\nline"]),
+    ];
+
+    pub(crate) const PREFIXES: &'static [char] = &['s', 'l', 'h', 't', 'z'];
+
+    /// An argument of this class. `key` is mostly one of the family's own, `other` any.
+    pub(crate) fn argument(&self, class: &str, random: &mut Random) -> Vec<u8> {
+        match class {
+            "key" if self.prefix != ANY && random.chance(85) => self.key_of(self.prefix, random),
+            "key" | "other" => {
+                let prefix = *random.pick(Self::PREFIXES);
+                self.key_of(prefix, random)
+            }
+            _ => {
+                let (_, values) = Self::CLASSES
+                    .iter()
+                    .find(|(name, _)| *name == class)
+                    .expect("the parser knows classes");
+                random.pick(values).as_bytes().to_vec()
+            }
+        }
+    }
+
+    fn key_of(&self, prefix: char, random: &mut Random) -> Vec<u8> {
+        format!("{prefix}{}", 1 + random.below(4)).into_bytes()
+    }
+}

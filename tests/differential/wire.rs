@@ -1,0 +1,152 @@
+//! The protocol as this test needs it: requests out, replies in without loss, so that two replies can be compared
+//! byte for byte. It knows no commands.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+/// A reply of either protocol version: its type byte and what came with it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reply {
+    pub(crate) kind: u8,
+    pub(crate) body: Body,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Body {
+    Line(Vec<u8>),
+    Bytes(Vec<u8>),
+    /// Maps have their keys and values in turn.
+    Items(Vec<Reply>),
+    Nothing,
+}
+
+impl Reply {
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.body {
+            Body::Items(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text of a bulk string, a line or a number.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Line(bytes) | Body::Bytes(bytes) => bytes,
+            Body::Items(_) | Body::Nothing => &[],
+        }
+    }
+
+    pub(crate) fn int(&self) -> Option<i64> {
+        std::str::from_utf8(self.bytes())
+            .ok()
+            .filter(|_| self.kind == b':')?
+            .parse()
+            .ok()
+    }
+
+    pub(crate) fn is_error(&self) -> bool {
+        matches!(self.kind, b'-' | b'!')
+    }
+
+    pub(crate) fn is_status(&self, text: &str) -> bool {
+        self.kind == b'+' && self.bytes() == text.as_bytes()
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", char::from(self.kind))?;
+        match &self.body {
+            Body::Line(line) => write!(formatter, "{}", line.escape_ascii()),
+            Body::Bytes(bytes) => write!(formatter, "\"{}\"", bytes.escape_ascii()),
+            Body::Items(items) => formatter.debug_list().entries(items).finish(),
+            Body::Nothing => write!(formatter, "nothing"),
+        }
+    }
+}
+
+/// One connection that writes whole commands and reads whole replies.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: BufReader<TcpStream>,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: BufReader::with_capacity(1 << 16, stream),
+        }
+    }
+
+    /// Writes the commands in one piece.
+    pub(crate) fn send<'args>(
+        &mut self,
+        commands: impl IntoIterator<Item = &'args [Vec<u8>]>,
+    ) -> io::Result<()> {
+        let mut request = Vec::new();
+        for arguments in commands {
+            write!(request, "*{}\r\n", arguments.len())?;
+            for argument in arguments {
+                write!(request, "${}\r\n", argument.len())?;
+                request.extend_from_slice(argument);
+                request.extend_from_slice(b"\r\n");
+            }
+        }
+        self.stream.get_mut().write_all(&request)
+    }
+
+    pub(crate) fn receive(&mut self) -> io::Result<Reply> {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line)?;
+        let Some((&kind, rest)) = line.split_first() else {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the server closed the connection",
+            ));
+        };
+        let text = rest.strip_suffix(b"\r\n").ok_or_else(|| malformed(&line))?;
+        let body = match kind {
+            b'$' | b'=' | b'!' => self.bytes(length(text).ok_or_else(|| malformed(&line))?)?,
+            b'*' | b'~' | b'>' => self.items(length(text).ok_or_else(|| malformed(&line))?)?,
+            b'%' | b'|' => self.items(length(text).ok_or_else(|| malformed(&line))? * 2)?,
+            b'_' => Body::Nothing,
+            b'+' | b'-' | b':' | b',' | b'#' | b'(' => Body::Line(text.to_vec()),
+            _ => return Err(malformed(&line)),
+        };
+        Ok(Reply { kind, body })
+    }
+
+    fn bytes(&mut self, length: i64) -> io::Result<Body> {
+        let Ok(length) = usize::try_from(length) else {
+            return Ok(Body::Nothing);
+        };
+        let mut bytes = vec![0; length + 2];
+        self.stream.read_exact(&mut bytes)?;
+        if bytes.split_off(length) != b"\r\n" {
+            return Err(malformed(&bytes));
+        }
+        Ok(Body::Bytes(bytes))
+    }
+
+    fn items(&mut self, length: i64) -> io::Result<Body> {
+        if length < 0 {
+            return Ok(Body::Nothing);
+        }
+        (0..length)
+            .map(|_| self.receive())
+            .collect::<io::Result<_>>()
+            .map(Body::Items)
+    }
+}
+
+fn length(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn malformed(line: &[u8]) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("not a reply: {}", line.escape_ascii()),
+    )
+}
