@@ -10,6 +10,7 @@ pub mod long_double;
 mod member;
 pub mod number;
 pub mod pending;
+pub mod prefetch;
 pub mod random;
 pub mod set;
 pub mod split;

@@ -118,7 +118,10 @@ fn grows_by_splitting_and_shrinks_by_merging() {
             .iter()
             .all(|segment| segment.table.len() <= SEGMENT_CAPACITY)
     );
-    assert!((0..100_000).all(|number| contains(&table, number)));
+    for number in 0..100_000 {
+        table.prefetch(hash_of(&number));
+        assert!(table.candidate(hash_of(&number)).is_some() && contains(&table, number));
+    }
     let full = table.heap_size();
     for number in 0..99_900 {
         assert!(remove(&mut table, number));
