@@ -18,12 +18,12 @@ use std::mem::{ManuallyDrop, align_of, size_of};
 use std::ptr::NonNull;
 use std::{fmt, ptr, slice};
 
+use crate::value::hash::Hash;
+use crate::value::list::List;
 use crate::value::listpack::Element;
 use crate::value::number::parse_i64;
-use crate::value::pending::Hash;
-use crate::value::pending::List;
-use crate::value::pending::Set;
-use crate::value::pending::SortedSet;
+use crate::value::set::Set;
+use crate::value::zset::SortedSet;
 
 /// Longest string that lives in the entry itself.
 const MAX_INLINE: usize = 1024;
@@ -500,7 +500,7 @@ impl Entry {
                 "embstr"
             }
             ValueRef::String(_) => "raw",
-            ValueRef::List(v) => v.encoding(),
+            ValueRef::List(_) => "quicklist",
             ValueRef::Hash(v) => v.encoding(),
             ValueRef::Set(v) => v.encoding(),
             ValueRef::SortedSet(v) => v.encoding(),

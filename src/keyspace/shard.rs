@@ -7,11 +7,11 @@ use hashbrown::HashMap;
 
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{Entry, Keyspace};
-use crate::value::pending::HashLimits;
-use crate::value::pending::ListLimits;
-use crate::value::pending::SetLimits;
-use crate::value::pending::ZSetLimits;
+use crate::value::hash::HashLimits;
+use crate::value::list::ListLimits;
+use crate::value::set::SetLimits;
 use crate::value::table::Table;
+use crate::value::zset::ZSetLimits;
 
 /// When a value leaves its compact form, and how long a string may be. Each shard has a copy, so that reading it
 /// costs no lock.

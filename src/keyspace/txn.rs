@@ -11,11 +11,11 @@ use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{
     Entry, Event, EventClass, Keyspace, Limits, Shard, ShardSet, ShardStats, Value, ValueRef,
 };
+use crate::value::hash::Hash;
+use crate::value::list::List;
 use crate::value::listpack::Element;
-use crate::value::pending::Hash;
-use crate::value::pending::List;
-use crate::value::pending::Set;
-use crate::value::pending::SortedSet;
+use crate::value::set::Set;
+use crate::value::zset::SortedSet;
 
 /// The key holds another type than the command works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +149,12 @@ impl<'k> Txn<'k> {
             rest &= rest - 1;
         }
         self.held = set;
+    }
+
+    /// Releases the locks; what was collected is returned, for its memory and for what must be dropped now.
+    #[must_use]
+    pub fn into_journal(self) -> Journal {
+        self.journal
     }
 
     /// Whether every shard is locked.

@@ -21,16 +21,4 @@ macro_rules! pending {
         }
     )*};
 }
-pending!(List Config Log);
-
-pub use super::hash::{Hash, HashLimits};
-pub use super::set::{Set, SetLimits};
-pub use super::zset::{SortedSet, ZSetLimits};
-
-/// Stand-in.
-#[derive(Debug, Clone, Copy)]
-pub struct ListLimits {
-    pub max_listpack_size: i64,
-    pub compress_depth: u32,
-    pub packed_threshold: usize,
-}
+pending!(Config Log);
