@@ -13,29 +13,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("keyspace", &["value", "config", "rdb"]),
     ("reply", &["value"]),
     ("config", &["value"]),
+    ("services", &["value", "keyspace", "reply", "config"]),
     ("script", &["value", "reply"]),
     (
         "commands",
-        &["value", "rdb", "keyspace", "reply", "config", "script"],
-    ),
-    (
-        "engine",
         &[
-            "value", "rdb", "keyspace", "reply", "config", "script", "commands", "aof",
+            "value", "rdb", "keyspace", "reply", "config", "services", "script",
         ],
     ),
-    (
-        "server",
-        &[
-            "value", "rdb", "keyspace", "reply", "config", "script", "commands", "engine", "aof",
-        ],
-    ),
-    (
-        "client",
-        &[
-            "value", "rdb", "keyspace", "reply", "config", "script", "commands", "engine", "aof",
-        ],
-    ),
+    ("engine", BELOW_THE_DOORS),
+    ("server", BELOW_THE_DOORS),
+    ("client", BELOW_THE_DOORS),
+];
+
+/// What the engine may use, and what is around it: all but the ways in, `server` and `client`.
+const BELOW_THE_DOORS: &[&str] = &[
+    "value", "rdb", "keyspace", "reply", "config", "services", "script", "commands", "engine",
+    "aof",
 ];
 
 /// Where one room may use only a part of another: from, to, and the first names that are its way in.
