@@ -105,13 +105,15 @@ impl Listpack {
             return Err(ListpackError::TotalBytes(total));
         }
         let counted = check_entries(bytes)?;
-        let listpack = Self {
+        let mut listpack = Self {
             bytes: ThinBytes::new(&[content]),
         };
         let claimed = listpack.stored_count();
         if claimed != UNKNOWN_COUNT && usize::from(claimed) != counted {
             return Err(ListpackError::Count(claimed));
         }
+        // A count left unknown without need would make every `len` a walk.
+        listpack.store_count(counted);
         Ok(listpack)
     }
 
