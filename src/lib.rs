@@ -6,6 +6,8 @@
 #[doc(hidden)]
 pub mod commands;
 #[doc(hidden)]
+pub mod config;
+#[doc(hidden)]
 pub mod keyspace;
 #[doc(hidden)]
 pub mod reply;
