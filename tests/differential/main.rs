@@ -23,7 +23,7 @@ const ROUND: usize = 1500;
 const DEFAULT_COMMANDS: usize = 20_000;
 
 /// What each round starts with: thresholds so low that both forms of every collection are met, or none is compact,
-/// or Redis's own.
+/// or Redis's own. Redis 7.0 keeps no set in a listpack.
 const SETTINGS: &[&[(&str, &str)]] = &[
     &[
         ("hash-max-listpack-entries", "6"),
@@ -31,6 +31,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("zset-max-listpack-entries", "6"),
         ("zset-max-listpack-value", "16"),
         ("set-max-intset-entries", "6"),
+        ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "4"),
     ],
     &[
@@ -39,6 +40,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("zset-max-listpack-entries", "0"),
         ("zset-max-listpack-value", "0"),
         ("set-max-intset-entries", "0"),
+        ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "1"),
     ],
     &[
@@ -47,6 +49,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("zset-max-listpack-entries", "128"),
         ("zset-max-listpack-value", "64"),
         ("set-max-intset-entries", "512"),
+        ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "-2"),
     ],
 ];

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// Names another server binary for all black-box tests, for instance a real redis-server.
 pub const SERVER_VARIABLE: &str = "INNKEEP_TEST_SERVER";
 
+/// Options for the server under test only, separated by spaces: `--shards 1`.
+pub const OPTIONS_VARIABLE: &str = "INNKEEP_TEST_SERVER_OPTIONS";
+
 /// The longest that a server may take to be ready, with a debug build on a busy machine in mind.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -36,7 +39,10 @@ impl Launch {
     #[must_use]
     pub fn under_test(built: &str) -> Self {
         let program = std::env::var_os(SERVER_VARIABLE).filter(|name| !name.is_empty());
-        Self::program(program.as_deref().unwrap_or(OsStr::new(built)))
+        let mut launch = Self::program(program.as_deref().unwrap_or(OsStr::new(built)));
+        let options = std::env::var(OPTIONS_VARIABLE).unwrap_or_default();
+        launch.arguments = options.split_whitespace().map(str::to_owned).collect();
+        launch
     }
 
     /// A real redis-server, where one is installed.
