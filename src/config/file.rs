@@ -155,7 +155,7 @@ impl Config {
                     .try_for_each(|path| self.load_include(&path, depth, warnings));
             }
             (b"rename-command", [_, _]) => self.renamed_commands.push(directive),
-            (b"user", [user, _, ..]) => {
+            (b"user", [user, ..]) => {
                 let is_same = |other: &Directive| other.args.first() == Some(user);
                 if self.users.iter().any(is_same) {
                     return Err(directive.refuse(format!(
@@ -165,10 +165,12 @@ impl Config {
                 }
                 self.users.push(directive);
             }
-            (b"user", [_]) => {}
             (b"loadmodule", [_, ..]) => self.modules.push(directive),
             (b"sentinel", _) => {
                 return Err(directive.refuse("sentinel directive while not in sentinel mode"));
+            }
+            (name, []) if name.contains(&b'.') => {
+                return Err(directive.refuse("Module config specified without value"));
             }
             _ if is_foreign(name) => warnings.push(format!(
                 "Configuration line {}: '{}' has no effect here",

@@ -27,7 +27,8 @@ pub enum Kind {
     },
     /// A number of bytes, or a percentage of `maxmemory`.
     MemoryOrPercent,
-    /// One word of a list, in any case. `synonym` is a word that means another of the list.
+    /// One word of a list, in any case. `synonym` is a word of the list that means
+    /// another one, which is what is kept.
     Choice {
         words: &'static [&'static str],
         synonym: Option<(&'static str, &'static str)>,

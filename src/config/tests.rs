@@ -153,6 +153,11 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("maxmemory-policy", "ALLKEYS-LRU", "allkeys-lru"),
     ("oom-score-adj", "relative", "yes"),
     (
+        "oom-score-adj",
+        "x",
+        "! argument(s) must be one of the following: no, yes, relative, absolute",
+    ),
+    (
         "loglevel",
         "x",
         "! argument(s) must be one of the following: debug, verbose, notice, warning",

@@ -117,7 +117,7 @@ impl Value {
                 };
                 find_word(words, meant)
                     .map(Self::Word)
-                    .ok_or_else(|| one_of(words, synonym))
+                    .ok_or_else(|| one_of(words))
             }
             Kind::Text { check, .. } => {
                 check_text(check, word)?;
@@ -254,28 +254,18 @@ fn find_word(words: &[&'static str], word: &[u8]) -> Option<&'static str> {
         .copied()
 }
 
-fn one_of(words: &[&str], synonym: Option<(&str, &str)>) -> Refusal {
-    let mut all = Vec::new();
-    for word in words {
-        all.push(*word);
-        // A synonym stands behind the word that it means.
-        all.extend(
-            synonym
-                .filter(|(_, meaning)| meaning == word)
-                .map(|(other, _)| other),
-        );
-    }
-    let words = all.join(", ");
+fn one_of(words: &[&str]) -> Refusal {
+    let words = words.join(", ");
     format!("argument(s) must be one of the following: {words}").into()
 }
 
 fn parse_words(words: &'static [&'static str], args: &[&[u8]]) -> Result<Value, Refusal> {
     if args.is_empty() {
-        return Err(one_of(words, None));
+        return Err(one_of(words));
     }
     let mut given = Vec::with_capacity(args.len().min(words.len()));
     for arg in args {
-        let word = find_word(words, arg).ok_or_else(|| one_of(words, None))?;
+        let word = find_word(words, arg).ok_or_else(|| one_of(words))?;
         if !given.contains(&word) {
             given.push(word);
         }
