@@ -4,9 +4,13 @@
 
 pub mod admin;
 pub mod connection;
+pub mod counters;
+pub mod databases;
 pub mod error;
+pub mod expiry;
 pub mod hashes;
 pub mod keys;
+pub mod lcs;
 pub mod lists;
 pub mod pubsub;
 pub mod scanning;
@@ -33,8 +37,12 @@ use crate::value::number::{parse_f64, parse_i64};
 pub static FAMILIES: &[&[CommandSpec]] = &[
     admin::COMMANDS,
     connection::COMMANDS,
+    counters::COMMANDS,
+    databases::COMMANDS,
+    expiry::COMMANDS,
     hashes::COMMANDS,
     keys::COMMANDS,
+    lcs::COMMANDS,
     lists::COMMANDS,
     pubsub::COMMANDS,
     scripting::COMMANDS,

@@ -4,6 +4,7 @@ pub mod glob;
 pub mod hash;
 pub mod hasher;
 pub mod intset;
+pub mod lcs;
 pub mod list;
 pub mod listpack;
 pub mod long_double;
