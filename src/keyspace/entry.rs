@@ -474,8 +474,11 @@ impl Entry {
 
     /// Replaces a string in place when the new one has the same shape; false when a new entry is needed.
     pub fn overwrite_string(&mut self, bytes: &[u8]) -> bool {
+        if let Some(integer) = parse_i64(bytes) {
+            return self.int_mut().map(|old| *old = integer).is_some();
+        }
         let shape = self.shape();
-        if shape.kind != Kind::Inline || shape.inline != bytes.len() || parse_i64(bytes).is_some() {
+        if shape.kind != Kind::Inline || shape.inline != bytes.len() {
             return false;
         }
         // SAFETY: the inline part is `bytes.len()` long, and `bytes` is borrowed from elsewhere.
@@ -649,5 +652,8 @@ mod tests {
         assert!(entry.overwrite_string(b"world"));
         assert!(!entry.overwrite_string(b"longer") && !entry.overwrite_string(b"12345"));
         assert_eq!(text(&entry), b"world");
+        let mut entry = Entry::new_string(b"k", b"7", None);
+        assert!(!entry.overwrite_string(b"x") && entry.overwrite_string(b"-12345"));
+        assert_eq!(text(&entry), b"-12345");
     }
 }

@@ -313,13 +313,16 @@ impl Txn<'_> {
 
     fn expire(&mut self, hash: u64, key: &[u8]) {
         let db = self.db;
-        let shard = self.shard_mut(hash);
-        shard.stats.expired += 1;
-        if let Some(entry) = shard.databases[db].remove(hash, key) {
+        if let Some(entry) = self.shard_mut(hash).databases[db].remove(hash, key) {
             self.discard(entry);
         }
+        self.note_expired(hash, key);
+    }
+
+    fn note_expired(&mut self, hash: u64, key: &[u8]) {
+        self.shard_mut(hash).stats.expired += 1;
         if self.options.propagate {
-            self.journal.effects.push(db, &[b"DEL", key]);
+            self.journal.effects.push(self.db, &[b"DEL", key]);
         }
         self.note_change(hash, key);
         self.notify(EventClass::EXPIRED, "expired", key);
@@ -522,10 +525,12 @@ impl Txn<'_> {
     pub fn insert_string(&mut self, key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) {
         let hash = Keyspace::hash(key);
         let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
+        let (now_ms, keep) = (self.now_ms, self.options.keep_expired);
         if let Some(entry) = self.shard_mut(hash).databases[db]
             .table
             .find_mut(hash, |entry| entry.key() == key)
             && entry.expires_at_ms().is_some() == expires_at_ms.is_some()
+            && (keep || entry.expires_at_ms().is_none_or(|at| at >= now_ms))
             && entry.overwrite_string(bytes)
         {
             entry.touch(clock);
@@ -558,6 +563,10 @@ impl Txn<'_> {
             database.expiring = database.expiring + usize::from(at.is_some())
                 - usize::from(old.expires_at_ms().is_some());
             self.lower_next_expiry(hash, at);
+            if self.is_due(&old) {
+                self.note_expired(hash, key);
+                self.notify(EventClass::NEW, "new", key);
+            }
             self.discard(old);
         } else {
             database.insert(hash, entry);
