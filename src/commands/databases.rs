@@ -332,8 +332,7 @@ mod tests {
         }
         h.run("MSET a 1 b 2 c 3");
         let seen: BTreeSet<String> = (0..200)
-            .map(|_| strings(&Response::Array(vec![h.run("RANDOMKEY")])))
-            .flatten()
+            .flat_map(|_| strings(&Response::Array(vec![h.run("RANDOMKEY")])))
             .collect();
         assert_eq!(seen.len(), 4);
     }

@@ -263,15 +263,11 @@ fn expire_as(context: &mut Context<'_, '_>, form: TimeForm) -> CommandResult {
     let at = form
         .to_unix_ms(context.int(2)?, context.txn.now_ms())
         .ok_or_else(|| invalid_expire(context))?;
-    let current = context
-        .txn
-        .entry_mut(key)
-        .map(|entry| entry.expires_at_ms());
-    let Some(current) = current.filter(|current| conditions.permit(*current, at)) else {
+    let entry = context.txn.entry_mut(key);
+    if !entry.is_some_and(|entry| conditions.permit(entry.expires_at_ms(), at)) {
         context.reply.int(0);
         return Ok(Outcome::Done);
-    };
-    debug_assert!(conditions.permit(current, at));
+    }
     if is_past(context, at) {
         delete_expired(context, key);
     } else {
