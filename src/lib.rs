@@ -8,6 +8,9 @@ pub mod commands;
 #[doc(hidden)]
 pub mod config;
 #[doc(hidden)]
+pub mod engine;
+mod error;
+#[doc(hidden)]
 pub mod keyspace;
 #[doc(hidden)]
 pub mod reply;
@@ -18,3 +21,5 @@ pub mod server;
 pub mod services;
 #[doc(hidden)]
 pub mod value;
+
+pub use error::Error;

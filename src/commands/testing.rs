@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{Context, Mode, Outcome, call, lookup, table};
+use crate::config::Config;
 use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::keyspace::{EventClass, Keyspace};
 use crate::reply::{Reply, Response, ResponseReply};
 use crate::services::{ClientInfo, Services, SessionState};
-use crate::value::pending::Config;
 
 /// A keyspace with a stopped clock, and a session on it.
 #[derive(Debug)]

@@ -72,6 +72,8 @@ pub struct Journal {
     pub ready: Vec<WaitKey>,
     /// Changes since the transaction began.
     pub dirty: u64,
+    /// The earliest expiry that was set, in Unix milliseconds.
+    pub earliest_expiry_ms: Option<i64>,
     /// Large values to be dropped outside the locks.
     pub discarded: Vec<Value>,
 }
@@ -546,10 +548,16 @@ impl Txn<'_> {
     fn lower_next_expiry(&mut self, hash: u64, at: Option<i64>) {
         let db = self.db;
         if let Some(at) = at {
+            self.note_expiry(at);
             self.shard_mut(hash).databases[db]
                 .table
                 .lower_next_expiry(hash, at);
         }
+    }
+
+    fn note_expiry(&mut self, at: i64) {
+        let earliest = self.journal.earliest_expiry_ms.get_or_insert(at);
+        *earliest = at.min(*earliest);
     }
 
     fn insert_entry(&mut self, key: &[u8], mut entry: Entry) {
@@ -570,6 +578,9 @@ impl Txn<'_> {
             self.discard(old);
         } else {
             database.insert(hash, entry);
+            if let Some(at) = at {
+                self.note_expiry(at);
+            }
             self.notify(EventClass::NEW, "new", key);
         }
     }
@@ -626,6 +637,9 @@ impl Txn<'_> {
             return false;
         }
         let db = self.db;
+        if let Some(at) = at {
+            self.note_expiry(at);
+        }
         self.shard_mut(hash).databases[db].set_expiry(hash, key, at)
     }
 

@@ -111,6 +111,20 @@ pub enum UnblockKind {
 }
 
 impl ClientInfo {
+    /// A client that has done nothing yet.
+    #[must_use]
+    pub fn new(now_ms: i64) -> Self {
+        Self {
+            fd: -1,
+            created_ms: now_ms,
+            last_active_ms: AtomicI64::new(now_ms),
+            multi: AtomicI64::new(-1),
+            resp: AtomicU8::new(2),
+            user: Mutex::new("default".to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Sets or clears flags.
     pub fn set_flag(&self, flag: u32, on: bool) {
         if on {
@@ -267,6 +281,18 @@ impl Mailbox {
         let message = self.queue.lock().messages.pop_front()?;
         self.pending.fetch_sub(message.len(), Ordering::Relaxed);
         Some(message)
+    }
+
+    /// Whether it was closed, or a promise to wake; messages stay where they are.
+    pub fn poll_killed(&self, waker: &Waker) -> Poll<()> {
+        let mut queue = self.queue.lock();
+        if self.is_killed() {
+            return Poll::Ready(());
+        }
+        if queue.waker.as_ref().is_none_or(|old| !old.will_wake(waker)) {
+            queue.waker = Some(waker.clone());
+        }
+        Poll::Pending
     }
 
     /// The next message or the order to close, or a promise to wake.

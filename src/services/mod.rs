@@ -3,6 +3,7 @@
 
 pub mod channels;
 pub mod clients;
+pub mod events;
 pub mod histogram;
 pub mod hooks;
 pub mod latency;
@@ -23,7 +24,7 @@ pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
 pub use slowlog::SlowLog;
 pub use stats::Stats;
 
-use crate::value::pending::Config;
+use crate::config::Config;
 
 /// Shared by every session of an engine.
 #[derive(Debug)]

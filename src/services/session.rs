@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::ClientInfo;
+use super::{ClientFlags, ClientInfo};
 use crate::keyspace::WatchFlag;
 
 /// CLIENT REPLY.
@@ -93,6 +94,26 @@ impl SessionState {
             shard_channels: HashSet::new(),
             reply_mode: ReplyMode::On,
             no_touch: false,
+        }
+    }
+
+    /// Closes the open MULTI, if any, and returns it; what was watched is forgotten. The keyspace is not touched: the
+    /// caller takes the session off its watched keys first.
+    pub fn end_transaction(&mut self) -> Option<Multi> {
+        self.info.multi.store(-1, Ordering::Relaxed);
+        self.info.multi_memory.store(0, Ordering::Relaxed);
+        self.info.set_flag(ClientFlags::MULTI, false);
+        self.forget_watched();
+        self.multi.take()
+    }
+
+    /// Forgets what was watched, with a new flag: whoever still holds the old one raises it in vain.
+    pub fn forget_watched(&mut self) {
+        self.info.set_flag(ClientFlags::DIRTY_WATCH, false);
+        self.watched.clear();
+        // A flag that nobody else saw is as good as a new one.
+        if Arc::weak_count(&self.watch_flag) > 0 || self.watch_flag.is_raised() {
+            self.watch_flag = Arc::default();
         }
     }
 

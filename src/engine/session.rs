@@ -1,0 +1,376 @@
+//! A session: one client's way through the engine, over a socket or in this process. It decides whether a command may
+//! run; `execute` runs it.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Engine, Inner};
+use crate::commands::{Block, Command, CommandError, Flags, Mode, TimeoutReply, lookup, pubsub};
+use crate::keyspace::Waiter;
+use crate::keyspace::txn::Journal;
+use crate::reply::{Reply, Response, SinkReply};
+use crate::services::{
+    ClientFlags, ClientInfo, Multi, QueuedCommand, ReplyMode, SessionState, UnblockKind,
+};
+
+/// One client of an engine.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) engine: Engine,
+    /// What it remembers.
+    pub state: SessionState,
+    pub(super) journal: Journal,
+    /// Log position that covers everything this session has done.
+    pub(super) logged: u64,
+}
+
+/// What the owner of a session has to do after a command.
+#[derive(Debug)]
+pub enum Flow {
+    /// Go on; the reply, if there is one, is written.
+    Continue,
+    /// Wait for the outcome, then call [`Session::resume`]; nothing is written yet.
+    Wait(Blocked),
+    /// Try the same command again at this time (Unix milliseconds), or earlier: clients are paused.
+    Paused(i64),
+    /// Wait this many milliseconds, then write `+OK`.
+    Sleep(u64),
+    /// Send what is written and close.
+    Close,
+    /// Send what is written, then stop the server.
+    Shutdown(crate::commands::Shutdown),
+}
+
+/// A command that waits for its keys.
+#[derive(Debug)]
+pub struct Blocked {
+    /// Its place in the queues of its keys.
+    pub waiter: Arc<Waiter>,
+    /// Unix milliseconds; `None`: for ever.
+    pub deadline_ms: Option<i64>,
+    on_timeout: TimeoutReply,
+}
+
+impl Blocked {
+    pub(super) fn new(waiter: Arc<Waiter>, block: &Block) -> Self {
+        Self {
+            waiter,
+            deadline_ms: block.deadline_ms,
+            on_timeout: block.on_timeout,
+        }
+    }
+}
+
+/// What a waiter is handed: the reply, and the log position that covers its effect.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    pub(super) response: Response,
+    pub(super) logged: u64,
+}
+
+impl Session {
+    pub(super) fn new(engine: Engine, info: ClientInfo) -> Self {
+        let info = Arc::new(info);
+        let authenticated = !engine.0.services.needs_password();
+        engine.0.services.clients.add(Arc::clone(&info));
+        let state = SessionState::new(info, authenticated);
+        Self {
+            engine,
+            state,
+            journal: Journal::default(),
+            logged: 0,
+        }
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.engine.0
+    }
+
+    /// The engine it works on.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The position in the log that covers everything this session has done: under `appendfsync always` a reply may
+    /// leave when it is on disk.
+    #[must_use]
+    pub const fn logged(&self) -> u64 {
+        self.logged
+    }
+
+    /// Whether replies may leave: under `appendfsync always`, whether all that this session did is on disk.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.inner().propagation.is_durable(self.logged)
+    }
+
+    /// Ready when [`Self::is_durable`] holds.
+    pub fn poll_durable(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.inner().propagation.poll_durable(self.logged, cx)
+    }
+
+    /// Runs one command; `args` begin with its name. Exactly one value goes to `reply`, unless the flow or CLIENT REPLY
+    /// says otherwise, or the command is a subscription (one value a channel).
+    pub fn execute(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+        match self.state.reply_mode {
+            ReplyMode::On => self.execute_answered(args, reply),
+            ReplyMode::Off => {
+                let flow = self.execute_answered(args, &mut SinkReply::new());
+                if self.state.reply_mode == ReplyMode::On {
+                    reply.ok();
+                }
+                flow
+            }
+            ReplyMode::SkipNext => {
+                self.state.reply_mode = ReplyMode::Skip;
+                self.execute(args, reply)
+            }
+            ReplyMode::Skip => {
+                let flow = self.execute_answered(args, &mut SinkReply::new());
+                if self.state.reply_mode == ReplyMode::Skip {
+                    self.state.reply_mode = ReplyMode::On;
+                }
+                flow
+            }
+        }
+    }
+
+    fn execute_answered(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+        let now_ms = self.inner().keyspace.now_ms();
+        self.state
+            .info
+            .last_active_ms
+            .store(now_ms, Ordering::Relaxed);
+        let command = match lookup(args).and_then(|command| check_arity(command, args)) {
+            Ok(command) => command,
+            Err(error) => return self.reject(None, &error, reply),
+        };
+        self.state
+            .info
+            .last_command
+            .store(command.index + 1, Ordering::Relaxed);
+        if let Err(error) = self.admit(command) {
+            return self.reject(Some(command), &error, reply);
+        }
+        let queues = self.state.multi.is_some() && !is_immediate(command);
+        if !queues && let Some(until) = self.paused_until(command, now_ms) {
+            return Flow::Paused(until);
+        }
+        if queues {
+            self.queue(args);
+            reply.simple("QUEUED");
+            return Flow::Continue;
+        }
+        self.inner()
+            .feed_monitors(&self.state, command, args, now_ms);
+        self.run(command, args, reply)
+    }
+
+    /// Refuses a command before it ran; inside MULTI that spoils the transaction.
+    fn reject(
+        &mut self,
+        command: Option<&'static Command>,
+        error: &CommandError,
+        reply: &mut dyn Reply,
+    ) -> Flow {
+        let text = error.to_string();
+        let engine = self.engine.clone();
+        engine.0.services.stats.count_error(&text);
+        if let Some(command) = command {
+            engine.0.services.stats.by_command[command.index]
+                .rejected
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        if command.is_some_and(|command| command.spec.name == "exec") {
+            self.discard_transaction();
+            let text = text.strip_prefix("ERR ").unwrap_or(&text);
+            reply.error(&format!(
+                "EXECABORT Transaction discarded because of: {text}"
+            ));
+            return Flow::Continue;
+        }
+        if let Some(multi) = &mut self.state.multi {
+            multi.aborted = true;
+        }
+        reply.error(&text);
+        Flow::Continue
+    }
+
+    /// Whether the session may run this command now.
+    fn admit(&self, command: &Command) -> Result<(), CommandError> {
+        let flags = command.spec.flags;
+        if self.state.multi.is_some() && flags.has(Flags::NO_MULTI) {
+            return Err(CommandError::text(
+                "ERR Command not allowed inside a transaction",
+            ));
+        }
+        if !self.state.authenticated && !flags.has(Flags::NO_AUTH) {
+            return Err(CommandError::text("NOAUTH Authentication required."));
+        }
+        if flags.has(Flags::WRITE) {
+            self.inner().admit_write()?;
+        }
+        if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(command.spec.name) {
+            let name = &command.full_name;
+            let text = format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                 this context"
+            );
+            return Err(text.into());
+        }
+        Ok(())
+    }
+
+    fn paused_until(&self, command: &Command, now_ms: i64) -> Option<i64> {
+        let (until, writes_only) = (*self.inner().services.pause.lock())?;
+        if now_ms >= until || command.full_name.starts_with("client|") {
+            return None;
+        }
+        let flags = command.spec.flags;
+        let changes = flags.has(Flags::WRITE)
+            || flags.has(Flags::MAY_REPLICATE)
+            || self.queued_writes(command);
+        (!writes_only || changes).then_some(until)
+    }
+
+    fn queued_writes(&self, command: &Command) -> bool {
+        let Some(multi) = self
+            .state
+            .multi
+            .as_ref()
+            .filter(|_| command.spec.name == "exec")
+        else {
+            return false;
+        };
+        multi.queue.iter().any(|queued| {
+            let args: Vec<&[u8]> = queued.args.iter().map(|arg| &**arg).collect();
+            lookup(&args).is_ok_and(|command| command.spec.flags.has(Flags::WRITE))
+        })
+    }
+
+    fn queue(&mut self, args: &[&[u8]]) {
+        let info = &self.state.info;
+        if let Some(multi) = &mut self.state.multi {
+            multi.queue.push(QueuedCommand {
+                args: args.iter().map(|arg| Box::from(*arg)).collect(),
+            });
+            info.multi
+                .store(multi.queue.len() as i64, Ordering::Relaxed);
+            let bytes: usize = args
+                .iter()
+                .map(|arg| arg.len() + size_of::<Box<[u8]>>())
+                .sum();
+            info.multi_memory.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends MULTI and WATCH. Locks the shards of watched keys, so nothing may be locked.
+    pub(super) fn discard_transaction(&mut self) -> Option<Multi> {
+        self.engine.0.unwatch(&self.state);
+        self.state.end_transaction()
+    }
+
+    /// Ends a wait whose deadline is over and writes its answer. False when it was answered in the meantime: the
+    /// outcome can be polled.
+    pub fn time_out(&mut self, blocked: &Blocked, reply: &mut dyn Reply) -> bool {
+        if !self.inner().withdraw(&blocked.waiter) {
+            return false;
+        }
+        self.wake();
+        match blocked.on_timeout {
+            TimeoutReply::Null => reply.null(),
+            TimeoutReply::NullArray => reply.null_array(),
+        }
+        true
+    }
+
+    /// Writes the outcome of a wait.
+    pub fn resume(
+        &mut self,
+        blocked: &Blocked,
+        outcome: Box<dyn Any + Send>,
+        reply: &mut dyn Reply,
+    ) {
+        self.wake();
+        match outcome.downcast::<Delivered>() {
+            Ok(delivered) => {
+                self.logged = self.logged.max(delivered.logged);
+                delivered.response.write_to(reply);
+            }
+            Err(outcome) => match (outcome.downcast::<UnblockKind>(), blocked.on_timeout) {
+                (Ok(kind), _) if *kind == UnblockKind::Error => {
+                    self.inner()
+                        .fail_text("UNBLOCKED client unblocked via CLIENT UNBLOCK", reply);
+                }
+                (_, TimeoutReply::Null) => reply.null(),
+                (_, TimeoutReply::NullArray) => reply.null_array(),
+            },
+        }
+    }
+
+    /// Gives up a wait without an answer, because the client is gone.
+    pub fn abandon(&mut self, blocked: &Blocked) {
+        self.inner().withdraw(&blocked.waiter);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.state.info.set_flag(ClientFlags::BLOCKED, false);
+        *self.state.info.blocked.lock() = None;
+    }
+
+    pub(super) const fn top_level() -> Mode {
+        Mode {
+            nested: false,
+            retry: false,
+            script: false,
+            loading: false,
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.discard_transaction();
+        let services = &self.engine.0.services;
+        pubsub::unsubscribe_all(&mut self.state, services);
+        if self.state.info.has_flag(ClientFlags::MONITOR) {
+            services.clients.monitors.fetch_sub(1, Ordering::Relaxed);
+        }
+        services.clients.remove(self.state.info.id);
+    }
+}
+
+fn check_arity(
+    command: &'static Command,
+    args: &[&[u8]],
+) -> Result<&'static Command, CommandError> {
+    if command.spec.accepts(args.len()) {
+        Ok(command)
+    } else {
+        Err(CommandError::WrongArity(command.full_name.clone()))
+    }
+}
+
+/// Commands that MULTI does not queue.
+fn is_immediate(command: &Command) -> bool {
+    matches!(
+        command.spec.name,
+        "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
+    )
+}
+
+/// Commands that a subscribed RESP2 client may send.
+fn works_subscribed(name: &str) -> bool {
+    let subscriptions = [
+        "subscribe",
+        "ssubscribe",
+        "psubscribe",
+        "unsubscribe",
+        "sunsubscribe",
+        "punsubscribe",
+    ];
+    subscriptions.contains(&name) || matches!(name, "ping" | "quit" | "reset")
+}

@@ -1,0 +1,445 @@
+//! One connection: reads, parses ahead, executes what has arrived, and answers the whole batch with one write.
+
+use std::future::poll_fn;
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::buffers::{Buffers, READ_SIZE};
+use super::request::{Parsed, Parser};
+use super::socket::Socket;
+use crate::commands::Shutdown;
+use crate::engine::{Blocked, Flow, Session};
+use crate::reply::{Reply, RespReply};
+use crate::services::ClientFlags;
+use crate::services::clients::Mail;
+
+/// Output that is written before the rest of a batch is executed.
+const FLUSH_SIZE: usize = 256 * 1024;
+/// Requests that are buffered while a command waits, before reading rests.
+const MAX_READ_AHEAD: usize = 1 << 20;
+
+/// What ends a connection.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client closed, or was told to; or the socket failed.
+    Closed,
+    /// The client asked the server to stop.
+    Shutdown(Shutdown),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+/// A connection and its session.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: Socket,
+    session: Session,
+    parser: Parser,
+    buffers: Rc<Buffers>,
+    /// What has been read and not executed.
+    input: Vec<u8>,
+    output: RespReply,
+    /// Bytes of `output` that are written already.
+    written: usize,
+    args: Vec<Range<usize>>,
+}
+
+#[derive(Debug)]
+enum Event {
+    Readable,
+    Writable,
+    Mail(Mail),
+    Idle,
+}
+
+impl Connection {
+    pub(super) fn new(socket: Socket, session: Session, buffers: Rc<Buffers>) -> Self {
+        let mut parser = Parser::new();
+        parser.set_authenticated(session.state.authenticated);
+        Self {
+            socket,
+            session,
+            parser,
+            buffers,
+            input: Vec::new(),
+            output: RespReply::new(false),
+            written: 0,
+            args: Vec::new(),
+        }
+    }
+
+    /// Serves the client until it goes.
+    pub(super) async fn run(mut self) -> End {
+        loop {
+            if let Err(end) = self.turn().await {
+                return end;
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), End> {
+        match self.next_event().await? {
+            Event::Writable => self.write_some()?,
+            Event::Idle => return Err(End::Closed),
+            Event::Mail(Mail::Killed) => return Err(End::Closed),
+            Event::Mail(Mail::Message(message)) => {
+                self.output.raw(&message);
+                self.take_mail();
+                self.write_some()?;
+            }
+            Event::Readable => {
+                if self.read()? {
+                    self.process().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends what waits in the mailbox, up to a batch.
+    fn take_mail(&mut self) {
+        while self.output.len() < FLUSH_SIZE {
+            match self.session.state.info.mailbox.try_pop() {
+                Some(message) => self.output.raw(&message),
+                None => break,
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Result<Event, End> {
+        let timeout = self.idle_deadline();
+        let pending = self.output.len() > self.written;
+        let (socket, mailbox) = (&self.socket, &self.session.state.info.mailbox);
+        let ready = poll_fn(|cx| {
+            // While output is stuck the mailbox fills: that is what the output limits measure.
+            if pending {
+                if mailbox.poll_killed(cx.waker()).is_ready() {
+                    return Poll::Ready(Ok(Event::Mail(Mail::Killed)));
+                }
+            } else if let Poll::Ready(mail) = mailbox.poll(cx.waker()) {
+                return Poll::Ready(Ok(Event::Mail(mail)));
+            }
+            if pending && let Poll::Ready(result) = socket.poll_writable(cx) {
+                return Poll::Ready(result.map(|()| Event::Writable));
+            }
+            socket.poll_readable(cx).map_ok(|()| Event::Readable)
+        });
+        match timeout {
+            None => Ok(ready.await?),
+            Some(at) => tokio::select! {
+                biased;
+                event = ready => Ok(event?),
+                () = sleep_until(at) => Ok(Event::Idle),
+            },
+        }
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        let seconds = self.session.engine().services().client_timeout_s();
+        let exempt = self.session.state.is_subscribed()
+            || self.session.state.info.has_flag(ClientFlags::MONITOR);
+        (seconds > 0 && !exempt).then(|| Instant::now() + Duration::from_secs(seconds))
+    }
+
+    /// Reads once; false when nothing was there after all.
+    fn read(&mut self) -> Result<bool, End> {
+        if self.input.capacity() == 0 {
+            self.input = self.buffers.take();
+        }
+        if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
+            self.input
+                .reserve(READ_SIZE.max(self.input.len().min(16 << 20)));
+        }
+        match self.socket.try_read(&mut self.input) {
+            Ok(0) => Err(End::Closed),
+            Ok(read) => {
+                let services = self.session.engine().services();
+                services
+                    .stats
+                    .input_bytes
+                    .fetch_add(read as u64, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.give_input_back(0);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets what was executed; an empty buffer goes back to the worker.
+    fn give_input_back(&mut self, consumed: usize) {
+        if consumed == self.input.len() {
+            self.buffers.give(std::mem::take(&mut self.input));
+        } else {
+            self.input.drain(..consumed);
+        }
+        let info = &self.session.state.info;
+        info.query_buffer.store(self.input.len(), Ordering::Relaxed);
+        info.query_buffer_free
+            .store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
+    }
+
+    /// Executes every whole command that has been read, and answers.
+    async fn process(&mut self) -> Result<(), End> {
+        if self.output.buffer().is_empty() {
+            let spare = self.buffers.take();
+            *self.output.buffer_mut() = spare;
+        }
+        let mut consumed = 0;
+        loop {
+            let rest = self.input.get(consumed..).unwrap_or_default();
+            self.args.clear();
+            match self.parser.parse(rest, &mut self.args) {
+                Ok(Parsed::Incomplete { .. }) => break,
+                Ok(Parsed::Empty { consumed: more }) => consumed += more,
+                Ok(Parsed::Complete { consumed: more }) => {
+                    let flow = {
+                        let args: smallvec::SmallVec<[&[u8]; 8]> = self
+                            .args
+                            .iter()
+                            .map(|range| rest.get(range.clone()).unwrap_or_default())
+                            .collect();
+                        self.session.execute(&args, &mut self.output)
+                    };
+                    if self.follow(flow).await? {
+                        consumed += more;
+                    }
+                }
+                Ok(Parsed::Inline {
+                    consumed: more,
+                    args,
+                }) => {
+                    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                    let flow = self.session.execute(&args, &mut self.output);
+                    if self.follow(flow).await? {
+                        consumed += more;
+                    }
+                }
+                Err(error) => {
+                    self.output.raw(&error.line());
+                    self.flush().await?;
+                    return Err(End::Closed);
+                }
+            }
+        }
+        self.give_input_back(consumed);
+        self.flush_or_keep().await
+    }
+
+    /// Does what a command left to do; false when it has to be executed again.
+    async fn follow(&mut self, flow: Flow) -> Result<bool, End> {
+        match flow {
+            Flow::Continue => {
+                let state = &self.session.state;
+                self.output.set_resp3(state.resp3);
+                self.parser.set_authenticated(state.authenticated);
+                if self.output.len() - self.written >= FLUSH_SIZE {
+                    self.flush_or_keep().await?;
+                }
+            }
+            Flow::Wait(blocked) => {
+                self.flush_or_keep().await?;
+                self.wait(blocked).await?;
+            }
+            Flow::Paused(until_ms) => {
+                self.flush_or_keep().await?;
+                self.pause(until_ms).await?;
+                return Ok(false);
+            }
+            Flow::Sleep(ms) => {
+                self.flush_or_keep().await?;
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                self.output.ok();
+            }
+            Flow::Close => {
+                self.flush().await?;
+                return Err(End::Closed);
+            }
+            Flow::Shutdown(how) => {
+                self.flush().await?;
+                return Err(End::Shutdown(how));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for a blocked command's outcome, its deadline, or the end of the connection.
+    async fn wait(&mut self, blocked: Blocked) -> Result<(), End> {
+        loop {
+            let now_ms = self.session.engine().keyspace().now_ms();
+            let left = blocked
+                .deadline_ms
+                .map(|at| Duration::from_millis(at.saturating_sub(now_ms).max(0).unsigned_abs()));
+            let outcome = tokio::select! {
+                biased;
+                outcome = poll_fn(|cx| blocked.waiter.poll(cx.waker())) => Some(outcome),
+                end = self.watch_socket() => {
+                    self.session.abandon(&blocked);
+                    return Err(end);
+                }
+                () = sleep_for(left) => None,
+            };
+            match outcome {
+                Some(outcome) => {
+                    self.session.resume(&blocked, outcome, &mut self.output);
+                    return Ok(());
+                }
+                None if self.session.time_out(&blocked, &mut self.output) => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// While a command waits: sends what comes from others, reads ahead, and returns when the client is gone.
+    async fn watch_socket(&mut self) -> End {
+        loop {
+            let full = self.input.len() > MAX_READ_AHEAD;
+            let pending = self.output.len() > self.written;
+            let (socket, mailbox) = (&self.socket, &self.session.state.info.mailbox);
+            let event = poll_fn(|cx| {
+                if let Poll::Ready(mail) = mailbox.poll(cx.waker()) {
+                    return Poll::Ready(Ok(Event::Mail(mail)));
+                }
+                if pending && let Poll::Ready(result) = socket.poll_writable(cx) {
+                    return Poll::Ready(result.map(|()| Event::Writable));
+                }
+                if full {
+                    Poll::Pending
+                } else {
+                    socket.poll_readable(cx).map_ok(|()| Event::Readable)
+                }
+            });
+            let result = match event.await {
+                Ok(Event::Readable) => self.read_ahead(),
+                Ok(Event::Mail(Mail::Message(message))) => {
+                    self.output.raw(&message);
+                    self.write_some()
+                }
+                Ok(Event::Writable) => self.write_some(),
+                Ok(Event::Mail(Mail::Killed) | Event::Idle) => Err(End::Closed),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(end) = result {
+                return end;
+            }
+        }
+    }
+
+    fn read_ahead(&mut self) -> Result<(), End> {
+        self.input.reserve(4096);
+        match self.socket.try_read(&mut self.input) {
+            Ok(0) => Err(End::Closed),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// CLIENT PAUSE: waits until it is over or lifted.
+    async fn pause(&mut self, until_ms: i64) -> Result<(), End> {
+        let engine = self.session.engine().clone();
+        let services = engine.services();
+        let info = std::sync::Arc::clone(&self.session.state.info);
+        info.set_flag(ClientFlags::BLOCKED, true);
+        let left = until_ms
+            .saturating_sub(engine.keyspace().now_ms())
+            .max(0)
+            .unsigned_abs();
+        let lifted = poll_fn(|cx| {
+            if services.pause.lock().is_none() {
+                return Poll::Ready(());
+            }
+            services.paused.lock().push(cx.waker().clone());
+            if services.pause.lock().is_none() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        let end = tokio::select! {
+            biased;
+            () = lifted => Ok(()),
+            end = self.watch_socket() => Err(end),
+            () = tokio::time::sleep(Duration::from_millis(left)) => Ok(()),
+        };
+        info.set_flag(ClientFlags::BLOCKED, false);
+        end
+    }
+
+    /// Waits until the log holds what was done, then writes what the system takes at once.
+    async fn flush_or_keep(&mut self) -> Result<(), End> {
+        self.sync().await?;
+        self.write_some()
+    }
+
+    /// Writes everything, waiting for the client to read.
+    async fn flush(&mut self) -> Result<(), End> {
+        self.flush_or_keep().await?;
+        while self.output.len() > self.written {
+            let (socket, mailbox) = (&self.socket, &self.session.state.info.mailbox);
+            let writable = poll_fn(|cx| match mailbox.poll_killed(cx.waker()) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+                Poll::Pending => socket.poll_writable(cx),
+            });
+            writable.await?;
+            self.write_some()?;
+        }
+        Ok(())
+    }
+
+    /// Under `appendfsync always` a reply leaves only when what it acknowledges is on disk.
+    async fn sync(&mut self) -> Result<(), End> {
+        if self.session.is_durable() {
+            return Ok(());
+        }
+        let session = &self.session;
+        poll_fn(|cx| session.poll_durable(cx)).await;
+        Ok(())
+    }
+
+    fn write_some(&mut self) -> Result<(), End> {
+        let pending = self.output.buffer().get(self.written..).unwrap_or_default();
+        if !pending.is_empty() {
+            match self.socket.try_write(pending) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let info = &self.session.state.info;
+        if self.written == self.output.len() {
+            let services = self.session.engine().services();
+            services
+                .stats
+                .output_bytes
+                .fetch_add(self.written as u64, Ordering::Relaxed);
+            self.written = 0;
+            self.output.clear();
+            self.buffers.give(std::mem::take(self.output.buffer_mut()));
+            info.output.store(0, Ordering::Relaxed);
+        } else {
+            info.output
+                .store(self.output.len() - self.written, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+async fn sleep_for(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,365 @@
+//! Listening sockets and the worker threads behind them. Each worker runs its connections on a runtime of its own, so
+//! that a connection never moves between threads.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::buffers::Buffers;
+use super::connection::{Connection, End};
+use super::socket::Socket;
+use crate::commands::Shutdown;
+use crate::engine::Engine;
+use crate::services::{ClientFlags, ClientInfo};
+
+/// Pending connections that the system queues unless configured otherwise.
+const BACKLOG: i32 = 511;
+
+/// Where to listen and how to serve.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// TCP addresses; port 0 takes a free one.
+    pub tcp: Vec<SocketAddr>,
+    /// Path of a Unix socket.
+    pub unix: Option<PathBuf>,
+    /// Permissions of the Unix socket, such as `0o700`; 0 leaves them as the system makes them.
+    pub unix_permissions: u32,
+    /// Worker threads.
+    pub workers: usize,
+    /// `tcp-backlog`.
+    pub backlog: i32,
+    /// `tcp-keepalive` in seconds; 0: none.
+    pub keepalive_s: u64,
+}
+
+impl Default for ServerOptions {
+    /// 127.0.0.1:6379, one worker for each processor up to four.
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
+        Self {
+            tcp: vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
+            unix: None,
+            unix_permissions: 0,
+            workers,
+            backlog: BACKLOG,
+            keepalive_s: 300,
+        }
+    }
+}
+
+/// A running server. Dropping it closes the listeners and every connection; the engine goes on.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    shutdown: mpsc::UnboundedReceiver<Shutdown>,
+    threads: Vec<JoinHandle<()>>,
+    unix: Option<PathBuf>,
+}
+
+impl Server {
+    /// The TCP addresses that it listens on.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits until a client sends SHUTDOWN.
+    pub async fn shutdown_requested(&mut self) -> Shutdown {
+        match self.shutdown.recv().await {
+            Some(shutdown) => shutdown,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                // The thread said why on its way out; there is nobody else to tell.
+            }
+        }
+        if let Some(path) = &self.unix {
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+enum Accepted {
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+struct Shared {
+    engine: Engine,
+    /// One for each worker.
+    queues: Vec<mpsc::UnboundedSender<Accepted>>,
+    next: AtomicUsize,
+    shutdown: mpsc::UnboundedSender<Shutdown>,
+    keepalive_s: u64,
+    unix: Option<PathBuf>,
+}
+
+/// Starts a server on an engine.
+///
+/// # Errors
+///
+/// The address, or the path, when it cannot be listened on.
+pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
+    let mut listeners = Vec::new();
+    for address in &options.tcp {
+        listeners.push(
+            listen(*address, options.backlog)
+                .map_err(|error| named(&address.to_string(), &error))?,
+        );
+    }
+    let addresses = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<io::Result<Vec<_>>>()?;
+    let unix = match &options.unix {
+        Some(path) => Some(
+            listen_unix(path, options.unix_permissions)
+                .map_err(|e| named(&path.display().to_string(), &e))?,
+        ),
+        None => None,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let (shutdown, requests) = mpsc::unbounded_channel();
+    let (queues, inboxes): (Vec<_>, Vec<_>) = (0..options.workers.max(1))
+        .map(|_| mpsc::unbounded_channel())
+        .unzip();
+    let shared = Arc::new(Shared {
+        engine: engine.clone(),
+        queues,
+        next: AtomicUsize::new(0),
+        shutdown,
+        keepalive_s: options.keepalive_s,
+        unix: options.unix.clone(),
+    });
+    let mut threads = Vec::new();
+    let mut sockets = Some((listeners, unix));
+    for (index, inbox) in inboxes.into_iter().enumerate() {
+        let (shared, stopped, sockets) = (Arc::clone(&shared), stopped.clone(), sockets.take());
+        let name = format!("innkeep-worker-{index}");
+        let work = move || work(&shared, inbox, stopped, sockets.unwrap_or_default());
+        threads.push(std::thread::Builder::new().name(name).spawn(work)?);
+    }
+    Ok(Server {
+        addresses,
+        stop,
+        shutdown: requests,
+        threads,
+        unix: options.unix,
+    })
+}
+
+fn named(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+fn listen_unix(path: &PathBuf, permissions: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    // A socket that a dead server left behind is in the way.
+    if std::os::unix::net::UnixStream::connect(path).is_err() {
+        drop(std::fs::remove_file(path));
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    if permissions > 0 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(permissions))?;
+    }
+    Ok(listener)
+}
+
+type Sockets = (Vec<TcpListener>, Option<std::os::unix::net::UnixListener>);
+
+fn work(
+    shared: &Arc<Shared>,
+    mut inbox: mpsc::UnboundedReceiver<Accepted>,
+    mut stopped: watch::Receiver<bool>,
+    sockets: Sockets,
+) {
+    let Ok(runtime) = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+    else {
+        eprintln!("the system refuses a worker thread its event queue");
+        return;
+    };
+    let local = LocalSet::new();
+    let buffers = Rc::new(Buffers::default());
+    local.block_on(&runtime, async move {
+        for listener in sockets.0 {
+            tokio::task::spawn_local(accept_tcp(listener, Arc::clone(shared)));
+        }
+        if let Some(listener) = sockets.1 {
+            tokio::task::spawn_local(accept_unix(listener, Arc::clone(shared)));
+        }
+        loop {
+            tokio::select! {
+                accepted = inbox.recv() => match accepted {
+                    Some(accepted) => begin(accepted, shared, &buffers),
+                    None => return,
+                },
+                _ = stopped.changed() => return,
+            }
+        }
+    });
+}
+
+async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                if let Ok(stream) = stream.into_std() {
+                    shared.hand_over(Accepted::Tcp(stream, address));
+                }
+            }
+            Err(error) => rest_after(&error).await,
+        }
+    }
+}
+
+async fn accept_unix(listener: std::os::unix::net::UnixListener, shared: Arc<Shared>) {
+    let Ok(listener) = tokio::net::UnixListener::from_std(listener) else {
+        return;
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Ok(stream) = stream.into_std() {
+                    shared.hand_over(Accepted::Unix(stream));
+                }
+            }
+            Err(error) => rest_after(&error).await,
+        }
+    }
+}
+
+/// Out of file descriptors: trying again at once would only burn the processor.
+async fn rest_after(error: &io::Error) {
+    eprintln!("accepting a connection failed: {error}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+impl Shared {
+    fn hand_over(&self, accepted: Accepted) {
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len();
+        let Some(queue) = self.queues.get(next) else {
+            return;
+        };
+        if queue.send(accepted).is_err() {
+            // The worker is stopping, and so is everything else.
+        }
+    }
+
+    fn describe(&self, accepted: &Accepted) -> ClientInfo {
+        use std::os::fd::AsRawFd;
+        let services = self.engine.services();
+        let mut info = ClientInfo::new(self.engine.keyspace().now_ms());
+        info.id = services.clients.next_id();
+        match accepted {
+            Accepted::Tcp(stream, address) => {
+                info.addr = address.to_string();
+                info.laddr = stream
+                    .local_addr()
+                    .map_or_else(|_| String::new(), |address| address.to_string());
+                info.fd = stream.as_raw_fd();
+            }
+            Accepted::Unix(stream) => {
+                let path = self
+                    .unix
+                    .as_ref()
+                    .map_or_else(String::new, |path| path.display().to_string());
+                info.addr = format!("{path}:0");
+                info.laddr = format!("{path}:0");
+                info.fd = stream.as_raw_fd();
+                info.set_flag(ClientFlags::UNIX, true);
+            }
+        }
+        info
+    }
+}
+
+/// Greets a new connection on its worker, or turns it away.
+fn begin(accepted: Accepted, shared: &Arc<Shared>, buffers: &Rc<Buffers>) {
+    let services = shared.engine.services();
+    services.stats.connections.fetch_add(1, Ordering::Relaxed);
+    let from_outside = matches!(&accepted, Accepted::Tcp(_, address) if !address.ip().to_canonical().is_loopback());
+    if let Some(refusal) = services.refusal(from_outside) {
+        services
+            .stats
+            .rejected_connections
+            .fetch_add(1, Ordering::Relaxed);
+        return refuse(accepted, &refusal);
+    }
+    let info = shared.describe(&accepted);
+    let Ok(socket) = prepare(accepted, shared.keepalive_s) else {
+        return;
+    };
+    let connection = Connection::new(socket, shared.engine.session_for(info), Rc::clone(buffers));
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_local(async move {
+        if let End::Shutdown(how) = connection.run().await
+            && shared.shutdown.send(how).is_err()
+        {
+            // Somebody else's SHUTDOWN has been carried out already.
+        }
+    });
+}
+
+fn refuse(accepted: Accepted, text: &str) {
+    let line = format!("-{text}\r\n");
+    // The client may be gone; then nobody misses the line.
+    drop(match accepted {
+        Accepted::Tcp(mut stream, _) => stream.write_all(line.as_bytes()),
+        Accepted::Unix(mut stream) => stream.write_all(line.as_bytes()),
+    });
+}
+
+fn prepare(accepted: Accepted, keepalive_s: u64) -> io::Result<Socket> {
+    match accepted {
+        Accepted::Tcp(stream, _) => {
+            stream.set_nodelay(true)?;
+            if keepalive_s > 0 {
+                let every = Duration::from_secs(keepalive_s.div_ceil(3));
+                let keepalive = socket2::TcpKeepalive::new()
+                    .with_time(Duration::from_secs(keepalive_s))
+                    .with_interval(every)
+                    .with_retries(3);
+                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+            }
+            Ok(Socket::Tcp(tokio::net::TcpStream::from_std(stream)?))
+        }
+        Accepted::Unix(stream) => Ok(Socket::Unix(tokio::net::UnixStream::from_std(stream)?)),
+    }
+}

@@ -1,0 +1,198 @@
+//! The program: command line and configuration in, a server until somebody stops it.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use log::{error, info, warn};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::listener::{Server, ServerOptions, serve};
+use super::logger;
+use crate::commands::Shutdown;
+use crate::config::{Config, Invocation, Source, USAGE, parse_arguments};
+use crate::engine::Engine;
+
+/// What `-v` prints after `v=`: the Redis version whose commands are all here.
+pub(super) const COMPATIBLE_VERSION: &str = "7.2.4";
+
+/// Runs the program. `arguments` begin with its own name, which decides whose defaults hold.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match parse_arguments(arguments) {
+        Invocation::Run(source) => run_server(&source),
+        Invocation::Version => {
+            let (own, bits) = (env!("CARGO_PKG_VERSION"), usize::BITS);
+            println!(
+                "Redis server v={COMPATIBLE_VERSION} sha=00000000:0 malloc=mimalloc bits={bits} build=innkeep-{own}"
+            );
+            ExitCode::SUCCESS
+        }
+        Invocation::Help => {
+            print!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Invocation::CheckSystem => {
+            println!("innkeep relies on no setting of the system that this could check.");
+            ExitCode::SUCCESS
+        }
+        Invocation::Unsupported(option) => {
+            eprintln!("innkeep has no {option}.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_server(source: &Source) -> ExitCode {
+    let loaded = match source.load(&mut io::stdin().lock()) {
+        Ok(loaded) => loaded,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let config = loaded.config;
+    let logfile = config.path("logfile");
+    let path = (!logfile.as_os_str().is_empty()).then_some(logfile.as_path());
+    if let Err(problem) = logger::start(path, config.word("loglevel")) {
+        eprintln!("Can't open the log file {}: {problem}", logfile.display());
+        return ExitCode::FAILURE;
+    }
+    for warning in loaded.warnings {
+        warn!("{warning}");
+    }
+    let end = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(host(config)));
+    let code = match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!("{problem}");
+            ExitCode::FAILURE
+        }
+    };
+    log::logger().flush();
+    code
+}
+
+/// Opens the engine, serves it, and closes it when asked to.
+async fn host(config: Config) -> io::Result<()> {
+    let (own, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    let port = config.u64("port");
+    info!(
+        "innkeep {own} is starting, port {port}, compatible with Redis {COMPATIBLE_VERSION}. PID: {pid}"
+    );
+    let options = server_options(&config)?;
+    let pidfile = config.path("pidfile");
+    let engine = Engine::open(config).map_err(io::Error::other)?;
+    let mut server = serve(&engine, options).map_err(|problem| {
+        error!("Failed listening on port {port} (tcp), aborting: {problem}");
+        problem
+    })?;
+    if !pidfile.as_os_str().is_empty()
+        && let Err(problem) = std::fs::write(&pidfile, format!("{pid}\n"))
+    {
+        warn!(
+            "The pid file {} could not be written: {problem}",
+            pidfile.display()
+        );
+    }
+    for address in server.addresses() {
+        info!("Ready to accept connections on {address}");
+    }
+    info!("Ready to accept connections");
+    loop {
+        let how = stop_requested(&mut server).await?;
+        match engine.shut_down(how) {
+            Ok(()) => break,
+            Err(problem) => {
+                warn!("Errors trying to shut down the server: {problem}. Check the log above.")
+            }
+        }
+    }
+    drop(server);
+    if !pidfile.as_os_str().is_empty() {
+        drop(std::fs::remove_file(&pidfile));
+    }
+    info!("Everything is on disk; ready to exit, bye bye...");
+    Ok(())
+}
+
+async fn stop_requested(server: &mut Server) -> io::Result<Shutdown> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => info!("Received SIGTERM scheduling shutdown..."),
+        _ = interrupt.recv() => info!("Received SIGINT scheduling shutdown..."),
+        how = server.shutdown_requested() => {
+            info!("User requested shutdown...");
+            return Ok(how);
+        }
+    }
+    Ok(Shutdown::default())
+}
+
+fn server_options(config: &Config) -> io::Result<ServerOptions> {
+    let defaults = ServerOptions::default();
+    let port = u16::try_from(config.u64("port")).unwrap_or(0);
+    let unix = config.path("unixsocket");
+    let permissions = u32::try_from(config.u64("unixsocketperm")).unwrap_or(0);
+    let threads = config.usize("io-threads");
+    Ok(ServerOptions {
+        tcp: if port == 0 {
+            Vec::new()
+        } else {
+            addresses(config, port)?
+        },
+        unix: (!unix.as_os_str().is_empty()).then(|| PathBuf::from(&unix)),
+        unix_permissions: permissions,
+        workers: if threads > 1 {
+            threads
+        } else {
+            defaults.workers
+        },
+        backlog: i32::try_from(config.u64("tcp-backlog")).unwrap_or(defaults.backlog),
+        keepalive_s: config.u64("tcp-keepalive"),
+    })
+}
+
+/// The addresses of `bind`: `*` is every IPv4 address, `::*` every IPv6 one, a leading dash allows for its absence.
+fn addresses(config: &Config, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut found = Vec::new();
+    for name in config.bind() {
+        let name = String::from_utf8_lossy(name);
+        let (name, optional) = name
+            .strip_prefix('-')
+            .map_or((&*name, false), |name| (name, true));
+        let host = match name {
+            "*" => "0.0.0.0",
+            "::*" => "::",
+            other => other,
+        };
+        match (host, port).to_socket_addrs() {
+            Ok(addresses) => {
+                let addresses = addresses.filter(|address| !optional || is_there(*address));
+                found.extend(addresses);
+            }
+            Err(_) if optional => {}
+            Err(problem) => {
+                return Err(io::Error::new(
+                    problem.kind(),
+                    format!("bind {name}: {problem}"),
+                ));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether this machine has the address at all.
+fn is_there(address: SocketAddr) -> bool {
+    std::net::TcpListener::bind((address.ip(), 0)).is_ok()
+}
