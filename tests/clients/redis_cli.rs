@@ -238,27 +238,27 @@ fn the_prompt_shows_hints_and_state() {
     // The hint behind the cursor comes from COMMAND DOCS.
     terminal.types("set room ");
     assert!(terminal.shows("value"), "no hint in {:?}", terminal.seen());
-    terminal.types("101\r");
-    assert!(terminal.shows("OK\r\n"), "{:?}", terminal.seen());
-    terminal.types("help lpush\r");
-    assert!(terminal.shows("summary:"), "{:?}", terminal.seen());
-    terminal.types("multi\r");
-    assert!(terminal.shows("(TX)> "), "{:?}", terminal.seen());
-    terminal.types("incr room\r");
-    assert!(terminal.shows("QUEUED\r\n"), "{:?}", terminal.seen());
-    terminal.types("exec\r");
-    assert!(
-        terminal.shows("1) (integer) 102\r\n"),
-        "{:?}",
-        terminal.seen()
-    );
-    terminal.types("select 2\r");
-    assert!(terminal.shows("[2]> "), "{:?}", terminal.seen());
-    terminal.types("nosuch command\r");
-    assert!(
-        terminal.shows("(error) ERR unknown command 'nosuch', with args beginning with: 'command'")
-    );
-    terminal.types("subscribe rooms\r");
-    assert!(terminal.shows("(integer) 1"), "{:?}", terminal.seen());
-    terminal.types("quit\r");
+    // What is typed before the next prompt would be thrown away.
+    for (line, answer, next) in [
+        ("101", "OK\r\n", "> "),
+        ("help lpush", "summary:", &prompt),
+        ("multi", "OK\r\n", "(TX)> "),
+        ("incr room", "QUEUED\r\n", "(TX)> "),
+        ("exec", "1) (integer) 102\r\n", "> "),
+        ("select 2", "OK\r\n", "[2]> "),
+        (
+            "nosuch command",
+            "(error) ERR unknown command 'nosuch', with args beginning with: 'command'",
+            "[2]> ",
+        ),
+        ("subscribe rooms", "(integer) 1", ""),
+    ] {
+        terminal.types(&format!("{line}\r"));
+        assert!(
+            terminal.shows(answer),
+            "after {line}: {:?}",
+            terminal.seen()
+        );
+        assert!(terminal.shows(next), "after {line}: {:?}", terminal.seen());
+    }
 }

@@ -1,7 +1,7 @@
 //! When two replies count as the same. It knows no sockets: what else must be asked is asked by the caller.
 
 use crate::grammar::{Command, Compare};
-use crate::wire::{Body, Reply};
+use innkeep_test_server::wire::{Body, Reply};
 
 /// Whether two replies to a command may stand, as far as they tell by themselves.
 pub(crate) fn agree(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {

@@ -10,7 +10,6 @@ mod pair;
 mod pool;
 mod random;
 mod shorten;
-mod wire;
 
 use innkeep_test_server::{Launch, may_skip};
 

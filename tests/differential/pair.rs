@@ -6,7 +6,7 @@ use innkeep_test_server::{Launch, Server};
 
 use crate::compare::{agree, fault_of_choice, flat, frames_agree, near, same_members};
 use crate::grammar::{Command, Compare};
-use crate::wire::{Reply, Wire};
+use innkeep_test_server::wire::{Reply, Wire};
 
 /// What the connections are for. Commands come from any of the first three.
 pub(crate) const COMMON: usize = 3;
@@ -80,12 +80,9 @@ impl Side {
         self.ids.clear();
         for connection in 0..CONNECTIONS {
             let mut wire = Wire::new(self.server.connect()?);
-            ask(
-                &mut wire,
-                &["HELLO", if speaks_resp3(connection) { "3" } else { "2" }],
-            )?;
+            wire.ask(&["HELLO", if speaks_resp3(connection) { "3" } else { "2" }])?;
             self.ids
-                .push(ask(&mut wire, &["CLIENT", "ID"])?.int().unwrap_or_default());
+                .push(wire.ask(&["CLIENT", "ID"])?.int().unwrap_or_default());
             self.wires.push(wire);
         }
         Ok(())
@@ -102,10 +99,10 @@ impl Side {
                 .count()
                 == 1
         };
-        until(|| Ok(alone(&ask(&mut wire, &["CLIENT", "LIST"])?)))?;
-        ask(&mut wire, &["FLUSHALL"])?;
+        until(|| Ok(alone(&wire.ask(&["CLIENT", "LIST"])?)))?;
+        wire.ask(&["FLUSHALL"])?;
         for (name, value) in settings {
-            let answer = ask(&mut wire, &["CONFIG", "SET", name, value])?;
+            let answer = wire.ask(&["CONFIG", "SET", name, value])?;
             let is_newer = answer.is_error() && NEWER_SETTINGS.contains(name);
             if answer.is_error() && !is_newer {
                 return Err(io::Error::other(format!(
@@ -151,16 +148,11 @@ impl Side {
         let observer = &mut self.wires[OBSERVER];
         until(|| {
             Ok(
-                String::from_utf8_lossy(ask(observer, &["CLIENT", "LIST", "ID", &id])?.bytes())
+                String::from_utf8_lossy(observer.ask(&["CLIENT", "LIST", "ID", &id])?.bytes())
                     .contains(&shown),
             )
         })
     }
-}
-
-fn ask(wire: &mut Wire, words: &[&str]) -> io::Result<Reply> {
-    wire.send([Command::new(words, Compare::Exact).arguments.as_slice()])?;
-    wire.receive()
 }
 
 fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
@@ -507,7 +499,8 @@ impl Pair {
             let mut answers = Vec::new();
             for side in [&mut self.ours, &mut self.theirs] {
                 let id = side.ids[WAITER + at].to_string();
-                let unblocked = ask(&mut side.wires[OBSERVER], &["CLIENT", "UNBLOCK", &id])
+                let unblocked = side.wires[OBSERVER]
+                    .ask(&["CLIENT", "UNBLOCK", &id])
                     .map_err(|error| because(&error))?;
                 let reply = side.wires[WAITER + at]
                     .receive()
@@ -602,7 +595,7 @@ mod honesty {
     fn the_reference_is_not_taken_for_another() {
         let int = |value: &str| Reply {
             kind: b':',
-            body: crate::wire::Body::Line(value.as_bytes().to_vec()),
+            body: innkeep_test_server::wire::Body::Line(value.as_bytes().to_vec()),
         };
         assert!(
             near(&int("5"), &int("7"), 2)
@@ -611,7 +604,9 @@ mod honesty {
         );
         let array = |items: &[&str]| Reply {
             kind: b'*',
-            body: crate::wire::Body::Items(items.iter().map(|item| int(item)).collect()),
+            body: innkeep_test_server::wire::Body::Items(
+                items.iter().map(|item| int(item)).collect(),
+            ),
         };
         assert!(same_members(&array(&["1", "2"]), &array(&["2", "1"]), 1));
         assert!(!same_members(&array(&["1", "2"]), &array(&["2", "1"]), 2));

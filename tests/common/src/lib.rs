@@ -1,5 +1,7 @@
 //! Starts and ends the servers that black-box tests talk to: the one under test, and a real redis-server beside it.
-//! It knows processes, ports and directories; it speaks no more of the protocol than a PING.
+//! It knows processes, ports and directories.
+
+pub mod wire;
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,5 +1,5 @@
-//! The protocol as this test needs it: requests out, replies in without loss, so that two replies can be compared
-//! byte for byte. It knows no commands.
+//! The protocol as tests need it: requests out, replies in without loss, so that two replies can be compared byte for
+//! byte. It knows no commands.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -7,22 +7,29 @@ use std::net::TcpStream;
 
 /// A reply of either protocol version: its type byte and what came with it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Reply {
-    pub(crate) kind: u8,
-    pub(crate) body: Body,
+pub struct Reply {
+    /// The type byte.
+    pub kind: u8,
+    /// What came with it.
+    pub body: Body,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Body {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Body {
+    /// What stands on the line of the type byte.
     Line(Vec<u8>),
+    /// What follows its declared length.
     Bytes(Vec<u8>),
     /// Maps have their keys and values in turn.
     Items(Vec<Reply>),
+    /// A null of any kind.
     Nothing,
 }
 
 impl Reply {
-    pub(crate) fn items(&self) -> &[Self] {
+    /// The replies in an aggregate; none in anything else.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
         match &self.body {
             Body::Items(items) => items,
             _ => &[],
@@ -30,14 +37,17 @@ impl Reply {
     }
 
     /// The text of a bulk string, a line or a number.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         match &self.body {
             Body::Line(bytes) | Body::Bytes(bytes) => bytes,
             Body::Items(_) | Body::Nothing => &[],
         }
     }
 
-    pub(crate) fn int(&self) -> Option<i64> {
+    /// The number in an integer reply.
+    #[must_use]
+    pub fn int(&self) -> Option<i64> {
         std::str::from_utf8(self.bytes())
             .ok()
             .filter(|_| self.kind == b':')?
@@ -45,11 +55,15 @@ impl Reply {
             .ok()
     }
 
-    pub(crate) fn is_error(&self) -> bool {
+    /// Whether this is an error, on one line or as a bulk.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
         matches!(self.kind, b'-' | b'!')
     }
 
-    pub(crate) fn is_status(&self, text: &str) -> bool {
+    /// Whether this is the status `text`.
+    #[must_use]
+    pub fn is_status(&self, text: &str) -> bool {
         self.kind == b'+' && self.bytes() == text.as_bytes()
     }
 }
@@ -68,19 +82,24 @@ impl fmt::Debug for Reply {
 
 /// One connection that writes whole commands and reads whole replies.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub struct Wire {
     stream: BufReader<TcpStream>,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    /// A connection over an open socket.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
         Self {
             stream: BufReader::with_capacity(1 << 16, stream),
         }
     }
 
     /// Writes the commands in one piece.
-    pub(crate) fn send<'args>(
+    ///
+    /// # Errors
+    /// When the socket cannot be written to.
+    pub fn send<'args>(
         &mut self,
         commands: impl IntoIterator<Item = &'args [Vec<u8>]>,
     ) -> io::Result<()> {
@@ -96,7 +115,21 @@ impl Wire {
         self.stream.get_mut().write_all(&request)
     }
 
-    pub(crate) fn receive(&mut self) -> io::Result<Reply> {
+    /// Sends one command and waits for one reply.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn ask(&mut self, words: &[&str]) -> io::Result<Reply> {
+        let arguments: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        self.send([arguments.as_slice()])?;
+        self.receive()
+    }
+
+    /// Waits for the next reply or push.
+    ///
+    /// # Errors
+    /// When the connection is closed, silent for too long, or sends what is no reply.
+    pub fn receive(&mut self) -> io::Result<Reply> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line)?;
         let Some((&kind, rest)) = line.split_first() else {

@@ -1,0 +1,197 @@
+//! The process: its arguments, its signals, its sockets.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use innkeep_test_server::SERVER_VARIABLE;
+use innkeep_test_server::wire::Wire;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn program() -> String {
+    let named = std::env::var(SERVER_VARIABLE)
+        .ok()
+        .filter(|name| !name.is_empty());
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_innkeep").to_owned())
+}
+
+fn signal(id: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &id.to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(status.success());
+}
+
+#[test]
+fn its_version_is_told_as_tools_read_it() {
+    for argument in ["-v", "--version"] {
+        let output = Command::new(program())
+            .arg(argument)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("v="))
+            .expect("a word v=N.N.N");
+        let numbers: Vec<u32> = version
+            .split('.')
+            .map(|number| number.parse().expect("a number"))
+            .collect();
+        assert_eq!(numbers.len(), 3, "{text}");
+        assert!(
+            text.starts_with("Redis server v=") && text.contains(" sha="),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn bad_arguments_end_it_at_once() {
+    let bad: &[&[&str]] = &[
+        &["--port", "abc"],
+        &["--nonsense", "1"],
+        &["/no/such/file.conf"],
+        &["--port", "70000"],
+        &["--appendfsync", "often"],
+    ];
+    for arguments in bad {
+        let output = Command::new(program())
+            .args(*arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs");
+        assert!(!output.status.success(), "{arguments:?}: {output:?}");
+        let told = [output.stdout, output.stderr].concat();
+        assert!(!told.is_empty(), "{arguments:?} ended without a word");
+    }
+}
+
+#[test]
+fn it_ends_cleanly_when_asked() {
+    for name in ["TERM", "INT"] {
+        let mut server = crate::server();
+        let mut wire = crate::connect(&server);
+        wire.ask(&["SET", "a", "b"]).expect("the server answers");
+        signal(server.id(), name);
+        let status = server.wait_for_exit(PATIENCE).expect("it ends");
+        assert!(status.success(), "{name}: {status:?}\n{}", server.log());
+        assert!(wire.receive().is_err(), "the connection is closed");
+    }
+}
+
+#[test]
+fn shutdown_ends_it_too() {
+    let mut server = crate::server();
+    let mut wire = crate::connect(&server);
+    assert!(
+        wire.ask(&["SHUTDOWN", "NOSAVE"]).is_err(),
+        "there is no reply to SHUTDOWN"
+    );
+    assert!(server.wait_for_exit(PATIENCE).expect("it ends").success());
+}
+
+/// A process that is killed when a test ends, however it ends.
+struct Running(Child);
+
+impl Running {
+    /// Starts the program with these arguments and this input, and waits until its log says that it is ready.
+    fn start(arguments: &[&str], input: &[u8]) -> Self {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut running = Self(command.spawn().expect("the program runs"));
+        let mut stdin = running.0.stdin.take().expect("it was piped");
+        stdin.write_all(input).expect("it reads its input");
+        drop(stdin);
+        let mut output = BufReader::new(running.0.stdout.take().expect("it was piped"));
+        let mut log = String::new();
+        while !log.contains("Ready to accept connections")
+            && !log.contains("ready to accept connections")
+        {
+            let length = output.read_line(&mut log).expect("the log is text");
+            assert!(length > 0, "it ended: {log}");
+        }
+        running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn it_lives_on_a_unix_socket_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("alone.sock");
+    let path = |path: &Path| path.to_str().expect("a path of text").to_owned();
+    let (folder, socket) = (path(directory.path()), path(&socket));
+    let _running = Running::start(
+        &[
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--dir",
+            &folder,
+            "--unixsocket",
+            &socket,
+        ],
+        b"",
+    );
+    let mut stream = UnixStream::connect(&socket).expect("the socket accepts");
+    stream.write_all(b"PING\r\n").expect("the server reads");
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer).expect("the server answers");
+    assert_eq!(&answer, b"+PONG\r\n");
+}
+
+#[test]
+fn a_configuration_comes_from_a_file_from_standard_input_and_from_arguments() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port");
+    let file = directory.path().join("server.conf");
+    let folder = directory.path().display();
+    let port = address.port();
+    let text = format!(
+        "# comment\nport {port}\nmaxclients 123\nrequirepass \"se\\x63ret\"\nsave \"\"\ndir {folder}\n"
+    );
+    std::fs::write(&file, text).expect("the file can be written");
+    let arguments = [
+        file.to_str().expect("a path of text"),
+        "--databases",
+        "7",
+        "-",
+    ];
+    let _running = Running::start(&arguments, b"timeout 77\n");
+    let mut wire = Wire::new(TcpStream::connect(address).expect("the server accepts"));
+    assert!(
+        wire.ask(&["AUTH", "secret"])
+            .expect("the server answers")
+            .is_status("OK")
+    );
+    for (name, value) in [("maxclients", "123"), ("timeout", "77"), ("databases", "7")] {
+        let reply = wire
+            .ask(&["CONFIG", "GET", name])
+            .expect("the server answers");
+        assert_eq!(
+            reply.items().get(1).map(|item| item.bytes().to_vec()),
+            Some(value.as_bytes().to_vec()),
+            "{name}"
+        );
+    }
+}
