@@ -1,11 +1,13 @@
 //! The background thread: removes expired keys when their time has come, and drops large values outside the locks. It
 //! sleeps until something is due: an engine with nothing to do wakes nobody.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Inner;
 use crate::keyspace::Value;
@@ -21,7 +23,23 @@ const IDLE_PAUSE_MS: i64 = 100;
 #[derive(Debug, Default)]
 struct State {
     garbage: Vec<Value>,
+    /// Tasks that wait for a time (Unix milliseconds); the second number tells equal times apart.
+    timers: BTreeMap<(i64, u64), Waker>,
+    last_timer: u64,
     stop: bool,
+}
+
+/// A task's wish to be woken; dropped, it is forgotten.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    shared: Arc<Shared>,
+    key: (i64, u64),
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.shared.state.lock().timers.remove(&self.key);
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +78,20 @@ impl Background {
     pub(crate) fn drop_values(&self, values: Vec<Value>) {
         self.0.state.lock().garbage.extend(values);
         self.0.wake.notify_one();
+    }
+
+    /// Wakes a task at a time.
+    pub(crate) fn wake_at(&self, at_ms: i64, waker: Waker) -> Timer {
+        let mut state = self.0.state.lock();
+        state.last_timer += 1;
+        let key = (at_ms, state.last_timer);
+        state.timers.insert(key, waker);
+        drop(state);
+        self.0.wake.notify_one();
+        Timer {
+            shared: Arc::clone(&self.0),
+            key,
+        }
     }
 
     /// Tells that a key expires at this time.
@@ -106,16 +138,34 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
             return None;
         }
         let now_ms = engine.upgrade()?.keyspace.now_ms();
+        wake_due(&mut state, now_ms);
         let next = shared.next_round_ms.load(Ordering::Relaxed);
         if !state.garbage.is_empty() || next < now_ms {
             return Some(std::mem::take(&mut state.garbage));
         }
+        let next = state
+            .timers
+            .first_key_value()
+            .map_or(next, |((at, _), _)| next.min(*at - 1));
         if next == i64::MAX {
             shared.wake.wait(&mut state);
         } else {
             let pause = Duration::from_millis((next - now_ms + 1).unsigned_abs());
             shared.wake.wait_for(&mut state, pause);
         }
+    }
+}
+
+/// Wakes whose time has come, with the lock released: a waker may do anything.
+fn wake_due(state: &mut MutexGuard<'_, State>, now_ms: i64) {
+    let mut due = Vec::new();
+    while let Some(entry) = state.timers.first_entry()
+        && entry.key().0 <= now_ms
+    {
+        due.push(entry.remove());
+    }
+    if !due.is_empty() {
+        MutexGuard::unlocked(state, || due.into_iter().for_each(Waker::wake));
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod execute;
+pub mod in_process;
 pub mod monitor;
 pub mod propagation;
 pub mod session;

@@ -113,7 +113,7 @@ impl Session {
 
     /// Runs one command; `args` begin with its name. Exactly one value goes to `reply`, unless the flow or CLIENT REPLY
     /// says otherwise, or the command is a subscription (one value a channel).
-    pub fn execute(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+    pub fn execute_into(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
         match self.state.reply_mode {
             ReplyMode::On => self.execute_answered(args, reply),
             ReplyMode::Off => {
@@ -125,7 +125,7 @@ impl Session {
             }
             ReplyMode::SkipNext => {
                 self.state.reply_mode = ReplyMode::Skip;
-                self.execute(args, reply)
+                self.execute_into(args, reply)
             }
             ReplyMode::Skip => {
                 let flow = self.execute_answered(args, &mut SinkReply::new());

@@ -211,7 +211,7 @@ impl Connection {
                             .iter()
                             .map(|range| rest.get(range.clone()).unwrap_or_default())
                             .collect();
-                        self.session.execute(&args, &mut self.output)
+                        self.session.execute_into(&args, &mut self.output)
                     };
                     if self.follow(flow).await? {
                         consumed += more;
@@ -222,7 +222,7 @@ impl Connection {
                     args,
                 }) => {
                     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                    let flow = self.session.execute(&args, &mut self.output);
+                    let flow = self.session.execute_into(&args, &mut self.output);
                     if self.follow(flow).await? {
                         consumed += more;
                     }

@@ -1,0 +1,216 @@
+//! Sessions for callers in this process: one call, one answer. A blocking command waits on the caller's thread, or lets
+//! its task wait; no runtime is needed for either.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use super::session::{Blocked, Flow, Session};
+use crate::reply::{Reply, Response, ResponseReply};
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Parks the thread until `poll` is ready or the time is over.
+fn park_until<T>(
+    mut time_left: impl FnMut() -> Option<Duration>,
+    mut poll: impl FnMut(&Waker) -> Poll<T>,
+) -> Option<T> {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        if let Poll::Ready(value) = poll(&waker) {
+            return Some(value);
+        }
+        match time_left() {
+            None => std::thread::park(),
+            Some(Duration::ZERO) => return None,
+            Some(left) => std::thread::park_timeout(left),
+        }
+    }
+}
+
+impl Session {
+    /// Runs one command and returns its answer, an error reply included ([`Response::Error`]). A blocking command waits
+    /// on this thread; under `appendfsync always` the answer comes when the effect is on disk.
+    pub fn execute(&mut self, args: &[&[u8]]) -> Response {
+        let mut reply = ResponseReply::new(self.state.resp3);
+        loop {
+            match self.execute_into(args, &mut reply) {
+                Flow::Paused(until_ms) => self.park_while_paused(until_ms),
+                Flow::Wait(blocked) => {
+                    self.park_while_blocked(&blocked, &mut reply);
+                    break;
+                }
+                Flow::Sleep(ms) => {
+                    std::thread::sleep(Duration::from_millis(ms));
+                    reply.ok();
+                    break;
+                }
+                Flow::Shutdown(_) => {
+                    reply.error("ERR SHUTDOWN is for servers: an engine in a process ends when its last owner drops it");
+                    break;
+                }
+                Flow::Continue | Flow::Close => break,
+            }
+        }
+        if !self.is_durable() {
+            park_until(
+                || None,
+                |waker| self.poll_durable(&mut Context::from_waker(waker)),
+            );
+        }
+        self.reply_of(&mut reply)
+    }
+
+    /// The same for tasks: waiting lets other tasks run, on any runtime.
+    pub async fn execute_async(&mut self, args: &[&[u8]]) -> Response {
+        let mut reply = ResponseReply::new(self.state.resp3);
+        loop {
+            match self.execute_into(args, &mut reply) {
+                Flow::Paused(until_ms) => {
+                    self.wait_until(Some(until_ms), |session, waker| session.poll_lifted(waker))
+                        .await
+                }
+                Flow::Wait(blocked) => {
+                    self.wait_for_outcome(blocked, &mut reply).await;
+                    break;
+                }
+                Flow::Sleep(ms) => {
+                    let until = self.now_ms().saturating_add_unsigned(ms);
+                    self.wait_until(Some(until), |_, _| Poll::<()>::Pending)
+                        .await;
+                    reply.ok();
+                    break;
+                }
+                Flow::Shutdown(_) => {
+                    reply.error("ERR SHUTDOWN is for servers: an engine in a process ends when its last owner drops it");
+                    break;
+                }
+                Flow::Continue | Flow::Close => break,
+            }
+        }
+        poll_fn(|cx| self.poll_durable(cx)).await;
+        self.reply_of(&mut reply)
+    }
+
+    /// The one answer; what SUBSCRIBE answers for each of several channels becomes an array.
+    fn reply_of(&self, reply: &mut ResponseReply) -> Response {
+        let first = reply.take().unwrap_or(Response::Null);
+        if reply.is_empty() {
+            return first;
+        }
+        let mut all = vec![first];
+        all.extend(std::iter::from_fn(|| reply.take()));
+        Response::Array(all)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.inner().keyspace.now_ms()
+    }
+
+    fn poll_lifted(&self, waker: &Waker) -> Poll<()> {
+        let services = &self.inner().services;
+        services.paused.lock().push(waker.clone());
+        if services.pause.lock().is_none() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn park_while_paused(&self, until_ms: i64) {
+        let left = || Some(milliseconds(until_ms.saturating_sub(self.now_ms())));
+        park_until(left, |waker| self.poll_lifted(waker));
+    }
+
+    fn park_while_blocked(&mut self, blocked: &Blocked, reply: &mut dyn Reply) {
+        loop {
+            let left = || {
+                Some(milliseconds(
+                    blocked.deadline_ms?.saturating_sub(self.now_ms()),
+                ))
+            };
+            match park_until(left, |waker| blocked.waiter.poll(waker)) {
+                Some(outcome) => return self.resume(blocked, outcome, reply),
+                None if self.time_out(blocked, reply) => return,
+                None => {}
+            }
+        }
+    }
+
+    async fn wait_for_outcome(&mut self, blocked: Blocked, reply: &mut ResponseReply) {
+        let mut guard = Abandon {
+            session: self,
+            blocked: Some(blocked),
+        };
+        loop {
+            let Some(blocked) = &guard.blocked else {
+                return;
+            };
+            let (waiter, deadline_ms) = (Arc::clone(&blocked.waiter), blocked.deadline_ms);
+            let mut outcome = None;
+            guard
+                .session
+                .wait_until(deadline_ms, |_, waker| {
+                    waiter.poll(waker).map(|ready| outcome = Some(ready))
+                })
+                .await;
+            let Some(blocked) = guard.blocked.take() else {
+                return;
+            };
+            match outcome {
+                Some(outcome) => return guard.session.resume(&blocked, outcome, reply),
+                None if guard.session.time_out(&blocked, reply) => return,
+                None => guard.blocked = Some(blocked),
+            }
+        }
+    }
+
+    /// Waits until `poll` is ready or the time has come; the background thread keeps the time.
+    async fn wait_until(
+        &self,
+        until_ms: Option<i64>,
+        mut poll: impl FnMut(&Self, &Waker) -> Poll<()>,
+    ) {
+        let mut timer = None;
+        poll_fn(|cx| {
+            if poll(self, cx.waker()).is_ready() {
+                return Poll::Ready(());
+            }
+            if until_ms.is_some_and(|until| until <= self.now_ms()) {
+                return Poll::Ready(());
+            }
+            if let Some(until) = until_ms {
+                timer = Some(self.inner().background.wake_at(until, cx.waker().clone()));
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Takes a waiter off its keys when the task that waits is dropped.
+struct Abandon<'a> {
+    session: &'a mut Session,
+    blocked: Option<Blocked>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if let Some(blocked) = self.blocked.take() {
+            self.session.abandon(&blocked);
+        }
+    }
+}
+
+fn milliseconds(left: i64) -> Duration {
+    Duration::from_millis(left.max(0).unsigned_abs())
+}
