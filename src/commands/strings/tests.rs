@@ -322,3 +322,52 @@ fn dirty_counts_pairs_and_nothing_else() {
         assert_eq!(h.journal.dirty, dirty, "{line}");
     }
 }
+
+#[test]
+fn other_types_are_refused_or_overwritten() {
+    let mut h = Harness::new();
+    let all = h.keyspace.all_shards();
+    let mut txn = h
+        .keyspace
+        .begin(all, 0, Default::default(), Default::default());
+    assert!(txn.list_or_new(b"l").is_ok());
+    drop(txn);
+    let wrong = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    for (line, answer) in [
+        ("GET l", wrong),
+        ("GETSET l v", wrong),
+        ("GETDEL l", wrong),
+        ("GETEX l EX 0", wrong),
+        ("SET l v GET", wrong),
+        ("SET l v NX GET EX 10", wrong),
+        ("APPEND l v", wrong),
+        ("STRLEN l", wrong),
+        ("SETRANGE l 0 v", wrong),
+        ("SETRANGE l 0 \"\"", wrong),
+        ("SETRANGE l -1 v", "ERR offset is out of range"),
+        ("GETRANGE l 0 1", wrong),
+        (
+            "GETRANGE l 0 x",
+            "ERR value is not an integer or out of range",
+        ),
+        ("INCR l", wrong),
+        ("INCRBY l x", "ERR value is not an integer or out of range"),
+        ("INCRBYFLOAT l x", wrong),
+        (
+            "LCS l l bogus",
+            "ERR The specified keys must contain string values",
+        ),
+    ] {
+        assert_eq!(h.run(line), error(answer), "{line}");
+        assert!(h.effects().is_empty() && h.events().is_empty(), "{line}");
+    }
+    assert_eq!(h.run("MGET l"), Response::Array(vec![Response::Null]));
+    assert_eq!(h.run("TYPE l"), Response::Simple("list".into()));
+    assert_eq!(
+        h.run("SCAN 0 TYPE LIST COUNT 100"),
+        h.run("SCAN 0 COUNT 100")
+    );
+    assert_eq!(h.run("SET l v EX 5 XX"), ok());
+    assert_eq!(h.events(), ["set l", "expire l"]);
+    assert_eq!(h.run("GET l"), bulk("v"));
+}
