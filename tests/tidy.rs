@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// The rooms under `src/`, and the rooms that each may use. `crate` root items (re-exports) are no room.
 const ARROWS: &[(&str, &[&str])] = &[
     ("value", &[]),
+    ("error", &[]),
     ("rdb", &["value"]),
     ("keyspace", &["value", "config", "rdb"]),
     ("reply", &["value"]),
@@ -28,8 +29,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What the engine may use, and what is around it: all but the ways in, `server` and `client`.
 const BELOW_THE_DOORS: &[&str] = &[
-    "value", "rdb", "keyspace", "reply", "config", "services", "script", "commands", "engine",
-    "aof",
+    "error", "value", "rdb", "keyspace", "reply", "config", "services", "script", "commands",
+    "engine", "aof",
 ];
 
 /// Where one room may use only a part of another: from, to, and the first names that are its way in.
