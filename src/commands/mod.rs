@@ -3,12 +3,18 @@
 //! it answers.
 
 pub mod admin;
+pub mod client;
+pub mod command;
+pub mod config;
 pub mod connection;
 pub mod counters;
 pub mod databases;
+pub mod docs;
 pub mod error;
 pub mod expiry;
 pub mod hashes;
+mod help;
+pub mod info;
 pub mod keys;
 pub mod lcs;
 pub mod lists;
@@ -36,11 +42,15 @@ use crate::value::number::{parse_f64, parse_i64};
 /// Every family's entries. A new family is named here once.
 pub static FAMILIES: &[&[CommandSpec]] = &[
     admin::COMMANDS,
+    client::COMMANDS,
+    command::COMMANDS,
+    config::COMMANDS,
     connection::COMMANDS,
     counters::COMMANDS,
     databases::COMMANDS,
     expiry::COMMANDS,
     hashes::COMMANDS,
+    info::COMMANDS,
     keys::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,

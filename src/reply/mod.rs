@@ -13,6 +13,8 @@ pub use response::{Response, ResponseReply};
 pub trait Reply {
     /// Whether the client speaks RESP3. Handlers ask only where Redis's answer differs in shape, not in encoding.
     fn is_resp3(&self) -> bool;
+    /// Switches the protocol for what is written from now on (HELLO, RESET). Forms without a protocol stay as they are.
+    fn set_protocol(&mut self, _resp3: bool) {}
     /// A status such as `OK`. The text holds no line break.
     fn simple(&mut self, text: &str);
     /// An error; `text` begins with its code (`ERR …`, `WRONGTYPE …`), without the dash.

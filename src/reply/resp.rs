@@ -101,6 +101,10 @@ impl RespReply {
 }
 
 impl Reply for RespReply {
+    fn set_protocol(&mut self, resp3: bool) {
+        self.set_resp3(resp3);
+    }
+
     fn is_resp3(&self) -> bool {
         self.resp3
     }

@@ -220,6 +220,10 @@ impl Open {
 }
 
 impl Reply for ResponseReply {
+    fn set_protocol(&mut self, resp3: bool) {
+        self.set_resp3(resp3);
+    }
+
     fn is_resp3(&self) -> bool {
         self.resp3
     }

@@ -1,6 +1,7 @@
 //! What an engine has besides its data: connected clients, pub/sub channels, configuration, statistics. Commands that
 //! administer see it; it knows no command, no reply form and no socket.
 
+pub mod apply;
 pub mod channels;
 pub mod clients;
 pub mod events;

@@ -117,6 +117,13 @@ impl SessionState {
         }
     }
 
+    /// Switches the protocol.
+    pub fn set_protocol(&mut self, resp3: bool) {
+        self.resp3 = resp3;
+        let version = if resp3 { 3 } else { 2 };
+        self.info.resp.store(version, Ordering::Relaxed);
+    }
+
     /// Whether it is subscribed to anything.
     #[must_use]
     pub fn is_subscribed(&self) -> bool {

@@ -94,6 +94,12 @@ impl SlowLog {
         self.len() == 0
     }
 
+    /// Forgets what is too much after the limit has shrunk.
+    pub fn trim(&self) {
+        let max = self.max_len.load(Ordering::Relaxed);
+        self.entries.lock().1.truncate(max);
+    }
+
     /// Forgets all.
     pub fn clear(&self) {
         self.entries.lock().1.clear();

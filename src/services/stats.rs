@@ -82,6 +82,8 @@ pub struct Stats {
     pub errors_by_code: DashMap<String, u64>,
     /// One for each command of the table, by its index.
     pub by_command: Box<[CommandStats]>,
+    /// `latency-tracking`: whether durations are kept for each command.
+    pub latency_tracking: AtomicBool,
     /// Keys evicted.
     pub evicted_keys: AtomicU64,
     /// Clients evicted.
@@ -240,6 +242,7 @@ impl Stats {
             errors: AtomicU64::new(0),
             errors_by_code: DashMap::new(),
             by_command: (0..commands).map(|_| CommandStats::default()).collect(),
+            latency_tracking: AtomicBool::new(true),
             evicted_keys: AtomicU64::new(0),
             evicted_clients: AtomicU64::new(0),
             lazy_free_pending: AtomicU64::new(0),

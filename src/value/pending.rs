@@ -21,4 +21,4 @@ macro_rules! pending {
         }
     )*};
 }
-pending!(Config Log);
+pending!(Log);

@@ -1,0 +1,754 @@
+//! INFO: what is known of the server, by sections. Names and order of the fields are Redis's; exporters read them.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use super::connection::REDIS_VERSION;
+use super::spec::{CommandSpec, Flags};
+use super::{CommandResult, Context, Outcome, table};
+use crate::keyspace::ShardStats;
+use crate::services::stats::{CommandStats, resident_memory};
+use crate::services::{ClientFlags, ClientInfo, Services};
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
+    arguments: "section:string?*",
+    acl: "slow dangerous",
+    group: "server",
+    since: "1.0.0",
+    summary: "Get information and statistics about the server",
+    complexity: "O(1)",
+    tips: "nondeterministic_output request_policy:all_shards response_policy:special",
+    history: &[(
+        "7.0.0",
+        "Added support for taking multiple section arguments.",
+    )],
+    ..CommandSpec::new(
+        "info",
+        -1,
+        Flags::LOADING.and(Flags::STALE).and(Flags::ALL_SHARDS),
+        info,
+    )
+}];
+
+/// What the sections are made from.
+struct Sources<'a> {
+    services: &'a Services,
+    now_ms: i64,
+    keyspace: ShardStats,
+    /// Database, keys, keys with an expiry; empty databases are left out.
+    databases: Vec<(usize, usize, usize)>,
+}
+
+/// When a section is shown without being named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Always,
+    /// With `all` and `everything`.
+    OnAll,
+}
+
+type Section = (
+    &'static str,
+    &'static str,
+    Shown,
+    fn(&mut Page, &Sources<'_>),
+);
+
+/// The sections in their order: the word that asks for them, their heading, when they are shown.
+const SECTIONS: &[Section] = &[
+    ("server", "Server", Shown::Always, server),
+    ("clients", "Clients", Shown::Always, clients),
+    ("memory", "Memory", Shown::Always, memory),
+    ("persistence", "Persistence", Shown::Always, persistence),
+    ("stats", "Stats", Shown::Always, stats),
+    ("replication", "Replication", Shown::Always, replication),
+    ("cpu", "CPU", Shown::Always, cpu),
+    ("modules", "Modules", Shown::Always, |_, _| ()),
+    ("commandstats", "Commandstats", Shown::OnAll, command_stats),
+    ("errorstats", "Errorstats", Shown::Always, error_stats),
+    ("latencystats", "Latencystats", Shown::OnAll, latency_stats),
+    ("cluster", "Cluster", Shown::Always, cluster),
+    ("keyspace", "Keyspace", Shown::Always, databases),
+];
+
+fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.txn.lock_all();
+    let txn = &*ctx.txn;
+    let databases = (0..txn.keyspace().databases())
+        .map(|db| (db, txn.db_len(db), txn.expiring_len(db)))
+        .filter(|(_, keys, _)| *keys > 0)
+        .collect();
+    let sources = Sources {
+        services: ctx.services,
+        now_ms: txn.now_ms(),
+        keyspace: txn.stats(),
+        databases,
+    };
+    if !ctx.mode.nested {
+        // The rest reads files of the system; nobody has to wait for that.
+        ctx.txn.relock(0);
+    }
+    let mut page = Page::default();
+    let wanted = ctx.args.get(1..).unwrap_or_default();
+    for (word, heading, shown, write) in SECTIONS {
+        if is_wanted(wanted, word, *shown) {
+            page.heading(heading);
+            write(&mut page, &sources);
+        }
+    }
+    ctx.reply.verbatim("txt", page.text.as_bytes());
+    Ok(Outcome::Done)
+}
+
+fn is_wanted(wanted: &[&[u8]], section: &str, shown: Shown) -> bool {
+    let names = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    if wanted.is_empty() {
+        return shown == Shown::Always;
+    }
+    wanted.iter().any(|word| {
+        names(word, section)
+            || names(word, "all")
+            || names(word, "everything")
+            || (shown == Shown::Always && names(word, "default"))
+    })
+}
+
+/// The text that grows.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn heading(&mut self, name: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str("\r\n");
+        }
+        self.line(format_args!("# {name}"));
+    }
+
+    fn line(&mut self, line: impl Display) {
+        let result = write!(self.text, "{line}\r\n");
+        debug_assert!(result.is_ok(), "writing to a string cannot fail");
+    }
+
+    fn field(&mut self, name: &str, value: impl Display) {
+        self.line(format_args!("{name}:{value}"));
+    }
+
+    fn fields<T: Display>(&mut self, fields: &[(&str, T)]) {
+        for (name, value) in fields {
+            self.field(name, value);
+        }
+    }
+
+    /// Fields that tell of something that is not here.
+    fn zeros(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.field(name, 0));
+    }
+
+    fn size(&mut self, name: &str, bytes: usize) {
+        self.field(name, bytes);
+        self.field(&format!("{name}_human"), human(bytes));
+    }
+}
+
+/// A size with two decimals and a binary unit, as `1.50M`.
+fn human(bytes: usize) -> String {
+    let value = bytes as f64;
+    let units = [(30, 'G'), (20, 'M'), (10, 'K')];
+    match units.iter().find(|(shift, _)| bytes >= 1 << shift) {
+        Some((shift, unit)) => format!("{:.2}{unit}", value / f64::from(1 << shift)),
+        None => format!("{bytes}B"),
+    }
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn flag(flag: &AtomicBool) -> u8 {
+    u8::from(flag.load(Ordering::Relaxed))
+}
+
+fn status(failed: &AtomicBool) -> &'static str {
+    if failed.load(Ordering::Relaxed) {
+        "err"
+    } else {
+        "ok"
+    }
+}
+
+fn system_text(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+// ------------------------------------------------------------------------------------------------ sections
+
+fn server(page: &mut Page, sources: &Sources<'_>) {
+    let (stats, config) = (&sources.services.stats, sources.services.config.read());
+    let uptime = stats.started.elapsed().as_secs();
+    let release = system_text("/proc/sys/kernel/osrelease");
+    let os = system_text("/proc/sys/kernel/ostype");
+    let os = if os.is_empty() {
+        std::env::consts::OS
+    } else {
+        os.trim()
+    };
+    page.field("redis_version", REDIS_VERSION);
+    page.field("redis_git_sha1", "00000000");
+    page.field("redis_git_dirty", 0);
+    page.field("redis_build_id", "0000000000000000");
+    page.field("redis_mode", "standalone");
+    page.line(format_args!(
+        "os:{os} {} {}",
+        release.trim(),
+        std::env::consts::ARCH
+    ));
+    page.field("arch_bits", usize::BITS);
+    page.field("monotonic_clock", "POSIX clock_gettime");
+    page.field(
+        "multiplexing_api",
+        if cfg!(target_os = "linux") {
+            "epoll"
+        } else {
+            "kqueue"
+        },
+    );
+    page.field("atomicvar_api", "c11-builtin");
+    page.field("gcc_version", "0.0.0");
+    page.field("process_id", std::process::id());
+    page.field("process_supervised", "no");
+    page.field("run_id", &stats.run_id);
+    page.field("tcp_port", config.u64("port"));
+    page.field("server_time_usec", sources.now_ms.saturating_mul(1000));
+    page.field("uptime_in_seconds", uptime);
+    page.field("uptime_in_days", uptime / 86_400);
+    page.field("hz", config.i64("hz"));
+    page.field("configured_hz", config.i64("hz"));
+    page.field("lru_clock", (sources.now_ms / 1000) & 0x00ff_ffff);
+    let executable = std::env::current_exe().unwrap_or_default();
+    page.field("executable", executable.display());
+    let file = config.file.as_deref().unwrap_or(std::path::Path::new(""));
+    page.field("config_file", file.display());
+    page.field("io_threads_active", 0);
+}
+
+fn clients(page: &mut Page, sources: &Sources<'_>) {
+    let clients = sources.services.clients.list();
+    let having = |flag| {
+        clients
+            .iter()
+            .filter(|client| client.has_flag(flag))
+            .count()
+    };
+    let largest = |size: fn(&ClientInfo) -> usize| {
+        clients.iter().map(|client| size(client)).max().unwrap_or(0)
+    };
+    page.field(
+        "connected_clients",
+        clients.len() - having(ClientFlags::REPLICA),
+    );
+    page.field("cluster_connections", 0);
+    page.field(
+        "maxclients",
+        sources.services.config.read().u64("maxclients"),
+    );
+    let input = largest(|client| client.query_buffer.load(Ordering::Relaxed));
+    page.field("client_recent_max_input_buffer", input);
+    let output = largest(output_memory);
+    page.field("client_recent_max_output_buffer", output);
+    page.field("blocked_clients", having(ClientFlags::BLOCKED));
+    page.field("tracking_clients", 0);
+    page.field("clients_in_timeout_table", 0);
+}
+
+fn output_memory(client: &ClientInfo) -> usize {
+    client.output.load(Ordering::Relaxed) + client.mailbox.pending()
+}
+
+fn client_memory(client: &ClientInfo) -> usize {
+    let parts = [
+        &client.query_buffer,
+        &client.query_buffer_free,
+        &client.argv_memory,
+        &client.multi_memory,
+        &client.reply_buffer,
+    ];
+    let parts = parts.into_iter().map(|part| part.load(Ordering::Relaxed));
+    parts.sum::<usize>() + output_memory(client)
+}
+
+fn percent(part: usize, whole: usize) -> String {
+    format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
+}
+
+fn ratio(a: usize, b: usize) -> String {
+    format!("{:.2}", a as f64 / b.max(1) as f64)
+}
+
+fn memory(page: &mut Page, sources: &Sources<'_>) {
+    let stats = &sources.services.stats;
+    let ((used, peak), resident) = (stats.memory(), resident_memory());
+    let startup = stats.startup_memory.load(Ordering::Relaxed);
+    let of_clients: usize = sources
+        .services
+        .clients
+        .list()
+        .iter()
+        .map(|c| client_memory(c))
+        .sum();
+    let log_buffer = usize::try_from(get(&stats.log.buffered)).unwrap_or(usize::MAX);
+    let overhead = startup + of_clients + log_buffer;
+    let data = used.saturating_sub(overhead);
+    page.size("used_memory", used);
+    page.size("used_memory_rss", resident);
+    page.size("used_memory_peak", peak);
+    page.field("used_memory_peak_perc", percent(used, peak));
+    page.field("used_memory_overhead", overhead);
+    page.field("used_memory_startup", startup);
+    page.field("used_memory_dataset", data);
+    page.field(
+        "used_memory_dataset_perc",
+        percent(data, used.saturating_sub(startup)),
+    );
+    page.fields(&[
+        ("allocator_allocated", used),
+        ("allocator_active", resident),
+        ("allocator_resident", resident),
+    ]);
+    page.size("total_system_memory", system_memory());
+    memory_of_scripts(page);
+    let config = sources.services.config.read();
+    page.size("maxmemory", config.usize("maxmemory"));
+    page.field("maxmemory_policy", config.word("maxmemory-policy"));
+    let unused = resident.saturating_sub(used);
+    page.field("allocator_frag_ratio", ratio(resident, used));
+    page.field("allocator_frag_bytes", unused);
+    page.field("allocator_rss_ratio", "1.00");
+    page.field("allocator_rss_bytes", 0);
+    page.field("rss_overhead_ratio", "1.00");
+    page.field("rss_overhead_bytes", 0);
+    page.field("mem_fragmentation_ratio", ratio(resident, used));
+    page.field("mem_fragmentation_bytes", unused);
+    page.field("mem_not_counted_for_evict", log_buffer);
+    page.zeros(&[
+        "mem_replication_backlog",
+        "mem_total_replication_buffers",
+        "mem_clients_slaves",
+    ]);
+    page.field("mem_clients_normal", of_clients);
+    page.field("mem_cluster_links", 0);
+    page.field("mem_aof_buffer", log_buffer);
+    page.field(
+        "mem_allocator",
+        if cfg!(feature = "server") {
+            "mimalloc"
+        } else {
+            "libc"
+        },
+    );
+    page.field("active_defrag_running", 0);
+    page.field("lazyfree_pending_objects", get(&stats.lazy_free_pending));
+    page.field("lazyfreed_objects", get(&stats.lazy_freed));
+}
+
+fn memory_of_scripts(page: &mut Page) {
+    page.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
+    page.field("used_memory_lua_human", "0B");
+    page.zeros(&[
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+        "used_memory_vm_total",
+    ]);
+    page.field("used_memory_vm_total_human", "0B");
+    page.zeros(&["used_memory_functions", "used_memory_scripts"]);
+    page.field("used_memory_scripts_human", "0B");
+}
+
+fn system_memory() -> usize {
+    let text = system_text("/proc/meminfo");
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = total.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+/// Seconds since a time that is 0 while nothing runs, or -1.
+fn running_for(since: &AtomicI64, now_ms: i64) -> i64 {
+    match since.load(Ordering::Relaxed) {
+        0 => -1,
+        since => (now_ms / 1000 - since).max(0),
+    }
+}
+
+fn persistence(page: &mut Page, sources: &Sources<'_>) {
+    let (stats, now) = (&sources.services.stats, sources.now_ms);
+    let signed = |counter: &AtomicI64| counter.load(Ordering::Relaxed);
+    page.field("loading", flag(&stats.loading));
+    page.zeros(&[
+        "async_loading",
+        "current_cow_peak",
+        "current_cow_size",
+        "current_cow_size_age",
+    ]);
+    page.field("current_fork_perc", "0.00");
+    page.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    page.field("rdb_changes_since_last_save", get(&sources.services.dirty));
+    page.field(
+        "rdb_bgsave_in_progress",
+        u8::from(signed(&stats.saving_since) != 0),
+    );
+    page.field("rdb_last_save_time", signed(&stats.last_save));
+    page.field("rdb_last_bgsave_status", status(&stats.last_save_failed));
+    page.field("rdb_last_bgsave_time_sec", signed(&stats.last_save_seconds));
+    page.field(
+        "rdb_current_bgsave_time_sec",
+        running_for(&stats.saving_since, now),
+    );
+    page.field("rdb_saves", get(&stats.saves));
+    page.field("rdb_last_cow_size", 0);
+    page.field("rdb_last_load_keys_expired", get(&stats.loaded_expired));
+    page.field("rdb_last_load_keys_loaded", get(&stats.loaded_keys));
+    let log = &stats.log;
+    page.field("aof_enabled", flag(&log.enabled));
+    page.field(
+        "aof_rewrite_in_progress",
+        u8::from(signed(&log.rewriting_since) != 0),
+    );
+    page.field("aof_rewrite_scheduled", flag(&log.rewrite_scheduled));
+    page.field(
+        "aof_last_rewrite_time_sec",
+        signed(&log.last_rewrite_seconds),
+    );
+    page.field(
+        "aof_current_rewrite_time_sec",
+        running_for(&log.rewriting_since, now),
+    );
+    page.field(
+        "aof_last_bgrewrite_status",
+        status(&log.last_rewrite_failed),
+    );
+    page.field("aof_rewrites", get(&log.rewrites));
+    page.field(
+        "aof_rewrites_consecutive_failures",
+        get(&log.rewrite_failures),
+    );
+    page.field("aof_last_write_status", status(&log.write_failed));
+    page.zeros(&[
+        "aof_last_cow_size",
+        "module_fork_in_progress",
+        "module_fork_last_cow_size",
+    ]);
+    if log.enabled.load(Ordering::Relaxed) {
+        page.field("aof_current_size", get(&log.size));
+        page.field("aof_base_size", get(&log.base_size));
+        page.field("aof_pending_rewrite", 0);
+        page.field("aof_buffer_length", get(&log.buffered));
+        page.field("aof_pending_bio_fsync", get(&log.pending_fsyncs));
+        page.field("aof_delayed_fsync", get(&log.delayed_fsyncs));
+    }
+    if stats.loading.load(Ordering::Relaxed) {
+        page.field("loading_start_time", stats.started_ms / 1000);
+        page.field("loading_eta_seconds", 1);
+    }
+}
+
+fn stats(page: &mut Page, sources: &Sources<'_>) {
+    let stats = &sources.services.stats;
+    let rate = stats.per_second();
+    page.field("total_connections_received", get(&stats.connections));
+    page.field("total_commands_processed", get(&stats.commands));
+    page.field("instantaneous_ops_per_sec", rate.commands.round());
+    page.field("total_net_input_bytes", get(&stats.input_bytes));
+    page.field("total_net_output_bytes", get(&stats.output_bytes));
+    page.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    page.field(
+        "instantaneous_input_kbps",
+        format_args!("{:.2}", rate.input / 1024.0),
+    );
+    page.field(
+        "instantaneous_output_kbps",
+        format_args!("{:.2}", rate.output / 1024.0),
+    );
+    page.field("instantaneous_input_repl_kbps", "0.00");
+    page.field("instantaneous_output_repl_kbps", "0.00");
+    page.field("rejected_connections", get(&stats.rejected_connections));
+    page.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    page.field("expired_keys", sources.keyspace.expired);
+    page.field("expired_stale_perc", "0.00");
+    page.zeros(&[
+        "expired_time_cap_reached_count",
+        "expire_cycle_cpu_milliseconds",
+    ]);
+    page.field("evicted_keys", get(&stats.evicted_keys));
+    page.field("evicted_clients", get(&stats.evicted_clients));
+    page.zeros(&[
+        "total_eviction_exceeded_time",
+        "current_eviction_exceeded_time",
+    ]);
+    page.field("keyspace_hits", sources.keyspace.hits);
+    page.field("keyspace_misses", sources.keyspace.misses);
+    let channels = &sources.services.channels;
+    let (plain, shard) = channels.channel_counts();
+    page.field("pubsub_channels", plain);
+    page.field("pubsub_patterns", channels.pattern_count());
+    page.field("pubsubshard_channels", shard);
+    page.zeros(&[
+        "latest_fork_usec",
+        "total_forks",
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+        "unexpected_error_replies",
+    ]);
+    page.field("total_error_replies", get(&stats.errors));
+    page.field("dump_payload_sanitizations", 0);
+    page.field("total_reads_processed", get(&stats.reads));
+    page.field("total_writes_processed", get(&stats.writes));
+    page.zeros(&[
+        "io_threaded_reads_processed",
+        "io_threaded_writes_processed",
+        "reply_buffer_shrinks",
+        "reply_buffer_expands",
+    ]);
+}
+
+fn replication(page: &mut Page, sources: &Sources<'_>) {
+    page.field("role", "master");
+    page.field("connected_slaves", 0);
+    page.field("master_failover_state", "no-failover");
+    page.field(
+        "master_replid",
+        sources.services.stats.replication_id.lock(),
+    );
+    page.field("master_replid2", "0".repeat(40));
+    page.field("master_repl_offset", 0);
+    page.field("second_repl_offset", -1);
+    page.field("repl_backlog_active", 0);
+    let backlog = sources.services.config.read().u64("repl-backlog-size");
+    page.field("repl_backlog_size", backlog);
+    page.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+/// Seconds of the process in the system and in its own code, as far as the system tells.
+fn cpu_seconds() -> (f64, f64) {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let text = system_text("/proc/self/stat");
+    // The second field is the program's name in parentheses, which may hold blanks.
+    let fields: Vec<&str> = text
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().collect())
+        .unwrap_or_default();
+    let ticks = |place: usize| {
+        let ticks = fields
+            .get(place)
+            .and_then(|field| field.parse::<f64>().ok());
+        ticks.unwrap_or(0.0) / TICKS_PER_SECOND
+    };
+    (ticks(12), ticks(11))
+}
+
+fn cpu(page: &mut Page, _: &Sources<'_>) {
+    let (system, own) = cpu_seconds();
+    for (name, seconds) in [
+        ("used_cpu_sys", system),
+        ("used_cpu_user", own),
+        ("used_cpu_sys_children", 0.0),
+        ("used_cpu_user_children", 0.0),
+        ("used_cpu_sys_main_thread", system),
+        ("used_cpu_user_main_thread", own),
+    ] {
+        page.field(name, format_args!("{seconds:.6}"));
+    }
+}
+
+fn each_command<'a>(
+    services: &'a Services,
+) -> impl Iterator<Item = (&'static str, &'a CommandStats)> {
+    let all = table::table().all.iter();
+    all.filter_map(|command| {
+        let counted = services.stats.by_command.get(command.index)?;
+        Some((command.full_name.as_str(), counted))
+    })
+}
+
+fn command_stats(page: &mut Page, sources: &Sources<'_>) {
+    for (name, counted) in each_command(sources.services) {
+        let (calls, usec) = (get(&counted.calls), get(&counted.usec));
+        let (rejected, failed) = (get(&counted.rejected), get(&counted.failed));
+        if calls + rejected + failed > 0 {
+            let each = usec as f64 / calls.max(1) as f64;
+            page.line(format_args!(
+                "cmdstat_{name}:calls={calls},usec={usec},usec_per_call={each:.2},\
+                 rejected_calls={rejected},failed_calls={failed}"
+            ));
+        }
+    }
+}
+
+fn error_stats(page: &mut Page, sources: &Sources<'_>) {
+    let errors = sources.services.stats.errors_by_code.iter();
+    let mut errors: Vec<(String, u64)> = errors
+        .map(|entry| (entry.key().clone(), *entry.value()))
+        .collect();
+    errors.sort();
+    for (code, count) in errors {
+        page.line(format_args!("errorstat_{code}:count={count}"));
+    }
+}
+
+fn latency_stats(page: &mut Page, sources: &Sources<'_>) {
+    let config = sources.services.config.read();
+    for (name, counted) in each_command(sources.services) {
+        let Some(durations) = counted.durations.get().filter(|d| d.count() > 0) else {
+            continue;
+        };
+        let values: Vec<String> = config
+            .percentiles()
+            .iter()
+            .map(|percent| {
+                let microseconds = durations.percentile_ns(*percent) as f64 / 1000.0;
+                format!("p{percent}={microseconds:.3}")
+            })
+            .collect();
+        page.line(format_args!(
+            "latency_percentiles_usec_{name}:{}",
+            values.join(",")
+        ));
+    }
+}
+
+fn cluster(page: &mut Page, _: &Sources<'_>) {
+    page.field("cluster_enabled", 0);
+}
+
+fn databases(page: &mut Page, sources: &Sources<'_>) {
+    for (db, keys, expiring) in &sources.databases {
+        page.line(format_args!(
+            "db{db}:keys={keys},expires={expiring},avg_ttl=0"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::commands::testing::Harness;
+    use crate::reply::Response;
+
+    fn page(harness: &mut Harness, line: &str) -> String {
+        match harness.run(line) {
+            Response::Bulk(text) => String::from_utf8(text).expect("the page is text"),
+            other => panic!("{other:?} is no page"),
+        }
+    }
+
+    fn headings(harness: &mut Harness, line: &str) -> String {
+        let page = page(harness, line);
+        let headings = page.lines().filter_map(|line| line.strip_prefix("# "));
+        headings.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn sections_are_chosen_by_their_names() {
+        let default = "Server Clients Memory Persistence Stats Replication CPU Modules Errorstats Cluster Keyspace";
+        let all = "Server Clients Memory Persistence Stats Replication CPU Modules Commandstats Errorstats Latencystats Cluster Keyspace";
+        let mut harness = Harness::new();
+        assert_eq!(headings(&mut harness, "INFO"), default);
+        assert_eq!(headings(&mut harness, "INFO default"), default);
+        assert_eq!(headings(&mut harness, "INFO ALL"), all);
+        assert_eq!(headings(&mut harness, "INFO everything cpu"), all);
+        assert_eq!(headings(&mut harness, "INFO cpu sentinel"), "CPU");
+        assert_eq!(headings(&mut harness, "INFO keyspace CPU"), "CPU Keyspace");
+        assert_eq!(page(&mut harness, "INFO x"), "");
+        assert!(page(&mut harness, "INFO cpu modules").contains("\r\n\r\n# Modules\r\n"));
+    }
+
+    #[test]
+    fn clients_find_what_they_look_for() {
+        let mut harness = Harness::new();
+        let page = page(&mut harness, "INFO");
+        for field in [
+            "redis_version:7.2.4",
+            "redis_mode:standalone",
+            "arch_bits:",
+            "process_id:",
+            "uptime_in_days:0",
+            "connected_clients:0",
+            "used_memory_human:",
+            "used_memory_peak_human:",
+            "maxmemory_policy:noeviction",
+            "loading:0",
+            "role:master",
+            "cluster_enabled:0",
+            "rdb_changes_since_last_save:0",
+        ] {
+            assert!(page.contains(&format!("\r\n{field}")), "{field}");
+        }
+        assert!(!page.contains("valkey_version") && !page.contains("sentinel_tilt"));
+    }
+
+    #[test]
+    fn commands_and_errors_are_counted() {
+        let mut harness = Harness::new();
+        let ping = table::table().find(b"ping").expect("PING is a command");
+        let stats = &harness.services.stats;
+        stats.by_command[ping.index].record(Duration::from_micros(8), false, true);
+        stats.by_command[ping.index].record(Duration::from_micros(9), true, true);
+        stats.count_error("WRONGTYPE Operation");
+        let text = page(&mut harness, "INFO all");
+        assert!(text.contains(
+            "\r\ncmdstat_ping:calls=2,usec=17,usec_per_call=8.50,rejected_calls=0,failed_calls=1\r\n"
+        ));
+        assert!(text.contains("\r\nerrorstat_WRONGTYPE:count=1\r\n"));
+        assert!(
+            text.contains("\r\nlatency_percentiles_usec_ping:p50=8."),
+            "{text}"
+        );
+        assert!(text.contains(",p99.9=9."));
+        harness.run("CONFIG RESETSTAT");
+        let text = page(&mut harness, "INFO all");
+        assert!(!text.contains("_ping:") && !text.contains("errorstat_"));
+    }
+
+    #[test]
+    fn databases_are_counted() {
+        let mut harness = Harness::new();
+        let all = harness.keyspace.all_shards();
+        let mut txn = harness
+            .keyspace
+            .begin(all, 1, Default::default(), Default::default());
+        txn.insert_string(b"a", b"1", None);
+        txn.insert_string(b"b", b"1", Some(2_000_000_000));
+        drop(txn);
+        let text = page(&mut harness, "INFO keyspace");
+        assert_eq!(text, "# Keyspace\r\ndb1:keys=2,expires=1,avg_ttl=0\r\n");
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.00K"),
+            (1_138_328, "1.09M"),
+            (3 << 30, "3.00G"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}
