@@ -1,6 +1,7 @@
 //! The server as a black box, below the level of commands: bytes on a socket, connections that come and go, the
 //! process. Expected bytes are those of redis-server 7.0.15, which passes these tests itself.
 
+mod concurrency;
 mod connections;
 mod exchanges;
 mod process;
