@@ -10,6 +10,7 @@ pub mod connection;
 pub mod counters;
 pub mod databases;
 pub mod docs;
+pub mod elements;
 pub mod error;
 pub mod expiry;
 pub mod hashes;

@@ -8,6 +8,7 @@ use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::keyspace::{EventClass, Keyspace};
 use crate::reply::{Reply, Response, ResponseReply};
 use crate::services::{ClientInfo, Services, SessionState};
+use crate::value::number::format_double;
 
 /// A keyspace with a stopped clock, and a session on it.
 #[derive(Debug)]
@@ -122,5 +123,50 @@ impl Harness {
         events
             .map(|event| format!("{} {}", event.name, String::from_utf8_lossy(&event.key)))
             .collect()
+    }
+
+    /// Runs a transcript of a real server: a line is `command => reply`, and where something changed ` ; events ;
+    /// effects`. A command that begins with `3 ` is asked in RESP3.
+    pub fn check(&mut self, transcript: &str) {
+        for line in transcript.lines().filter(|line| line.contains(" => ")) {
+            let (command, expected) = line.split_once(" => ").expect("the line was chosen for it");
+            self.session.resp3 = command.starts_with("3 ");
+            let mut answer = shown(&self.run(command.trim_start_matches("3 ")));
+            let mut events = self.events();
+            events.retain(|event| !event.starts_with("keymiss ") && !event.starts_with("new "));
+            let effects = self.effects();
+            if !events.is_empty() || !effects.is_empty() {
+                let (events, effects) = (events.join(", "), effects.join(" / "));
+                answer.push_str(&format!(" ; {events} ; {effects}"));
+            }
+            assert_eq!(answer, expected, "{command}");
+        }
+    }
+}
+
+/// A reply on one line: strings in quotes, arrays in brackets, maps in braces, doubles behind a comma.
+fn shown(response: &Response) -> String {
+    let list = |items: &[Response]| items.iter().map(shown).collect::<Vec<_>>().join(" ");
+    match response {
+        Response::Null => "nil".to_owned(),
+        Response::Int(value) => value.to_string(),
+        Response::Bulk(bytes) => format!("\"{}\"", String::from_utf8_lossy(bytes)),
+        Response::Simple(text) => format!("+{text}"),
+        Response::Error(text) => format!("-{text}"),
+        Response::Array(items) => format!("[{}]", list(items)),
+        Response::Set(items) => format!("~{}~", list(items)),
+        Response::Map(pairs) => {
+            let pairs: Vec<String> = pairs
+                .iter()
+                .map(|(key, value)| format!("{} {}", shown(key), shown(value)))
+                .collect();
+            format!("{{{}}}", pairs.join(" "))
+        }
+        Response::Double(value) => {
+            let mut text = b",".to_vec();
+            format_double(*value, &mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        }
+        other => format!("{other:?}"),
     }
 }
