@@ -23,6 +23,9 @@ pub mod pubsub;
 pub mod scanning;
 pub mod scripting;
 pub mod sets;
+pub mod sorted_set_algebra;
+pub mod sorted_set_pops;
+pub mod sorted_set_ranges;
 pub mod sorted_sets;
 pub mod spec;
 pub mod strings;
@@ -58,6 +61,9 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     pubsub::COMMANDS,
     scripting::COMMANDS,
     sets::COMMANDS,
+    sorted_set_algebra::COMMANDS,
+    sorted_set_pops::COMMANDS,
+    sorted_set_ranges::COMMANDS,
     sorted_sets::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
