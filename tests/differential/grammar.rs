@@ -36,6 +36,7 @@ pub(crate) type Row = (&'static str, &'static str, Compare);
 /// The commands of one family, the beginning of the keys that mostly hold its type, and how often it is chosen.
 #[derive(Debug)]
 pub(crate) struct Family {
+    pub(crate) name: &'static str,
     pub(crate) prefix: char,
     pub(crate) weight: usize,
     pub(crate) commands: &'static [Row],
@@ -104,9 +105,11 @@ pub(crate) struct Grammar {
 }
 
 impl Grammar {
-    pub(crate) fn new(families: &'static [Family]) -> Self {
+    /// The grammar of those of these families that `only` names, or of all.
+    pub(crate) fn new(families: &'static [Family], only: &str) -> Self {
         let families = families
             .iter()
+            .filter(|family| only.is_empty() || only.split(',').any(|name| name == family.name))
             .map(|family| {
                 (
                     family,
@@ -119,6 +122,10 @@ impl Grammar {
             })
             .collect();
         Self { families }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.families.is_empty()
     }
 
     /// A random command of a random family, as [`Self::command`] makes it; one of twenty is spoilt.

@@ -15,46 +15,55 @@ use crate::grammar::Family;
 /// All families, with how often each is chosen.
 pub(crate) const FAMILIES: &[Family] = &[
     Family {
+        name: "strings",
         prefix: 's',
         weight: 20,
         commands: strings::COMMANDS,
     },
     Family {
+        name: "lists",
         prefix: 'l',
         weight: 20,
         commands: lists::COMMANDS,
     },
     Family {
+        name: "hashes",
         prefix: 'h',
         weight: 20,
         commands: hashes::COMMANDS,
     },
     Family {
+        name: "sets",
         prefix: 't',
         weight: 20,
         commands: sets::COMMANDS,
     },
     Family {
+        name: "zsets",
         prefix: 'z',
         weight: 26,
         commands: zsets::COMMANDS,
     },
     Family {
+        name: "keys",
         prefix: crate::pool::ANY,
         weight: 22,
         commands: keys::COMMANDS,
     },
     Family {
+        name: "transactions",
         prefix: crate::pool::ANY,
         weight: 8,
         commands: transactions::COMMANDS,
     },
     Family {
+        name: "connection",
         prefix: crate::pool::ANY,
         weight: 4,
         commands: connection::COMMANDS,
     },
     Family {
+        name: "pubsub",
         prefix: crate::pool::ANY,
         weight: 2,
         commands: pubsub::INTROSPECTION,
@@ -63,6 +72,7 @@ pub(crate) const FAMILIES: &[Family] = &[
 
 /// What the subscribing connections do.
 pub(crate) const SUBSCRIBERS: &[Family] = &[Family {
+    name: "pubsub",
     prefix: crate::pool::ANY,
     weight: 1,
     commands: pubsub::SUBSCRIPTIONS,
@@ -70,6 +80,7 @@ pub(crate) const SUBSCRIBERS: &[Family] = &[Family {
 
 /// What is published to them.
 pub(crate) const PUBLISHERS: &[Family] = &[Family {
+    name: "pubsub",
     prefix: crate::pool::ANY,
     weight: 1,
     commands: pubsub::PUBLICATIONS,
@@ -78,11 +89,13 @@ pub(crate) const PUBLISHERS: &[Family] = &[Family {
 /// Commands that wait for an element, as long as it takes.
 pub(crate) const WAITERS: &[Family] = &[
     Family {
+        name: "lists",
         prefix: 'l',
         weight: 3,
         commands: lists::WAITERS,
     },
     Family {
+        name: "zsets",
         prefix: 'z',
         weight: 1,
         commands: zsets::WAITERS,
@@ -92,16 +105,19 @@ pub(crate) const WAITERS: &[Family] = &[
 /// Commands that may bring what a waiter waits for.
 pub(crate) const WAKERS: &[Family] = &[
     Family {
+        name: "lists",
         prefix: 'l',
         weight: 3,
         commands: lists::WAKERS,
     },
     Family {
+        name: "zsets",
         prefix: 'z',
         weight: 1,
         commands: zsets::WAKERS,
     },
     Family {
+        name: "keys",
         prefix: crate::pool::ANY,
         weight: 1,
         commands: keys::WAKERS,
