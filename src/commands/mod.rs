@@ -41,7 +41,8 @@ pub use table::{Command, lookup};
 use crate::keyspace::Txn;
 use crate::reply::Reply;
 use crate::services::{Services, SessionState};
-use crate::value::number::{parse_f64, parse_i64};
+use crate::value::long_double::LongDouble;
+use crate::value::number::{parse_f64, parse_f64_bound, parse_i64};
 
 /// Every family's entries. A new family is named here once.
 pub static FAMILIES: &[&[CommandSpec]] = &[
@@ -208,13 +209,15 @@ impl Context<'_, '_> {
 
     /// A blocking command's timeout in seconds at this position, as a deadline; `None`: for ever.
     pub fn deadline(&self, position: usize) -> Result<Option<i64>, CommandError> {
+        // What a long double holds is a number to Redis, even where it is infinite or 0 as a double.
         let seconds = self
             .args
             .get(position)
-            .and_then(|word| parse_f64(word))
+            .filter(|word| LongDouble::parse(word).is_some())
+            .and_then(|word| parse_f64_bound(word))
             .ok_or(CommandError::TimeoutNotFloat)?;
         let ms = (seconds * 1000.0).ceil();
-        if seconds < 0.0 {
+        if ms < 0.0 {
             return Err(CommandError::NegativeTimeout);
         }
         if ms > i64::MAX as f64 {

@@ -397,6 +397,24 @@ mod tests {
     }
 
     #[test]
+    fn timeouts_are_judged_as_redis_judges_them() {
+        let mut h = Harness::new();
+        for forever in ["0", "-0.0001", "1e-400"] {
+            h.run(&format!("BZPOPMIN a {forever}"));
+            assert!(
+                matches!(&h.outcome, Some(Outcome::Block(block)) if block.deadline_ms.is_none()),
+                "{forever}"
+            );
+            h.outcome = None;
+        }
+        // Redis 7.0 takes those that are too long for negative ones; later versions say this.
+        h.check("BZPOPMIN a 1e30 => -ERR timeout is out of range");
+        h.check("BZPOPMIN a 1e400 => -ERR timeout is out of range");
+        h.check("BZPOPMIN a -inf => -ERR timeout is negative");
+        h.check("BZPOPMIN a 1e5000 => -ERR timeout is not a float or out of range");
+    }
+
+    #[test]
     fn changes_are_counted_by_member() {
         let mut h = Harness::new();
         h.run("ZADD z 1 a 2 b 3 c");

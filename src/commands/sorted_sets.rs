@@ -11,7 +11,7 @@ use crate::keyspace::{EventClass, Txn, Value, ValueRef};
 use crate::reply::Reply;
 use crate::value::listpack::Element;
 use crate::value::number::{DoubleBuffer, parse_f64};
-use crate::value::zset::{Inserted, SortedSet, ZSetLimits};
+use crate::value::zset::{Inserted, SortedSet, ZSetLimits, compact_score};
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -495,6 +495,7 @@ fn zscan(context: &mut Context<'_, '_>) -> CommandResult {
         return Ok(Outcome::Done);
     };
     let options = options?;
+    let small = set.as_listpack().is_some();
     let mut found = Vec::new();
     let next = set.scan(cursor, options.count, |member, score| {
         if member.with_bytes(|member| options.matches(member)) {
@@ -504,8 +505,11 @@ fn zscan(context: &mut Context<'_, '_>) -> CommandResult {
     scanning::begin_step(context.reply, next, found.len() * 2);
     for (member, score) in found {
         context.reply.bulk(&member);
-        // A string in RESP3 too, unlike every other score.
-        context.reply.bulk(DoubleBuffer::new().format(score));
+        // A string in RESP3 too, unlike every other score, and as the small form stores it.
+        match compact_score(score).filter(|_| small) {
+            Some(integer) => context.reply.bulk_int(integer),
+            None => context.reply.bulk(DoubleBuffer::new().format(score)),
+        }
     }
     Ok(Outcome::Done)
 }

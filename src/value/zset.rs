@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::hasher::hash_bytes;
 use super::listpack::{Element, Listpack, Position};
 use super::member::Member;
-use super::number::{format_double, parse_f64};
+use super::number::{DoubleBuffer, parse_f64};
 use super::random::{below, distinct_below};
 use super::table::Table;
 use super::tree::{self, CountedTree};
@@ -572,9 +572,20 @@ fn compare_scores(one: f64, other: f64) -> Ordering {
     one.partial_cmp(&other).expect("no score is NaN")
 }
 
+/// The integer that stands for a score in the small form, where one does: Redis stores whole numbers up to half the
+/// range of 64 bits so, and loses the sign of zero.
+pub fn compact_score(score: f64) -> Option<i64> {
+    const LIMIT: f64 = (i64::MAX / 2) as f64;
+    let whole = score.abs() <= LIMIT && score.trunc() == score;
+    whole.then_some(score as i64)
+}
+
 fn insert_into_listpack(listpack: &mut Listpack, member: &[u8], score: f64) {
-    let mut text = Vec::with_capacity(MAX_SCORE_LEN);
-    format_double(score, &mut text);
+    let (mut digits, mut double) = (itoa::Buffer::new(), DoubleBuffer::new());
+    let text = match compact_score(score) {
+        Some(integer) => digits.format(integer).as_bytes(),
+        None => double.format(score),
+    };
     let mut place = listpack.first();
     while let Some(position) = place {
         let own_score_at = listpack
@@ -585,13 +596,13 @@ fn insert_into_listpack(listpack: &mut Listpack, member: &[u8], score: f64) {
             .then_with(|| listpack.get(position).with_bytes(|own| own.cmp(member)));
         if order == Ordering::Greater {
             let position = listpack.insert_before(position, member);
-            listpack.insert_after(position, &text);
+            listpack.insert_after(position, text);
             return;
         }
         place = listpack.next(own_score_at);
     }
     listpack.push_back(member);
-    listpack.push_back(&text);
+    listpack.push_back(text);
 }
 
 /// Members of neighbouring ranks with their scores, from both ends.
