@@ -19,11 +19,12 @@ impl Pool {
     #[rustfmt::skip]
     pub(crate) const CLASSES: &'static [(&'static str, &'static [&'static str])] = &[
         // Sorted sets in which all scores are the same: only there a lexicographic range has a defined answer.
-        ("lexkey", &["x1", "x1", "x2", "x2", "x3", "nothing", "s1"]),
+        ("lexkey", &["x1", "x1", "x2", "x2", "x3", "nothing"]),
         ("value", &["1", "2", "10", "-7", "3.5", "a", "b", "abc", "hello world", "", "\0\r\n\u{ff}", "9223372036854775806",
             "12345678901234567890", "1.0e2", " 1", "ohmytext", "mynewtext", LONG]),
         ("field", &["f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "10", "11", "", LONG]),
         ("member", &["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "m9", "m10", "m11", "", LONG]),
+        ("rankedmember", &["m1", "m2", "m3", "m4", "m5", "m6", "m7", ""]),
         ("setmember", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "-5", "32768", "2147483648", "70000000000", "1",
             "2", "3", "a", "01", "", LONG]),
         ("element", &["a", "b", "c", "a", "b", "1", "2", "100000", "", "x", LONG]),

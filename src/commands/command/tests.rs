@@ -195,6 +195,9 @@ mod against_redis {
         read(&mut &bytes[..])
     }
 
+    /// Those whose words grew after 7.0: the real server may not know it yet.
+    const GREW: &[&str] = &["zrank", "zrevrank"];
+
     /// Commands and subcommands without subcommands of their own, whose order and number differ.
     fn leaves() -> impl Iterator<Item = &'static Command> {
         table()
@@ -202,6 +205,7 @@ mod against_redis {
             .iter()
             .copied()
             .filter(|command| command.spec.subcommands.is_empty())
+            .filter(|command| !GREW.contains(&command.full_name.as_str()))
     }
 
     #[test]

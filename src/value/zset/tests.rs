@@ -72,7 +72,6 @@ fn leaves_the_listpack_for_good_when_limits_are_exceeded() {
 fn scores_are_stored_to_the_last_bit() {
     let scores = [
         0.0,
-        -0.0,
         1.0,
         -3.0,
         0.1,
@@ -94,6 +93,26 @@ fn scores_are_stored_to_the_last_bit() {
             Some(score.to_bits()),
             "{score}"
         );
+    }
+}
+
+#[test]
+fn whole_scores_are_compact_up_to_half_the_range() {
+    const HALF: f64 = (i64::MAX / 2) as f64;
+    assert_eq!(compact_score(HALF), Some(1 << 62));
+    assert_eq!(compact_score(-HALF), Some(-(1 << 62)));
+    assert_eq!(compact_score(HALF * 1.5), None);
+    assert_eq!(compact_score(0.5), None);
+    assert_eq!(compact_score(f64::NEG_INFINITY), None);
+    // The small form loses the sign of zero, the large one keeps it.
+    for (max_listpack_entries, zero) in [(8, 0.0_f64), (0, -0.0)] {
+        let limits = ZSetLimits {
+            max_listpack_entries,
+            ..LIMITS
+        };
+        let set = set_of(&[("member", -0.0)], &limits);
+        let stored = set.score(b"member").map(f64::to_bits);
+        assert_eq!(stored, Some(zero.to_bits()));
     }
 }
 

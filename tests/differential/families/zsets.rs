@@ -26,8 +26,9 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("ZCARD", "key", Exact),
     ("ZCOUNT", "key bound bound", Exact),
     ("ZLEXCOUNT", "lexkey lexbound lexbound", Exact),
-    ("ZRANK", "key member", Exact),
-    ("ZREVRANK", "key member", Exact),
+    // Redis 7.2 takes one word more.
+    ("ZRANK", "key rankedmember", Exact),
+    ("ZREVRANK", "key rankedmember", Exact),
     ("ZRANGE", "key index index [WITHSCORES]", Exact),
     ("ZRANGE", "key 0 -1 WITHSCORES", Exact),
     ("ZRANGE", "key index index <[REV] [WITHSCORES]>", Exact),
