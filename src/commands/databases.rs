@@ -121,7 +121,7 @@ fn keys(context: &mut Context<'_, '_>) -> CommandResult {
         .txn
         .entries()
         .map(Entry::key)
-        .filter(|key| glob::matches(pattern, key, false))
+        .filter(|key| pattern == b"*" || glob::matches(pattern, key, false))
         .collect();
     context.reply.array(matching.len());
     matching.iter().for_each(|key| context.reply.bulk(key));

@@ -138,8 +138,10 @@ fn unknown_command(args: &[&[u8]]) -> CommandError {
     format!("ERR unknown command '{name}', with args beginning with: {shown}").into()
 }
 
+/// As Redis prints a word of a client's in an error: not past a NUL byte, and without line breaks.
 fn printable(bytes: &[u8], limit: usize) -> String {
-    let cut = bytes.get(..limit).unwrap_or(bytes);
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let cut = text.get(..limit).unwrap_or(text);
     String::from_utf8_lossy(cut)
         .chars()
         .map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c })

@@ -143,10 +143,13 @@ impl Session {
             .info
             .last_active_ms
             .store(now_ms, Ordering::Relaxed);
-        let command = match lookup(args).and_then(|command| check_arity(command, args)) {
+        let command = match lookup(args) {
             Ok(command) => command,
             Err(error) => return self.reject(None, &error, reply),
         };
+        if let Err(error) = check_arity(command, args) {
+            return self.reject(Some(command), &error, reply);
+        }
         self.state
             .info
             .last_command
@@ -343,12 +346,9 @@ impl Drop for Session {
     }
 }
 
-fn check_arity(
-    command: &'static Command,
-    args: &[&[u8]],
-) -> Result<&'static Command, CommandError> {
+fn check_arity(command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
     if command.spec.accepts(args.len()) {
-        Ok(command)
+        Ok(())
     } else {
         Err(CommandError::WrongArity(command.full_name.clone()))
     }

@@ -283,6 +283,9 @@ impl Pair {
             queued.push(command.compare);
             return ours == theirs;
         }
+        if theirs.bytes().starts_with(b"EXECABORT") {
+            *queued = None;
+        }
         let is_bare = command.arguments.len() == 1;
         if is_bare && command.is("MULTI") && theirs.is_status("OK") {
             *queued = Some(Vec::new());
