@@ -145,6 +145,7 @@ impl Session {
             .store(now_ms, Ordering::Relaxed);
         let command = match lookup(args) {
             Ok(command) => command,
+            Err(_) if is_http(args) => return Flow::Close,
             Err(error) => return self.reject(None, &error, reply),
         };
         if let Err(error) = check_arity(command, args) {
@@ -344,6 +345,14 @@ impl Drop for Session {
         }
         services.clients.remove(self.state.info.id);
     }
+}
+
+/// The words that HTTP requests begin lines with. A browser that somebody's page has led here is cut off at once, so
+/// that what it sends as a body is never taken for commands.
+fn is_http(args: &[&[u8]]) -> bool {
+    args.first().is_some_and(|word| {
+        word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
+    })
 }
 
 fn check_arity(command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
