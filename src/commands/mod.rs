@@ -3,6 +3,7 @@
 //! it answers.
 
 pub mod admin;
+pub mod blocking_lists;
 pub mod client;
 pub mod command;
 pub mod config;
@@ -47,6 +48,7 @@ use crate::value::number::{parse_f64, parse_f64_bound, parse_i64};
 /// Every family's entries. A new family is named here once.
 pub static FAMILIES: &[&[CommandSpec]] = &[
     admin::COMMANDS,
+    blocking_lists::COMMANDS,
     client::COMMANDS,
     command::COMMANDS,
     config::COMMANDS,

@@ -23,6 +23,8 @@ pub struct Harness {
     pub journal: Journal,
     /// What the last command answered to the engine.
     pub outcome: Option<Outcome>,
+    /// How commands run.
+    pub mode: Mode,
 }
 
 impl Harness {
@@ -43,6 +45,7 @@ impl Harness {
             session,
             journal: Journal::default(),
             outcome: None,
+            mode: Mode::default(),
         }
     }
 
@@ -77,7 +80,7 @@ impl Harness {
         );
         let result = lookup(args).and_then(|command| {
             let (session, services) = (&mut self.session, &self.services);
-            let mode = Mode::default();
+            let mode = self.mode;
             call(&mut Context {
                 txn: &mut txn,
                 args,
@@ -97,6 +100,14 @@ impl Harness {
             }
         }
         reply.take().unwrap_or(Response::Null)
+    }
+
+    /// Runs command lines, one after the other, and compares each answer as [`shown`] prints it.
+    pub fn expect(&mut self, cases: &[(&str, &str)]) {
+        for (line, expected) in cases {
+            let answer = self.run(line);
+            assert_eq!(shown(&answer), *expected, "{line}");
+        }
     }
 
     /// The effects that the last command logged, one line each, words separated by blanks.
@@ -145,7 +156,7 @@ impl Harness {
 }
 
 /// A reply on one line: strings in quotes, arrays in brackets, maps in braces, doubles behind a comma.
-fn shown(response: &Response) -> String {
+pub fn shown(response: &Response) -> String {
     let list = |items: &[Response]| items.iter().map(shown).collect::<Vec<_>>().join(" ");
     match response {
         Response::Null => "nil".to_owned(),

@@ -234,13 +234,15 @@ impl<'k> Txn<'k> {
 
 // ------------------------------------------------------------------------------------------------ surroundings
 
-impl Txn<'_> {
+impl<'k> Txn<'k> {
     /// The keyspace that is being worked on.
     #[must_use]
-    pub const fn keyspace(&self) -> &Keyspace {
+    pub const fn keyspace(&self) -> &'k Keyspace {
         self.keyspace
     }
+}
 
+impl Txn<'_> {
     /// The selected database.
     #[must_use]
     pub const fn db(&self) -> usize {
