@@ -299,12 +299,13 @@ impl Inner {
             if txn.in_db(name.0, |txn| txn.peek(&name.1).is_none()) {
                 break;
             }
+            // Also to take it off its keys, which may be in other shards.
+            if waiter.shards & !txn.held() != 0 {
+                txn.lock_all();
+            }
             if waiter.is_claimed() {
                 txn.remove_waiter(&waiter);
                 continue;
-            }
-            if waiter.shards & !txn.held() != 0 {
-                txn.lock_all();
             }
             position = self.serve_one(txn, &waiter).max(position);
         }

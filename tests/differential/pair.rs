@@ -193,8 +193,20 @@ impl Pair {
         self.theirs.reset(settings)
     }
 
-    /// Does a step on both servers.
+    /// Does a step on both servers. A panic in our server's log is told, too.
     pub(crate) fn step(&mut self, step: &Step) -> Outcome {
+        self.try_step(step).map_err(|what| {
+            let log = self.ours.server.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let panics = lines.iter().position(|line| line.contains("panicked"));
+            match panics {
+                Some(at) => format!("{what}\n{}", lines[at..lines.len().min(at + 12)].join("\n")),
+                None => what,
+            }
+        })
+    }
+
+    fn try_step(&mut self, step: &Step) -> Outcome {
         match step {
             Step::Batch(connection, commands) => self.batch(*connection, commands),
             Step::Subscriber(subscriber, command) => {
