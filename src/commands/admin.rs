@@ -1,6 +1,438 @@
-//! Administration: CONFIG, INFO, COMMAND, CLIENT's siblings that concern the whole server.
+//! Administration of the whole server: saving, stopping, MONITOR, TIME, ROLE. The engine does what is asked for.
 
-use super::spec::CommandSpec;
+use super::connection::REDIS_VERSION;
+use super::spec::{CommandSpec, Flags};
+use super::{CommandError, CommandResult, Context, Outcome, Shutdown, help};
+use crate::value::number::parse_i64;
 
 /// The entries of this family.
-pub static COMMANDS: &[CommandSpec] = &[];
+pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Asynchronously rewrite the append-only file",
+        complexity: "O(1)",
+        ..CommandSpec::new(
+            "bgrewriteaof",
+            1,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::NO_ASYNC_LOADING),
+            bgrewriteaof,
+        )
+    },
+    CommandSpec {
+        arguments: "schedule:pure-token=SCHEDULE?@3.2.2",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Asynchronously save the dataset to disk",
+        complexity: "O(1)",
+        history: &[("3.2.2", "Added the `SCHEDULE` option.")],
+        ..CommandSpec::new(
+            "bgsave",
+            -1,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::NO_ASYNC_LOADING),
+            bgsave,
+        )
+    },
+    CommandSpec {
+        acl: "admin fast dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Get the UNIX time stamp of the last successful save to disk",
+        complexity: "O(1)",
+        tips: "nondeterministic_output",
+        ..CommandSpec::new(
+            "lastsave",
+            1,
+            Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+            lastsave,
+        )
+    },
+    CommandSpec {
+        arguments: "version:integer=VERSION?",
+        acl: "read fast",
+        group: "server",
+        since: "5.0.0",
+        summary: "Display some computer art and the Redis version",
+        ..CommandSpec::new("lolwut", -1, Flags::READONLY.and(Flags::FAST), lolwut)
+    },
+    CommandSpec {
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Listen for all requests received by the server in real time",
+        ..CommandSpec::new(
+            "monitor",
+            1,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE),
+            monitor,
+        )
+    },
+    CommandSpec {
+        arguments: "args:oneof{host-port:block{host:string port:integer} no-one:block{no:pure-token=NO one:pure-token=ONE}}",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "5.0.0",
+        summary: "Make the server a replica of another instance, or promote it as master.",
+        complexity: "O(1)",
+        ..CommandSpec::new(
+            "replicaof",
+            3,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::STALE)
+                .and(Flags::NO_ASYNC_LOADING),
+            replicaof,
+        )
+    },
+    CommandSpec {
+        acl: "admin fast dangerous",
+        group: "server",
+        since: "2.8.12",
+        summary: "Return the role of the instance in the context of replication",
+        complexity: "O(1)",
+        ..CommandSpec::new(
+            "role",
+            1,
+            Flags::NOSCRIPT
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::FAST),
+            role,
+        )
+    },
+    CommandSpec {
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Synchronously save the dataset to disk",
+        complexity: "O(N) where N is the total number of keys in all databases",
+        ..CommandSpec::new(
+            "save",
+            1,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::NO_ASYNC_LOADING)
+                .and(Flags::NO_MULTI),
+            save,
+        )
+    },
+    CommandSpec {
+        arguments: "nosave_save:oneof?{nosave:pure-token=NOSAVE save:pure-token=SAVE} now:pure-token=NOW?@7.0.0 force:pure-token=FORCE?@7.0.0 abort:pure-token=ABORT?@7.0.0",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Synchronously save the dataset to disk and then shut down the server",
+        complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+        history: &[("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers.")],
+        ..CommandSpec::new(
+            "shutdown",
+            -1,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::NO_MULTI)
+                .and(Flags::ALLOW_BUSY),
+            shutdown,
+        )
+    },
+    CommandSpec {
+        arguments: "args:oneof{host-port:block{host:string port:integer} no-one:block{no:pure-token=NO one:pure-token=ONE}}",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Make the server a replica of another instance, or promote it as master.",
+        complexity: "O(1)",
+        deprecated: Some(("5.0.0", "`REPLICAOF`")),
+        ..CommandSpec::new(
+            "slaveof",
+            3,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::STALE)
+                .and(Flags::NO_ASYNC_LOADING),
+            replicaof,
+        )
+    },
+    CommandSpec {
+        acl: "fast",
+        group: "server",
+        since: "2.6.0",
+        summary: "Return the current server time",
+        complexity: "O(1)",
+        tips: "nondeterministic_output",
+        ..CommandSpec::new(
+            "time",
+            1,
+            Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+            time,
+        )
+    },
+    CommandSpec {
+        acl: "slow",
+        group: "server",
+        since: "4.0.0",
+        summary: "A container for module commands",
+        complexity: "Depends on subcommand.",
+        subcommands: &[
+            CommandSpec {
+                acl: "slow",
+                group: "server",
+                since: "5.0.0",
+                summary: "Show helpful text about the different subcommands",
+                complexity: "O(1)",
+                ..CommandSpec::new("help", 2, Flags::LOADING.and(Flags::STALE), module_help)
+            },
+            CommandSpec {
+                acl: "admin slow dangerous",
+                group: "server",
+                since: "4.0.0",
+                summary: "List all modules loaded by the server",
+                complexity: "O(N) where N is the number of loaded modules.",
+                tips: "nondeterministic_output_order",
+                ..CommandSpec::new("list", 2, Flags::ADMIN.and(Flags::NOSCRIPT), module_list)
+            },
+        ],
+        ..CommandSpec::new("module", -2, Flags::NONE, help::container)
+    },
+    CommandSpec {
+        arguments: "numreplicas:integer timeout:integer",
+        acl: "slow connection",
+        group: "generic",
+        since: "3.0.0",
+        summary: "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
+        complexity: "O(1)",
+        tips: "request_policy:all_shards response_policy:agg_min",
+        ..CommandSpec::new("wait", 3, Flags::NOSCRIPT, wait)
+    },
+];
+
+const MODULE_HELP: &[&str] = &["LIST", "    Return a list of loaded modules."];
+
+fn module_help(ctx: &mut Context<'_, '_>) -> CommandResult {
+    help::reply(ctx, MODULE_HELP)
+}
+
+fn module_list(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.array(0);
+    Ok(Outcome::Done)
+}
+
+// ------------------------------------------------------------------------------------------------ saving and stopping
+
+fn save(_: &mut Context<'_, '_>) -> CommandResult {
+    Ok(Outcome::Save { background: false })
+}
+
+fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
+    match ctx.args.len() {
+        1 => {}
+        2 if ctx.is(1, "schedule") => {}
+        _ => return Err(CommandError::Syntax),
+    }
+    Ok(Outcome::Save { background: true })
+}
+
+fn bgrewriteaof(_: &mut Context<'_, '_>) -> CommandResult {
+    Ok(Outcome::RewriteLog)
+}
+
+fn lastsave(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let at = ctx
+        .services
+        .stats
+        .last_save
+        .load(std::sync::atomic::Ordering::Relaxed);
+    ctx.reply.int(at);
+    Ok(Outcome::Done)
+}
+
+fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let mut how = Shutdown::default();
+    for option in ctx.args.get(1..).unwrap_or_default() {
+        match option.to_ascii_lowercase().as_slice() {
+            b"save" if how.save != Some(false) => how.save = Some(true),
+            b"nosave" if how.save != Some(true) => how.save = Some(false),
+            b"now" => how.now = true,
+            b"force" => how.force = true,
+            b"abort" => how.abort = true,
+            _ => return Err(CommandError::Syntax),
+        }
+    }
+    if how.abort {
+        if ctx.args.len() > 2 {
+            return Err(CommandError::Syntax);
+        }
+        // Whatever stops the server stops it at once: there is nothing to abort.
+        return Err(CommandError::text("ERR No shutdown in progress."));
+    }
+    Ok(Outcome::Shutdown(how))
+}
+
+// ------------------------------------------------------------------------------------------------ replication
+
+fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.array(3);
+    ctx.reply.bulk(b"master");
+    ctx.reply.int(0);
+    ctx.reply.array(0);
+    Ok(Outcome::Done)
+}
+
+fn replicaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.is(1, "no") && ctx.is(2, "one") {
+        ctx.reply.ok();
+        return Ok(Outcome::Done);
+    }
+    let port = ctx.args.get(2).and_then(|word| parse_i64(word));
+    if port.and_then(|port| u16::try_from(port).ok()).is_none() {
+        return Err(CommandError::text("ERR Invalid master port"));
+    }
+    Err(CommandError::text("ERR This server cannot be a replica"))
+}
+
+/// There are no replicas: as many as there will be have acknowledged at once.
+fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.int(1)?;
+    let timeout = ctx.args.get(2).and_then(|word| parse_i64(word));
+    let timeout = timeout.ok_or(CommandError::text(
+        "ERR timeout is not an integer or out of range",
+    ))?;
+    if timeout < 0 {
+        return Err(CommandError::NegativeTimeout);
+    }
+    ctx.reply.int(0);
+    Ok(Outcome::Done)
+}
+
+// ------------------------------------------------------------------------------------------------ observation
+
+fn monitor(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.reply.ok();
+    Ok(Outcome::Monitor)
+}
+
+fn time(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let us = microseconds(ctx.txn.now_ms());
+    ctx.reply.array(2);
+    ctx.reply.bulk_int(us.div_euclid(1_000_000));
+    ctx.reply.bulk_int(us.rem_euclid(1_000_000));
+    Ok(Outcome::Done)
+}
+
+/// The time in microseconds, as long as the transaction's clock is the system's.
+fn microseconds(now_ms: i64) -> i64 {
+    const SAME_CLOCK_MS: i64 = 1000;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let system = since
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or(0);
+    if (system / 1000).abs_diff(now_ms) < SAME_CLOCK_MS.unsigned_abs() {
+        system
+    } else {
+        now_ms.saturating_mul(1000)
+    }
+}
+
+fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.is(1, "version") && ctx.args.len() > 2 {
+        ctx.int(2)?;
+    }
+    ctx.reply
+        .verbatim("txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::testing::Harness;
+    use crate::reply::Response;
+
+    #[test]
+    fn what_the_engine_does() {
+        let mut harness = Harness::new();
+        let with = |save| {
+            Outcome::Shutdown(Shutdown {
+                save,
+                ..Shutdown::default()
+            })
+        };
+        for (line, outcome) in [
+            ("SAVE", Outcome::Save { background: false }),
+            ("BGSAVE", Outcome::Save { background: true }),
+            ("BGSAVE schedule", Outcome::Save { background: true }),
+            ("BGREWRITEAOF", Outcome::RewriteLog),
+            ("MONITOR", Outcome::Monitor),
+            ("SHUTDOWN", with(None)),
+            ("SHUTDOWN NOSAVE", with(Some(false))),
+            ("SHUTDOWN save", with(Some(true))),
+        ] {
+            harness.run(line);
+            assert_eq!(harness.outcome, Some(outcome), "{line}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let mut harness = Harness::new();
+        for (line, error) in [
+            ("BGSAVE x", "ERR syntax error"),
+            ("SHUTDOWN x", "ERR syntax error"),
+            ("SHUTDOWN SAVE NOSAVE", "ERR syntax error"),
+            ("SHUTDOWN ABORT NOW", "ERR syntax error"),
+            ("SHUTDOWN ABORT", "ERR No shutdown in progress."),
+            ("REPLICAOF no x", "ERR Invalid master port"),
+            ("WAIT x 0", "ERR value is not an integer or out of range"),
+            ("WAIT 1 x", "ERR timeout is not an integer or out of range"),
+            ("WAIT 0 -1", "ERR timeout is negative"),
+            (
+                "LOLWUT VERSION x",
+                "ERR value is not an integer or out of range",
+            ),
+            (
+                "BGREWRITEAOF x",
+                "ERR wrong number of arguments for 'bgrewriteaof' command",
+            ),
+        ] {
+            assert_eq!(
+                harness.run(line),
+                Response::Error(error.to_owned()),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn answers() {
+        let mut harness = Harness::new();
+        let bulk = |text: &str| Response::Bulk(text.as_bytes().to_vec());
+        let none = || Response::Array(Vec::new());
+        assert_eq!(
+            harness.run("ROLE"),
+            Response::Array(vec![bulk("master"), Response::Int(0), none()])
+        );
+        assert_eq!(harness.run("MODULE LIST"), none());
+        assert_eq!(
+            harness.run("TIME"),
+            Response::Array(vec![bulk("1000000"), bulk("0")])
+        );
+        assert_eq!(harness.run("LASTSAVE"), Response::Int(1_000_000));
+        assert_eq!(
+            harness.run("REPLICAOF NO ONE"),
+            Response::Simple("OK".into())
+        );
+        assert_eq!(harness.run("WAIT 0 0"), Response::Int(0));
+        assert_eq!(harness.run("LOLWUT"), bulk("Redis ver. 7.2.4\n"));
+    }
+}

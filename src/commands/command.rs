@@ -141,7 +141,7 @@ fn command_count(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// A command by its full name, `get` or `config|set`.
-fn find(name: &[u8]) -> Option<&'static Command> {
+pub(super) fn find(name: &[u8]) -> Option<&'static Command> {
     let mut words = name.splitn(2, |byte| *byte == b'|');
     let command = table().find(words.next()?)?;
     match words.next() {

@@ -284,6 +284,10 @@ mod tests {
             Ok(())
         }
 
+        fn log(&self, line: &str) {
+            self.0.lock().push(format!("log {line}"));
+        }
+
         fn changed(&self, name: &str) {
             self.0.lock().push(format!("changed {name}"));
         }

@@ -162,7 +162,8 @@ pub(super) fn write(reply: &mut dyn Reply, command: &Command) {
     let complexity = Some(spec.complexity).filter(|text| !text.is_empty());
     let fields = 3
         + usize::from(complexity.is_some())
-        + if spec.deprecated.is_some() { 3 } else { 0 }
+        + usize::from(spec.deprecated.is_some() || !spec.doc_flags.is_empty())
+        + if spec.deprecated.is_some() { 2 } else { 0 }
         + usize::from(!spec.history.is_empty())
         + usize::from(!arguments.is_empty())
         + usize::from(!spec.subcommands.is_empty());
@@ -172,10 +173,18 @@ pub(super) fn write(reply: &mut dyn Reply, command: &Command) {
     text(reply, "since", spec.since);
     text(reply, "group", spec.group);
     optional_text(reply, "complexity", complexity);
-    if let Some((since, replaced_by)) = spec.deprecated {
+    let deprecated = spec.deprecated.map(|_| "deprecated");
+    let doc_flags: Vec<&str> = spec
+        .doc_flags
+        .split_whitespace()
+        .chain(deprecated)
+        .collect();
+    if !doc_flags.is_empty() {
         reply.bulk(b"doc_flags");
-        reply.set(1);
-        reply.simple("deprecated");
+        reply.set(doc_flags.len());
+        doc_flags.iter().for_each(|flag| reply.simple(flag));
+    }
+    if let Some((since, replaced_by)) = spec.deprecated {
         text(reply, "deprecated_since", since);
         text(reply, "replaced_by", replaced_by);
     }

@@ -268,7 +268,8 @@ fn output_memory(client: &ClientInfo) -> usize {
     client.output.load(Ordering::Relaxed) + client.mailbox.pending()
 }
 
-fn client_memory(client: &ClientInfo) -> usize {
+/// Bytes that a client takes.
+pub(super) fn client_memory(client: &ClientInfo) -> usize {
     let parts = [
         &client.query_buffer,
         &client.query_buffer_free,
@@ -574,9 +575,7 @@ fn cpu(page: &mut Page, _: &Sources<'_>) {
     }
 }
 
-fn each_command<'a>(
-    services: &'a Services,
-) -> impl Iterator<Item = (&'static str, &'a CommandStats)> {
+fn each_command(services: &Services) -> impl Iterator<Item = (&'static str, &CommandStats)> {
     let all = table::table().all.iter();
     all.filter_map(|command| {
         let counted = services.stats.by_command.get(command.index)?;

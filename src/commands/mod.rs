@@ -2,6 +2,7 @@
 //! its reply, and what the engine has besides its data; no lock, socket or file. Here: what a handler is given and what
 //! it answers.
 
+pub mod acl;
 pub mod admin;
 pub mod blocking_lists;
 pub mod client;
@@ -10,6 +11,8 @@ pub mod config;
 pub mod connection;
 pub mod counters;
 pub mod databases;
+pub mod debug;
+mod digest;
 pub mod docs;
 pub mod elements;
 pub mod error;
@@ -18,12 +21,15 @@ pub mod hashes;
 mod help;
 pub mod info;
 pub mod keys;
+pub mod latency;
 pub mod lcs;
 pub mod lists;
+pub mod memory;
 pub mod pubsub;
 pub mod scanning;
 pub mod scripting;
 pub mod sets;
+pub mod slowlog;
 pub mod sorted_set_algebra;
 pub mod sorted_set_pops;
 pub mod sorted_set_ranges;
@@ -47,6 +53,7 @@ use crate::value::number::{parse_f64, parse_f64_bound, parse_i64};
 
 /// Every family's entries. A new family is named here once.
 pub static FAMILIES: &[&[CommandSpec]] = &[
+    acl::COMMANDS,
     admin::COMMANDS,
     blocking_lists::COMMANDS,
     client::COMMANDS,
@@ -55,18 +62,22 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     counters::COMMANDS,
     databases::COMMANDS,
+    debug::COMMANDS,
     expiry::COMMANDS,
     hashes::COMMANDS,
     info::COMMANDS,
     keys::COMMANDS,
+    latency::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,
+    memory::COMMANDS,
     pubsub::COMMANDS,
     scripting::COMMANDS,
     sets::COMMANDS,
     sorted_set_algebra::COMMANDS,
     sorted_set_pops::COMMANDS,
     sorted_set_ranges::COMMANDS,
+    slowlog::COMMANDS,
     sorted_sets::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,

@@ -33,6 +33,8 @@ pub struct CommandSpec {
     pub history: &'static [(&'static str, &'static str)],
     /// Since when it is deprecated, and what to use instead.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// `syscmd`, or nothing.
+    pub doc_flags: &'static str,
     /// The arguments in the notation of [`super::docs`].
     pub arguments: &'static str,
     /// The subcommands of a container.
@@ -58,6 +60,7 @@ impl CommandSpec {
             tips: "",
             history: &[],
             deprecated: None,
+            doc_flags: "",
             arguments: "",
             subcommands: &[],
             handler,

@@ -817,6 +817,13 @@ impl Txn<'_> {
             .sum()
     }
 
+    /// Slots of a database's tables, filled or not.
+    #[must_use]
+    pub fn bucket_count(&self, db: usize) -> usize {
+        let tables = self.guards.iter().map(|shard| &shard.databases[db].table);
+        tables.map(crate::value::table::Table::bucket_count).sum()
+    }
+
     /// Keys with an expiry in a database.
     #[must_use]
     pub fn expiring_len(&self, db: usize) -> usize {

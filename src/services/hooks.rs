@@ -13,6 +13,8 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     fn set_append_only(&self, on: bool) -> Result<(), String>;
     /// `port` or `bind`: listens there instead.
     fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String>;
+    /// Writes a line to the server's own log (DEBUG LOG).
+    fn log(&self, line: &str);
     /// Any other parameter has a new value; it stands in the configuration already.
     fn changed(&self, name: &str);
 }
@@ -26,6 +28,8 @@ pub struct Switches {
     pub cron_paused: AtomicBool,
     /// SET-DISABLE-DENY-SCRIPTS: whether scripts may call everything.
     pub scripts_unrestricted: AtomicBool,
+    /// SET-SKIP-CHECKSUM-VALIDATION: whether RESTORE and snapshots are read without looking at their checksum.
+    pub checksums_ignored: AtomicBool,
     /// REPLYBUFFER PEAK-RESET-TIME in milliseconds; -1: never.
     pub reply_peak_reset_ms: AtomicI64,
     /// REPLYBUFFER RESIZING: whether reply buffers shrink and grow.
@@ -41,6 +45,7 @@ impl Default for Switches {
             active_expire: AtomicBool::new(true),
             cron_paused: AtomicBool::new(false),
             scripts_unrestricted: AtomicBool::new(false),
+            checksums_ignored: AtomicBool::new(false),
             reply_peak_reset_ms: AtomicI64::new(REPLY_PEAK_RESET_MS),
             reply_resizing: AtomicBool::new(true),
         }

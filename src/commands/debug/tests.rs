@@ -1,0 +1,216 @@
+use super::*;
+use crate::commands::testing::Harness;
+use crate::reply::Response;
+
+fn ok() -> Response {
+    Response::Simple("OK".into())
+}
+
+fn allowed() -> Harness {
+    let harness = Harness::new();
+    let set = harness
+        .services
+        .config
+        .write()
+        .assign(b"enable-debug-command", b"local");
+    set.expect("a known word");
+    harness
+}
+
+fn simple(response: Response) -> String {
+    match response {
+        Response::Simple(text) => text.into_owned(),
+        other => panic!("{other:?} is no status"),
+    }
+}
+
+#[test]
+fn not_for_everybody() {
+    let mut harness = Harness::new();
+    let refused = harness.run("DEBUG SLEEP 0");
+    assert!(
+        matches!(refused, Response::Error(text) if text.starts_with("ERR DEBUG command not allowed."))
+    );
+    let mut harness = allowed();
+    assert_eq!(harness.run("DEBUG CHANGE-REPL-ID"), ok());
+}
+
+#[test]
+fn errors_in_redis_words() {
+    let mut harness = allowed();
+    harness.run("SET foo bar");
+    let threshold = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    for (line, error) in [
+        (
+            "DEBUG x",
+            "ERR unknown subcommand or wrong number of arguments for 'x'. Try DEBUG HELP.",
+        ),
+        (
+            "DEBUG sleep",
+            "ERR unknown subcommand or wrong number of arguments for 'sleep'. Try DEBUG HELP.",
+        ),
+        ("DEBUG OBJECT nokey", "ERR no such key"),
+        ("DEBUG HTSTATS 99", "ERR Out of range database"),
+        (
+            "DEBUG HTSTATS x",
+            "ERR value is not an integer or out of range",
+        ),
+        ("DEBUG HTSTATS-KEY nokey", "ERR no such key"),
+        (
+            "DEBUG POPULATE -1",
+            "ERR value is out of range, must be positive",
+        ),
+        (
+            "DEBUG POPULATE 2 a b",
+            "ERR value is out of range, must be positive",
+        ),
+        ("DEBUG QUICKLIST-PACKED-THRESHOLD x", threshold),
+        ("DEBUG QUICKLIST-PACKED-THRESHOLD 5gb", threshold),
+        (
+            "DEBUG REPLYBUFFER PEAK-RESET-TIME x",
+            "ERR value is not an integer or out of range",
+        ),
+        (
+            "DEBUG PROTOCOL push",
+            "ERR RESP2 is not supported by this command",
+        ),
+        (
+            "DEBUG RELOAD x",
+            "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+        ),
+        ("DEBUG ERROR foo", "foo"),
+        (
+            "DEBUG HTSTATS-KEY foo",
+            "ERR The value stored at the specified key is not represented using an hash table",
+        ),
+    ] {
+        assert_eq!(
+            harness.run(line),
+            Response::Error(error.to_owned()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn what_the_engine_does() {
+    let mut harness = allowed();
+    harness.run("DEBUG SLEEP 0.25");
+    assert_eq!(harness.outcome, Some(Outcome::Sleep(250)));
+    harness.run("DEBUG RELOAD NOSAVE MERGE");
+    let expected = Outcome::Reload {
+        save: false,
+        flush: true,
+        merge: true,
+    };
+    assert_eq!(harness.outcome, Some(expected));
+    harness.run("DEBUG LOADAOF");
+    assert_eq!(harness.outcome, Some(Outcome::LoadLog));
+}
+
+#[test]
+fn digests_do_not_depend_on_order() {
+    let mut harness = allowed();
+    let nothing = "0".repeat(40);
+    assert_eq!(simple(harness.run("DEBUG DIGEST")), nothing);
+    for line in ["SET a 1", "SET b x"] {
+        harness.run(line);
+    }
+    let both = simple(harness.run("DEBUG DIGEST"));
+    assert_ne!(both, nothing);
+    let mut other = allowed();
+    for line in ["SET b x", "SET a 2", "SET a 1"] {
+        other.run(line);
+    }
+    assert_eq!(simple(other.run("DEBUG DIGEST")), both);
+    other.run("SET a 2");
+    assert_ne!(simple(other.run("DEBUG DIGEST")), both);
+    let Response::Array(values) = other.run("DEBUG DIGEST-VALUE b nokey") else {
+        panic!("DIGEST-VALUE answers an array");
+    };
+    assert_eq!(values[1], Response::Simple(nothing.into()));
+    assert_ne!(values[0], values[1]);
+}
+
+#[test]
+fn objects_and_population() {
+    let mut harness = allowed();
+    harness.run("SET foo bar");
+    let text = simple(harness.run("DEBUG OBJECT foo"));
+    assert!(
+        text.starts_with("Value at:0x")
+            && text.contains(" refcount:1 encoding:embstr serializedlength:4 "),
+        "{text}"
+    );
+    assert_eq!(harness.run("DEBUG POPULATE 3 bar 20"), ok());
+    assert_eq!(
+        harness.run("GET bar:2"),
+        Response::Bulk(b"value:2\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec())
+    );
+    assert_eq!(harness.effects(), Vec::<String>::new());
+    assert_eq!(harness.run("DEBUG POPULATE 2"), ok());
+    assert_eq!(
+        harness.run("GET key:1"),
+        Response::Bulk(b"value:1".to_vec())
+    );
+    assert!(
+        matches!(harness.run("DEBUG HTSTATS 0"), Response::Bulk(text)
+        if String::from_utf8_lossy(&text).contains(" number of elements: 6\n"))
+    );
+}
+
+#[test]
+fn switches() {
+    let mut harness = allowed();
+    assert_eq!(harness.run("DEBUG SET-ACTIVE-EXPIRE 0"), ok());
+    assert!(
+        !harness
+            .services
+            .switches
+            .active_expire
+            .load(Ordering::Relaxed)
+    );
+    assert_eq!(harness.run("DEBUG REPLYBUFFER PEAK-RESET-TIME never"), ok());
+    assert_eq!(
+        harness
+            .services
+            .switches
+            .reply_peak_reset_ms
+            .load(Ordering::Relaxed),
+        -1
+    );
+    assert_eq!(harness.run("DEBUG QUICKLIST-PACKED-THRESHOLD 100b"), ok());
+    let all = harness.keyspace.all_shards();
+    let txn = harness
+        .keyspace
+        .begin(all, 0, Default::default(), Default::default());
+    assert_eq!(txn.limits().list.packed_threshold, 100);
+}
+
+#[test]
+fn every_kind_of_reply() {
+    let mut harness = allowed();
+    harness.run("HELLO 3");
+    let text = |text: &str| Response::Bulk(text.as_bytes().to_vec());
+    assert_eq!(harness.run("DEBUG PROTOCOL true"), Response::Bool(true));
+    assert_eq!(
+        harness.run("DEBUG PROTOCOL double"),
+        Response::Double(f64::from(3141) / 1000.0)
+    );
+    assert_eq!(
+        harness.run("DEBUG PROTOCOL push"),
+        Response::Push(vec![text("server-cpu-usage"), Response::Int(42)])
+    );
+    let attributes = vec![(
+        text("key-popularity"),
+        Response::Array(vec![text("key:123"), Response::Int(90)]),
+    )];
+    let value = Box::new(text("Some real reply following the attribute"));
+    assert_eq!(
+        harness.run("DEBUG PROTOCOL attrib"),
+        Response::Attribute { attributes, value }
+    );
+    assert!(
+        matches!(harness.run("DEBUG PROTOCOL x"), Response::Error(error) if error.starts_with("ERR Wrong protocol"))
+    );
+}

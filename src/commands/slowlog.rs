@@ -1,0 +1,180 @@
+//! SLOWLOG: shows the commands that took long. They are noted elsewhere.
+
+use super::spec::{CommandSpec, Flags};
+use super::{CommandError, CommandResult, Context, Outcome, help};
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
+    acl: "slow",
+    group: "server",
+    since: "2.2.12",
+    summary: "A container for slow log commands",
+    complexity: "Depends on subcommand.",
+    subcommands: &[
+        CommandSpec {
+            arguments: "count:integer?",
+            acl: "admin slow dangerous",
+            group: "server",
+            since: "2.2.12",
+            summary: "Get the slow log's entries",
+            complexity: "O(N) where N is the number of entries returned",
+            tips: "request_policy:all_nodes nondeterministic_output",
+            history: &[(
+                "4.0.0",
+                "Added client IP address, port and name to the reply.",
+            )],
+            ..CommandSpec::new(
+                "get",
+                -2,
+                Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE),
+                slowlog_get,
+            )
+        },
+        CommandSpec {
+            acl: "slow",
+            group: "server",
+            since: "6.2.0",
+            summary: "Show helpful text about the different subcommands",
+            complexity: "O(1)",
+            ..CommandSpec::new("help", 2, Flags::LOADING.and(Flags::STALE), slowlog_help)
+        },
+        CommandSpec {
+            acl: "admin slow dangerous",
+            group: "server",
+            since: "2.2.12",
+            summary: "Get the slow log's length",
+            complexity: "O(1)",
+            tips: "request_policy:all_nodes response_policy:agg_sum nondeterministic_output",
+            ..CommandSpec::new(
+                "len",
+                2,
+                Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE),
+                slowlog_len,
+            )
+        },
+        CommandSpec {
+            acl: "admin slow dangerous",
+            group: "server",
+            since: "2.2.12",
+            summary: "Clear all entries from the slow log",
+            complexity: "O(N) where N is the number of entries in the slowlog",
+            tips: "request_policy:all_nodes response_policy:all_succeeded",
+            ..CommandSpec::new(
+                "reset",
+                2,
+                Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE),
+                slowlog_reset,
+            )
+        },
+    ],
+    ..CommandSpec::new("slowlog", -2, Flags::NONE, help::container)
+}];
+
+const HELP: &[&str] = &[
+    "GET [<count>]",
+    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+    "    Entries are made of:",
+    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+    "    client name",
+    "LEN",
+    "    Return the length of the slowlog.",
+    "RESET",
+    "    Reset the slowlog.",
+];
+
+const DEFAULT_COUNT: usize = 10;
+
+fn slowlog_help(ctx: &mut Context<'_, '_>) -> CommandResult {
+    help::reply(ctx, HELP)
+}
+
+fn slowlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let wanted = match ctx.args.len() {
+        2 => DEFAULT_COUNT,
+        3 => match ctx.int(2) {
+            Ok(-1) => usize::MAX,
+            Ok(count @ 0..) => usize::try_from(count).unwrap_or(usize::MAX),
+            _ => {
+                let text = "ERR count should be greater than or equal to -1";
+                return Err(CommandError::text(text));
+            }
+        },
+        _ => return Err(help::wrong_subcommand(ctx)),
+    };
+    let entries = ctx.services.slow_log.newest(wanted);
+    let reply = &mut *ctx.reply;
+    reply.array(entries.len());
+    for entry in &entries {
+        reply.array(6);
+        reply.int(i64::try_from(entry.id).unwrap_or(i64::MAX));
+        reply.int(entry.at);
+        reply.int(i64::try_from(entry.duration_us).unwrap_or(i64::MAX));
+        reply.array(entry.args.len());
+        entry.args.iter().for_each(|word| reply.bulk(word));
+        reply.bulk(entry.addr.as_bytes());
+        reply.bulk(&entry.name);
+    }
+    Ok(Outcome::Done)
+}
+
+fn slowlog_len(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let len = ctx.services.slow_log.len();
+    ctx.reply.int(i64::try_from(len).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+fn slowlog_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
+    ctx.services.slow_log.clear();
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::Harness;
+    use crate::reply::Response;
+
+    #[test]
+    fn entries_are_shown_newest_first() {
+        let mut harness = Harness::new();
+        harness.run("CONFIG SET slowlog-log-slower-than 10");
+        for (i, duration) in [9, 10, 11].into_iter().enumerate() {
+            let word = i.to_string();
+            let args = [&b"GET"[..], word.as_bytes()];
+            let log = &harness.services.slow_log;
+            log.record(&harness.session.info, &args, duration, 5_000);
+        }
+        assert_eq!(harness.run("SLOWLOG LEN"), Response::Int(2));
+        let Response::Array(entries) = harness.run("SLOWLOG GET 1") else {
+            panic!("SLOWLOG GET answers an array");
+        };
+        let bulk = |text: &str| Response::Bulk(text.as_bytes().to_vec());
+        let expected = Response::Array(vec![
+            Response::Int(1),
+            Response::Int(5),
+            Response::Int(11),
+            Response::Array(vec![bulk("GET"), bulk("2")]),
+            bulk(""),
+            bulk(""),
+        ]);
+        assert_eq!(entries, [expected]);
+        assert!(matches!(harness.run("SLOWLOG GET -1"), Response::Array(all) if all.len() == 2));
+        assert_eq!(harness.run("SLOWLOG RESET"), Response::Simple("OK".into()));
+        assert_eq!(harness.run("SLOWLOG GET"), Response::Array(Vec::new()));
+    }
+
+    #[test]
+    fn counts_are_judged() {
+        let mut harness = Harness::new();
+        let count = "ERR count should be greater than or equal to -1";
+        let words =
+            "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.";
+        for (line, error) in [
+            ("SLOWLOG GET x", count),
+            ("SLOWLOG GET -2", count),
+            ("SLOWLOG GET 1 2", words),
+        ] {
+            assert_eq!(harness.run(line), Response::Error(error.to_owned()));
+        }
+    }
+}
