@@ -14,6 +14,8 @@ mod error;
 pub mod keyspace;
 #[doc(hidden)]
 pub mod reply;
+#[doc(hidden)]
+pub mod script;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod server;

@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+use super::help::{self, container, wrong_subcommand};
 use super::spec::{CommandSpec, Flags, key_range, one_key};
-use super::{CommandError, CommandResult, Context, Outcome};
+use super::{CommandResult, Context, Outcome};
 use crate::services::channels::Kind;
 use crate::services::{ClientFlags, Services, SessionState};
 
@@ -130,7 +131,7 @@ pub static COMMANDS: &[CommandSpec] = &[
                 )
             },
         ],
-        ..CommandSpec::new("pubsub", -2, Flags::NONE, pubsub)
+        ..CommandSpec::new("pubsub", -2, Flags::NONE, container)
     },
     CommandSpec {
         arguments: "pattern:pattern?*",
@@ -401,18 +402,9 @@ fn spublish(context: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// PUBSUB alone has too few words, and with a word it is one of its subcommands.
-fn pubsub(_: &mut Context<'_, '_>) -> CommandResult {
-    Err(CommandError::Syntax)
-}
-
 fn list_channels(context: &mut Context<'_, '_>, shard: bool) -> CommandResult {
     if context.args.len() > 3 {
-        let name = String::from_utf8_lossy(context.args[1]);
-        return Err(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP."
-        )
-        .into());
+        return Err(wrong_subcommand(context));
     }
     let pattern = context.args.get(2).copied();
     let names = context.services.channels.names(shard, pattern);
@@ -455,7 +447,6 @@ fn pubsub_numpat(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 const HELP: &[&str] = &[
-    "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "CHANNELS [<pattern>]",
     "    Return the currently active channels matching a <pattern> (default: '*').",
     "NUMPAT",
@@ -467,14 +458,10 @@ const HELP: &[&str] = &[
     "    Return the currently active shard level channels matching a <pattern> (default: '*').",
     "SHARDNUMSUB [<shardchannel> ...]",
     "    Return the number of subscribers for the specified shard level channel(s)",
-    "HELP",
-    "    Prints this help.",
 ];
 
 fn pubsub_help(context: &mut Context<'_, '_>) -> CommandResult {
-    context.reply.array(HELP.len());
-    HELP.iter().for_each(|line| context.reply.simple(line));
-    Ok(Outcome::Done)
+    help::reply(context, HELP)
 }
 
 #[cfg(test)]

@@ -137,6 +137,8 @@ flags! {
     MOVABLEKEYS = 25, "movablekeys";
     /// Answered while a script is busy.
     ALLOW_BUSY = 26, "allow_busy";
+    /// Ours: may change the data although it is not flagged so, because of what it runs (EVAL, FCALL).
+    MAY_WRITE = 29, "";
     /// Ours: runs with every shard locked.
     ALL_SHARDS = 30, "";
     /// Ours: does not wait behind CLIENT PAUSE and is not queued by MULTI (EXEC, DISCARD, …).
@@ -151,6 +153,12 @@ impl Flags {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Whether a command with these flags may change the data.
+    #[must_use]
+    pub const fn may_write(self) -> bool {
+        self.0 & (Self::WRITE.0 | Self::MAY_WRITE.0) != 0
     }
 
     /// Whether every flag of `other` is set.

@@ -250,7 +250,7 @@ impl Inner {
 
     /// Whether serving the waiters on a command's keys needs shards that are not locked.
     fn waiters_reach(&self, txn: &Txn<'_>, command: &Command, args: &[&[u8]]) -> bool {
-        if !command.spec.flags.has(Flags::WRITE) || !txn.has_waiters() {
+        if !command.spec.flags.may_write() || !txn.has_waiters() {
             return false;
         }
         let mut keys: Vec<&[u8]> = Vec::new();

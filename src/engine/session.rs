@@ -213,7 +213,7 @@ impl Session {
         if !self.state.authenticated && !flags.has(Flags::NO_AUTH) {
             return Err(CommandError::text("NOAUTH Authentication required."));
         }
-        if flags.has(Flags::WRITE) {
+        if flags.may_write() {
             self.inner().admit_write()?;
         }
         if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(command.spec.name) {
@@ -233,9 +233,8 @@ impl Session {
             return None;
         }
         let flags = command.spec.flags;
-        let changes = flags.has(Flags::WRITE)
-            || flags.has(Flags::MAY_REPLICATE)
-            || self.queued_writes(command);
+        let changes =
+            flags.may_write() || flags.has(Flags::MAY_REPLICATE) || self.queued_writes(command);
         (!writes_only || changes).then_some(until)
     }
 
@@ -250,7 +249,7 @@ impl Session {
         };
         multi.queue.iter().any(|queued| {
             let args: Vec<&[u8]> = queued.args.iter().map(|arg| &**arg).collect();
-            lookup(&args).is_ok_and(|command| command.spec.flags.has(Flags::WRITE))
+            lookup(&args).is_ok_and(|command| command.spec.flags.may_write())
         })
     }
 

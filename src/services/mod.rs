@@ -26,6 +26,7 @@ pub use slowlog::SlowLog;
 pub use stats::Stats;
 
 use crate::config::Config;
+use crate::script::Registry;
 
 /// Shared by every session of an engine.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct Services {
     pub switches: Switches,
     /// What the engine does when a parameter changes.
     pub hooks: RwLock<Option<Box<dyn Hooks>>>,
+    /// What EVAL and FCALL run.
+    pub scripts: Registry,
     /// Changes since the last save.
     pub dirty: AtomicU64,
     /// The log, if the engine keeps one.
@@ -74,6 +77,7 @@ impl Services {
             latency: LatencyMonitor::default(),
             switches: Switches::default(),
             hooks: RwLock::new(None),
+            scripts: Registry::default(),
             dirty: AtomicU64::new(0),
             log: RwLock::new(None),
         }
