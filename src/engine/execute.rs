@@ -318,6 +318,11 @@ impl Inner {
         };
         let args: Vec<&[u8]> = waiter.args.iter().map(|arg| &**arg).collect();
         let Ok(command) = lookup(&args) else { return 0 };
+        // Before it runs: CLIENT UNBLOCK takes no locks, and what a command has popped must have a receiver.
+        if !waiter.claim() {
+            txn.remove_waiter(waiter);
+            return 0;
+        }
         let mut state = SessionState::new(info, true);
         (state.db, state.resp3) = (waiter.db, waiter.resp3);
         let mut reply = ResponseReply::new(waiter.resp3);
@@ -340,13 +345,11 @@ impl Inner {
         match result {
             Ok(Outcome::Done) => {}
             Err(error) => self.fail(command, &error, &mut reply),
-            Ok(_) => return 0,
+            Ok(_) => {
+                waiter.release();
+                return 0;
+            }
         }
-        let claimed = waiter.claim();
-        debug_assert!(
-            claimed,
-            "a waiter is claimed under the locks of its shards only"
-        );
         txn.remove_waiter(waiter);
         let logged = self.flush(txn);
         let response = reply.take().unwrap_or(Response::Null);
@@ -357,11 +360,8 @@ impl Inner {
     /// Takes a waiter off its keys; false if somebody has answered it.
     pub(super) fn withdraw(&self, waiter: &Arc<Waiter>) -> bool {
         let mut txn = self.begin(waiter.shards, waiter.db, Journal::default());
-        let claimed = waiter.claim();
-        if claimed {
-            txn.remove_waiter(waiter);
-        }
-        claimed
+        txn.remove_waiter(waiter);
+        waiter.claim()
     }
 
     /// Unlocks, then drops what was large. Returns the journal for its memory.

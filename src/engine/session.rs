@@ -302,14 +302,18 @@ impl Session {
                 self.logged = self.logged.max(delivered.logged);
                 delivered.response.write_to(reply);
             }
-            Err(outcome) => match (outcome.downcast::<UnblockKind>(), blocked.on_timeout) {
-                (Ok(kind), _) if *kind == UnblockKind::Error => {
-                    self.inner()
-                        .fail_text("UNBLOCKED client unblocked via CLIENT UNBLOCK", reply);
+            Err(outcome) => {
+                // CLIENT UNBLOCK has left it on its keys.
+                self.inner().withdraw(&blocked.waiter);
+                match (outcome.downcast::<UnblockKind>(), blocked.on_timeout) {
+                    (Ok(kind), _) if *kind == UnblockKind::Error => {
+                        self.inner()
+                            .fail_text("UNBLOCKED client unblocked via CLIENT UNBLOCK", reply);
+                    }
+                    (_, TimeoutReply::Null) => reply.null(),
+                    (_, TimeoutReply::NullArray) => reply.null_array(),
                 }
-                (_, TimeoutReply::Null) => reply.null(),
-                (_, TimeoutReply::NullArray) => reply.null_array(),
-            },
+            }
         }
     }
 

@@ -85,6 +85,11 @@ impl Waiter {
             .is_ok()
     }
 
+    /// Gives the right back, because there was nothing to answer with. Only for the one who claimed it.
+    pub fn release(&self) {
+        self.claimed.store(false, Ordering::Release);
+    }
+
     /// Whether somebody claimed it.
     #[must_use]
     pub fn is_claimed(&self) -> bool {

@@ -221,3 +221,42 @@ fn a_lock_is_held_by_one() {
         }
     });
 }
+
+#[test]
+fn what_is_popped_for_a_client_that_is_unblocked_is_not_lost() {
+    const ELEMENTS: usize = 300;
+    let server = crate::server();
+    let mut worker = crate::connect(&server);
+    let id = ask(&mut worker, &["CLIENT", "ID"])
+        .int()
+        .expect("a number")
+        .to_string();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut wire = crate::connect(&server);
+            for at in 0..ELEMENTS {
+                ask(&mut wire, &["RPUSH", "mail", &at.to_string()]);
+            }
+        });
+        scope.spawn(|| {
+            let mut wire = crate::connect(&server);
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                ask(&mut wire, &["CLIENT", "UNBLOCK", &id]);
+            }
+        });
+        let mut expected = 0;
+        while expected < ELEMENTS {
+            let reply = ask(&mut worker, &["BLPOP", "mail", "20"]);
+            if let Some(element) = reply.items().get(1) {
+                assert_eq!(
+                    element.bytes(),
+                    expected.to_string().as_bytes(),
+                    "an element was lost"
+                );
+                expected += 1;
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
