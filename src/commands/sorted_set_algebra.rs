@@ -211,8 +211,20 @@ impl Aggregate {
     fn combine(self, one: f64, other: f64) -> f64 {
         match self {
             Self::Sum => zero_for_nan(one + other),
-            Self::Min => one.min(other),
-            Self::Max => one.max(other),
+            Self::Min => {
+                if other < one {
+                    other
+                } else {
+                    one
+                }
+            }
+            Self::Max => {
+                if other > one {
+                    other
+                } else {
+                    one
+                }
+            }
         }
     }
 }
@@ -342,7 +354,8 @@ fn intersection<'a>(sources: &[Source<'a>], aggregate: Aggregate) -> Combined<'a
                 .iter()
                 .try_fold(smallest.weighted(score), |score, other| {
                     let own = other.members.score(bytes)?;
-                    Some(aggregate.combine(score, other.weighted(own)))
+                    // Not the weighted score: what is no number makes the whole sum 0 here, as in Redis.
+                    Some(aggregate.combine(score, other.weight * own))
                 })
         });
         Some((bytes_of(member), score?))
@@ -495,9 +508,22 @@ fn zdiff(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn sorted_set_of(combined: Combined<'_>, limits: &ZSetLimits) -> SortedSet {
+    let small = combined.len() <= limits.max_listpack_entries
+        && combined
+            .iter()
+            .all(|(member, _)| member.len() <= limits.max_listpack_value);
+    // What ends up in the large form is built in it: the small one would be converted, and loses the sign of zero.
+    let limits = ZSetLimits {
+        max_listpack_entries: if small {
+            limits.max_listpack_entries
+        } else {
+            0
+        },
+        ..*limits
+    };
     let mut set = SortedSet::new();
     for (member, score) in combined {
-        set.insert(&member, score, limits);
+        set.insert(&member, score, &limits);
     }
     set
 }
