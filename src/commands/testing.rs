@@ -91,7 +91,7 @@ impl Harness {
                 mode,
             })
         });
-        self.journal = std::mem::take(&mut txn.journal);
+        self.journal = *txn.into_journal();
         match result {
             Ok(outcome) => self.outcome = Some(outcome),
             Err(error) => {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use super::Inner;
 use super::session::{Blocked, Delivered, Flow, Session};
@@ -16,26 +15,36 @@ use crate::reply::{Reply, Response, ResponseReply, SinkReply};
 use crate::services::{ClientFlags, SessionState, Watched};
 
 impl Session {
-    /// Runs a command that was admitted.
+    /// Runs a command that was admitted, at `started_us` (Unix microseconds).
     pub(super) fn run(
         &mut self,
         command: &'static Command,
         args: &[&[u8]],
         reply: &mut dyn Reply,
+        started_us: i64,
     ) -> Flow {
-        let started = Instant::now();
-        let engine = self.engine.clone();
+        let Self {
+            engine,
+            state,
+            journal,
+            logged,
+            ..
+        } = self;
         let inner = &*engine.0;
-        let mut txn = inner.begin(
-            inner.shards_of(command, args),
-            self.state.db,
-            std::mem::take(&mut self.journal),
+        let set = inner.shards_of(command, args);
+        let journal_box = journal.take().unwrap_or_default();
+        let mut txn = inner.keyspace.begin_at(
+            started_us / 1000,
+            set,
+            state.db,
+            inner.options(),
+            journal_box,
         );
         if inner.waiters_reach(&txn, command, args) {
             // What serving them needs is locked before the command runs, so that nothing comes between.
             txn.lock_all();
         }
-        let (session, services) = (&mut self.state, &inner.services);
+        let (session, services) = (&mut *state, &inner.services);
         let mode = Self::top_level();
         let result = call(&mut Context {
             txn: &mut txn,
@@ -47,24 +56,24 @@ impl Session {
             mode,
         });
         let flow = match result {
-            Ok(Outcome::Exec) => {
-                self.exec(&mut txn, reply);
-                Flow::Continue
-            }
-            Ok(outcome) => self.settle(&mut txn, command, args, outcome, reply),
+            Ok(Outcome::Done) => Flow::Continue,
+            Ok(outcome) => inner.settle(state, &mut txn, command, args, outcome, reply),
             Err(error) => {
                 inner.fail(command, &error, reply);
                 Flow::Continue
             }
         };
-        self.logged = inner.finish(&mut txn).max(self.logged);
-        self.journal = inner.close(txn);
-        inner.note_call(&self.state, command, args, started);
+        *logged = inner.finish(&mut txn).max(*logged);
+        *journal = Some(inner.close(txn));
         flow
     }
+}
 
+impl Inner {
+    /// Does what a handler asked for beyond its reply.
     fn settle(
-        &mut self,
+        &self,
+        state: &mut SessionState,
         txn: &mut Txn<'_>,
         command: &'static Command,
         args: &[&[u8]],
@@ -75,18 +84,20 @@ impl Session {
             Outcome::Close => return Flow::Close,
             Outcome::Sleep(ms) => return Flow::Sleep(ms),
             Outcome::Shutdown(how) => return Flow::Shutdown(how),
-            Outcome::Block(block) => return Flow::Wait(self.wait(txn, command, args, &block)),
-            Outcome::Monitor => self.become_monitor(),
-            other => self.engine.0.administer(txn, command, &other, reply),
+            Outcome::Block(block) => {
+                return Flow::Wait(self.wait(state, txn, command, args, &block));
+            }
+            Outcome::Exec => self.exec(state, txn, reply),
+            Outcome::Monitor => self.add_monitor(state),
+            other => self.administer(txn, command, &other, reply),
         }
         Flow::Continue
     }
 
-    fn become_monitor(&self) {
-        if !self.state.info.has_flag(ClientFlags::MONITOR) {
-            self.state.info.set_flag(ClientFlags::MONITOR, true);
-            self.inner()
-                .services
+    fn add_monitor(&self, state: &SessionState) {
+        if !state.info.has_flag(ClientFlags::MONITOR) {
+            state.info.set_flag(ClientFlags::MONITOR, true);
+            self.services
                 .clients
                 .monitors
                 .fetch_add(1, Ordering::Relaxed);
@@ -94,27 +105,32 @@ impl Session {
     }
 
     /// Leaves a waiter on the keys of a command that has to wait.
-    fn wait(&self, txn: &mut Txn<'_>, command: &Command, args: &[&[u8]], block: &Block) -> Blocked {
-        let db = self.state.db;
+    fn wait(
+        &self,
+        state: &SessionState,
+        txn: &mut Txn<'_>,
+        command: &Command,
+        args: &[&[u8]],
+        block: &Block,
+    ) -> Blocked {
+        let db = state.db;
         let keys = block
             .keys
             .iter()
             .filter_map(|at| args.get(*at))
             .map(|key| (db, Box::from(*key)))
             .collect();
-        let shards = self.inner().shards_of(command, args);
-        let waiter = Waiter::new(self.state.info.id, args, db, self.state.resp3, shards, keys);
+        let shards = self.shards_of(command, args);
+        let waiter = Waiter::new(state.info.id, args, db, state.resp3, shards, keys);
         txn.add_waiter(&waiter);
-        self.state.info.set_flag(ClientFlags::BLOCKED, true);
-        *self.state.info.blocked.lock() = Some(Arc::clone(&waiter));
+        state.info.set_flag(ClientFlags::BLOCKED, true);
+        *state.info.blocked.lock() = Some(Arc::clone(&waiter));
         Blocked::new(waiter, block)
     }
 
     /// EXEC: the queued commands in one transaction over all their keys.
-    fn exec(&mut self, txn: &mut Txn<'_>, reply: &mut dyn Reply) {
-        let engine = self.engine.clone();
-        let inner = &*engine.0;
-        let Some(multi) = self.state.multi.take() else {
+    fn exec(&self, state: &mut SessionState, txn: &mut Txn<'_>, reply: &mut dyn Reply) {
+        let Some(multi) = state.multi.take() else {
             return;
         };
         let words: Vec<Vec<&[u8]>> = multi
@@ -126,26 +142,26 @@ impl Session {
             .iter()
             .filter_map(|args| Some((lookup(args).ok()?, args)))
             .collect();
-        let mut set = inner
+        let watched = self
             .keyspace
-            .shard_set(self.state.watched.iter().map(|watched| &*watched.key));
-        set = commands.iter().fold(set, |set, (command, args)| {
-            set | inner.shards_of_nested(command, args)
+            .shard_set(state.watched.iter().map(|watched| &*watched.key));
+        let set = commands.iter().fold(watched, |set, (command, args)| {
+            set | self.shards_of_nested(command, args)
         });
         txn.relock(set);
         if commands
             .iter()
-            .any(|(command, args)| inner.waiters_reach(txn, command, args))
+            .any(|(command, args)| self.waiters_reach(txn, command, args))
         {
             txn.lock_all();
         }
-        let failed = !multi.aborted && self.watch_failed(txn);
-        for watched in std::mem::take(&mut self.state.watched) {
-            txn.unwatch(&(watched.db, watched.key), &self.state.watch_flag);
+        let failed = !multi.aborted && watch_failed(state, txn);
+        for watched in std::mem::take(&mut state.watched) {
+            txn.unwatch(&(watched.db, watched.key), &state.watch_flag);
         }
-        self.state.end_transaction();
+        state.end_transaction();
         if multi.aborted {
-            return inner.fail_text(
+            return self.fail_text(
                 "EXECABORT Transaction discarded because of previous errors.",
                 reply,
             );
@@ -155,27 +171,26 @@ impl Session {
         }
         reply.array(commands.len());
         for (command, args) in commands {
-            self.exec_one(txn, command, args, reply);
+            self.exec_one(state, txn, command, args, reply);
         }
     }
 
     fn exec_one(
-        &mut self,
+        &self,
+        state: &mut SessionState,
         txn: &mut Txn<'_>,
         command: &'static Command,
         args: &[&[u8]],
         reply: &mut dyn Reply,
     ) {
-        let engine = self.engine.clone();
-        let inner = &*engine.0;
-        let started = Instant::now();
-        inner.feed_monitors(&self.state, command, args, txn.now_ms());
-        txn.select(self.state.db);
+        let started_us = self.keyspace.now_us();
+        self.feed_monitors(state, command, args, txn.now_ms());
+        txn.select(state.db);
         let mode = Mode {
             nested: true,
-            ..Self::top_level()
+            ..Session::top_level()
         };
-        let (session, services) = (&mut self.state, &inner.services);
+        let (session, services) = (&mut *state, &self.services);
         match call(&mut Context {
             txn,
             args,
@@ -186,29 +201,31 @@ impl Session {
             mode,
         }) {
             Ok(Outcome::Done | Outcome::Close | Outcome::Block(_) | Outcome::Exec) => {}
-            Ok(Outcome::Monitor) => self.become_monitor(),
+            Ok(Outcome::Monitor) => self.add_monitor(state),
             Ok(Outcome::Sleep(_)) => reply.ok(),
             Ok(Outcome::Shutdown(_)) => {
-                inner.fail_text("ERR Command not allowed inside a transaction", reply)
+                self.fail_text("ERR Command not allowed inside a transaction", reply)
             }
-            Ok(outcome) => inner.administer(txn, command, &outcome, reply),
-            Err(error) => inner.fail(command, &error, reply),
+            Ok(outcome) => self.administer(txn, command, &outcome, reply),
+            Err(error) => self.fail(command, &error, reply),
         }
-        inner.note_call(&self.state, command, args, started);
+        let usec = (self.keyspace.now_us() - started_us).max(0).unsigned_abs();
+        self.note_slow_call(state, command, args, started_us, usec);
+        self.count_calls(command.index, 1, usec);
     }
+}
 
-    fn watch_failed(&self, txn: &mut Txn<'_>) -> bool {
-        let overdue = |watched: &Watched| {
-            !watched.was_overdue && txn.in_db(watched.db, |txn| txn.is_overdue(&watched.key))
-        };
-        self.state.watch_flag.is_raised() || self.state.watched.iter().any(overdue)
-    }
+fn watch_failed(state: &SessionState, txn: &mut Txn<'_>) -> bool {
+    let overdue = |watched: &Watched| {
+        !watched.was_overdue && txn.in_db(watched.db, |txn| txn.is_overdue(&watched.key))
+    };
+    state.watch_flag.is_raised() || state.watched.iter().any(overdue)
 }
 
 // ------------------------------------------------------------------------------------------------ the engine's part
 
 impl Inner {
-    fn options(&self) -> TxnOptions {
+    pub(super) fn options(&self) -> TxnOptions {
         let events = self.services.wanted_events();
         TxnOptions {
             propagate: self.propagation.is_wanted(),
@@ -365,7 +382,7 @@ impl Inner {
     }
 
     /// Unlocks, then drops what was large. Returns the journal for its memory.
-    pub(super) fn close(&self, txn: Txn<'_>) -> Journal {
+    pub(super) fn close(&self, txn: Txn<'_>) -> Box<Journal> {
         let mut journal = txn.into_journal();
         if !journal.discarded.is_empty() {
             self.background

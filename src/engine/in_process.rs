@@ -67,6 +67,7 @@ impl Session {
                 |waker| self.poll_durable(&mut Context::from_waker(waker)),
             );
         }
+        self.end_batch();
         self.reply_of(&mut reply)
     }
 
@@ -98,6 +99,7 @@ impl Session {
             }
         }
         poll_fn(|cx| self.poll_durable(cx)).await;
+        self.end_batch();
         self.reply_of(&mut reply)
     }
 

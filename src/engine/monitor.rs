@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -32,21 +31,25 @@ impl Inner {
         }
     }
 
-    /// Counts a call.
-    pub(crate) fn note_call(
+    /// Adds calls to the counters of a command.
+    pub(crate) fn count_calls(&self, command: usize, calls: u64, usec: u64) {
+        let stats = &self.services.stats;
+        stats.commands.fetch_add(calls, Ordering::Relaxed);
+        let counters = &stats.by_command[command];
+        counters.calls.fetch_add(calls, Ordering::Relaxed);
+        counters.usec.fetch_add(usec, Ordering::Relaxed);
+    }
+
+    /// Remembers a call that took long.
+    pub(crate) fn note_slow_call(
         &self,
         state: &SessionState,
         command: &'static Command,
         args: &[&[u8]],
-        started: Instant,
+        started_us: i64,
+        usec: u64,
     ) {
-        let usec = started.elapsed().as_micros() as u64;
-        let stats = &self.services.stats;
-        stats.commands.fetch_add(1, Ordering::Relaxed);
-        let counters = &stats.by_command[command.index];
-        counters.calls.fetch_add(1, Ordering::Relaxed);
-        counters.usec.fetch_add(usec, Ordering::Relaxed);
-        let _ = (state, args);
+        let _ = (state, command, args, started_us, usec);
     }
 }
 

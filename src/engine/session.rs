@@ -20,9 +20,20 @@ pub struct Session {
     pub(super) engine: Engine,
     /// What it remembers.
     pub state: SessionState,
-    pub(super) journal: Journal,
+    pub(super) journal: Option<Box<Journal>>,
     /// Log position that covers everything this session has done.
     pub(super) logged: u64,
+    /// End of the last command of a batch, in Unix microseconds: the beginning of the next.
+    clock_us: Option<i64>,
+    tally: Tally,
+}
+
+/// Calls of one command in a row, before they are added to the counters that all sessions share.
+#[derive(Debug, Default)]
+struct Tally {
+    command: usize,
+    calls: u64,
+    usec: u64,
 }
 
 /// What the owner of a session has to do after a command.
@@ -78,8 +89,10 @@ impl Session {
         Self {
             engine,
             state,
-            journal: Journal::default(),
+            journal: None,
             logged: 0,
+            clock_us: None,
+            tally: Tally::default(),
         }
     }
 
@@ -138,7 +151,11 @@ impl Session {
     }
 
     fn execute_answered(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
-        let now_ms = self.inner().keyspace.now_ms();
+        let started_us = self
+            .clock_us
+            .take()
+            .unwrap_or_else(|| self.inner().keyspace.now_us());
+        let now_ms = started_us / 1000;
         self.state
             .info
             .last_active_ms
@@ -169,7 +186,38 @@ impl Session {
         }
         self.inner()
             .feed_monitors(&self.state, command, args, now_ms);
-        self.run(command, args, reply)
+        if self.tally.command != command.index {
+            self.end_batch();
+            self.tally.command = command.index;
+        }
+        let flow = self.run(command, args, reply, started_us);
+        self.note_call(command, args, started_us);
+        flow
+    }
+
+    /// Counts the call; its end is the beginning of the batch's next command.
+    fn note_call(&mut self, command: &'static Command, args: &[&[u8]], started_us: i64) {
+        let inner = &self.engine.0;
+        let ended_us = inner.keyspace.now_us();
+        let usec = (ended_us - started_us).max(0).unsigned_abs();
+        inner.note_slow_call(&self.state, command, args, started_us, usec);
+        self.tally.calls += 1;
+        self.tally.usec += usec;
+        self.clock_us = Some(ended_us);
+    }
+
+    /// Tells that no further command of this batch follows: the clock is read anew, the counters are brought up to
+    /// date. For callers of [`Self::execute_into`].
+    pub fn end_batch(&mut self) {
+        self.clock_us = None;
+        let Tally {
+            command,
+            calls,
+            usec,
+        } = std::mem::take(&mut self.tally);
+        if calls > 0 {
+            self.engine.0.count_calls(command, calls, usec);
+        }
     }
 
     /// Refuses a command before it ran; inside MULTI that spoils the transaction.

@@ -22,6 +22,7 @@ use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::listpack::Element;
 use crate::value::number::parse_i64;
+use crate::value::prefetch::prefetch_read;
 use crate::value::set::Set;
 use crate::value::zset::SortedSet;
 
@@ -285,6 +286,12 @@ impl Entry {
             ptr::copy_nonoverlapping(key.as_ptr(), p.add(shape.key_offset()), key.len());
             Self(start)
         }
+    }
+
+    /// Brings the entry towards the processor.
+    pub fn prefetch(&self) {
+        // SAFETY: every entry is at least its header long.
+        prefetch_read(unsafe { self.0.as_ref() });
     }
 
     fn flags(&self) -> u8 {

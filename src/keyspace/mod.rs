@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
 pub use entry::{Entry, Value, ValueRef};
 pub use events::{Event, EventClass};
@@ -102,6 +103,32 @@ impl Keyspace {
         }
     }
 
+    /// Brings the entries of these hashes towards the processor, so that the misses of a batch overlap. Changes nothing;
+    /// a shard that is locked at the moment is passed over. The locks are taken together, because each is a barrier that
+    /// would keep the processor from looking ahead.
+    pub fn prefetch(&self, db: usize, hashes: &[u64]) {
+        let set = hashes
+            .iter()
+            .fold(0, |set: ShardSet, hash| set | 1 << self.shard_of(*hash));
+        let mut guards: SmallVec<[Option<MutexGuard<'_, Shard>>; 32]> = SmallVec::new();
+        let mut rest = set;
+        while rest != 0 {
+            guards.push(self.shards[rest.trailing_zeros() as usize].try_lock());
+            rest &= rest - 1;
+        }
+        let shard = |hash: u64| {
+            let below = set & ((1 << self.shard_of(hash)) - 1);
+            guards
+                .get(below.count_ones() as usize)
+                .and_then(Option::as_ref)
+        };
+        let entries: SmallVec<[Option<&Entry>; 64]> = hashes
+            .iter()
+            .map(|hash| shard(*hash).and_then(|shard| shard.candidate(db, *hash)))
+            .collect();
+        entries.into_iter().flatten().for_each(Entry::prefetch);
+    }
+
     pub(crate) fn lock_shard(&self, index: usize) -> MutexGuard<'_, Shard> {
         self.shards[index].lock()
     }
@@ -109,14 +136,20 @@ impl Keyspace {
     /// Unix time in milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
+        self.now_us() / 1000
+    }
+
+    /// Unix time in microseconds.
+    #[must_use]
+    pub fn now_us(&self) -> i64 {
         let fixed = self.fixed_now_ms.load(Ordering::Relaxed);
         if fixed >= 0 {
-            return fixed;
+            return fixed * 1000;
         }
         let since = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        since.as_secs() as i64 * 1_000_000 + i64::from(since.subsec_micros())
     }
 
     /// Stops the clock at a time, or lets it run again with `None`. For tests.

@@ -99,6 +99,10 @@ impl Shard {
         }
     }
 
+    pub(super) fn candidate(&self, db: usize, hash: u64) -> Option<&Entry> {
+        self.databases[db].table.candidate(hash)
+    }
+
     pub(super) fn empty_database(&self) -> Database {
         Database::new(self.bits)
     }

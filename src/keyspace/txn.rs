@@ -99,7 +99,7 @@ pub struct Txn<'k> {
     options: TxnOptions,
     rewritten: bool,
     /// Collected for the engine.
-    pub journal: Journal,
+    pub journal: Box<Journal>,
 }
 
 impl std::fmt::Debug for Txn<'_> {
@@ -114,21 +114,35 @@ impl std::fmt::Debug for Txn<'_> {
 // ------------------------------------------------------------------------------------------------ locks
 
 impl Keyspace {
-    /// Locks the shards of `set` and begins a transaction in database `db`.
+    /// Locks the shards of `set` and begins a transaction in database `db`. The journal is an empty one; taking it from
+    /// outside saves its memory from one transaction to the next.
     #[must_use]
     pub fn begin(
         &self,
         set: ShardSet,
         db: usize,
         options: TxnOptions,
-        journal: Journal,
+        journal: impl Into<Box<Journal>>,
+    ) -> Txn<'_> {
+        self.begin_at(self.now_ms(), set, db, options, journal.into())
+    }
+
+    /// The same at a time that has been read already, in Unix milliseconds.
+    #[must_use]
+    pub fn begin_at(
+        &self,
+        now_ms: i64,
+        set: ShardSet,
+        db: usize,
+        options: TxnOptions,
+        journal: Box<Journal>,
     ) -> Txn<'_> {
         let mut txn = Txn {
             keyspace: self,
             guards: SmallVec::new(),
             held: 0,
             db,
-            now_ms: self.now_ms(),
+            now_ms,
             options,
             rewritten: false,
             journal,
@@ -155,7 +169,7 @@ impl<'k> Txn<'k> {
 
     /// Releases the locks; what was collected is returned, for its memory and for what must be dropped now.
     #[must_use]
-    pub fn into_journal(self) -> Journal {
+    pub fn into_journal(self) -> Box<Journal> {
         self.journal
     }
 

@@ -8,19 +8,27 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
 use super::buffers::{Buffers, READ_SIZE};
-use super::request::{Parsed, Parser};
+use super::request::{Parsed, Parser, ProtocolError};
 use super::socket::Socket;
 use crate::commands::Shutdown;
 use crate::engine::{Blocked, Flow, Session};
+use crate::keyspace::Keyspace;
 use crate::reply::{Reply, RespReply};
 use crate::services::ClientFlags;
 use crate::services::clients::Mail;
 
 /// Output that is written before the rest of a batch is executed.
 const FLUSH_SIZE: usize = 256 * 1024;
+/// Commands that are parsed before the first of them runs.
+const BATCH: usize = 64;
+/// From so many commands on it pays to fetch ahead.
+const MIN_PREFETCH: usize = 3;
+/// Longer second words are values, not keys.
+const LONGEST_PREFETCHED_KEY: usize = 512;
 /// Requests that are buffered while a command waits, before reading rests.
 const MAX_READ_AHEAD: usize = 1 << 20;
 
@@ -51,7 +59,20 @@ pub(super) struct Connection {
     output: RespReply,
     /// Bytes of `output` that are written already.
     written: usize,
+    /// Words of the commands that are parsed ahead, one after the other; each relative to its command's start.
     args: Vec<Range<usize>>,
+    ahead: Vec<Ahead>,
+}
+
+/// A command that is parsed and not executed.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    /// Where it begins in the input.
+    start: usize,
+    /// Where it ends.
+    end: usize,
+    /// End of its words in `args`.
+    args: usize,
 }
 
 #[derive(Debug)]
@@ -75,6 +96,7 @@ impl Connection {
             output: RespReply::new(false),
             written: 0,
             args: Vec::new(),
+            ahead: Vec::new(),
         }
     }
 
@@ -199,33 +221,31 @@ impl Connection {
         }
         let mut consumed = 0;
         loop {
-            let rest = self.input.get(consumed..).unwrap_or_default();
-            self.args.clear();
-            match self.parser.parse(rest, &mut self.args) {
+            let last = self.parse_ahead(consumed);
+            self.prefetch();
+            for index in 0..self.ahead.len() {
+                while !self.execute_ahead(index).await? {}
+                consumed = self
+                    .ahead
+                    .get(index)
+                    .map_or(consumed, |command| command.end);
+            }
+            match last {
+                Ok(Parsed::Complete { .. }) => {}
                 Ok(Parsed::Incomplete { .. }) => break,
                 Ok(Parsed::Empty { consumed: more }) => consumed += more,
-                Ok(Parsed::Complete { consumed: more }) => {
-                    let flow = {
-                        let args: smallvec::SmallVec<[&[u8]; 8]> = self
-                            .args
-                            .iter()
-                            .map(|range| rest.get(range.clone()).unwrap_or_default())
-                            .collect();
-                        self.session.execute_into(&args, &mut self.output)
-                    };
-                    if self.follow(flow).await? {
-                        consumed += more;
-                    }
-                }
                 Ok(Parsed::Inline {
                     consumed: more,
                     args,
                 }) => {
                     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                    let flow = self.session.execute_into(&args, &mut self.output);
-                    if self.follow(flow).await? {
-                        consumed += more;
+                    loop {
+                        let flow = self.session.execute_into(&args, &mut self.output);
+                        if self.follow(flow).await? {
+                            break;
+                        }
                     }
+                    consumed += more;
                 }
                 Err(error) => {
                     self.output.raw(&error.line());
@@ -234,17 +254,113 @@ impl Connection {
                 }
             }
         }
+        self.session.end_batch();
         self.give_input_back(consumed);
         self.flush_or_keep().await
     }
 
+    /// Parses the commands of the next batch. Returns how it ends; `Complete`: more may follow.
+    fn parse_ahead(&mut self, from: usize) -> Result<Parsed, ProtocolError> {
+        self.args.clear();
+        self.ahead.clear();
+        // Before authentication each command must be parsed under the limits that hold when it runs.
+        let most = if self.session.state.authenticated {
+            BATCH
+        } else {
+            1
+        };
+        let mut start = from;
+        loop {
+            let parsed = self
+                .parser
+                .parse(self.input.get(start..).unwrap_or_default(), &mut self.args)?;
+            let Parsed::Complete { consumed } = parsed else {
+                return Ok(parsed);
+            };
+            let end = start + consumed;
+            self.ahead.push(Ahead {
+                start,
+                end,
+                args: self.args.len(),
+            });
+            start = end;
+            if self.ahead.len() == most {
+                return Ok(parsed);
+            }
+        }
+    }
+
+    /// Starts loading what the batch will look up: the second word of a command is nearly always its key.
+    fn prefetch(&mut self) {
+        if self.ahead.len() < MIN_PREFETCH {
+            return;
+        }
+        let mut hashes: SmallVec<[u64; BATCH]> = SmallVec::new();
+        let mut first = 0;
+        for command in &self.ahead {
+            if let Some(range) = self
+                .args
+                .get(first + 1..command.args)
+                .and_then(<[_]>::first)
+                && range.len() <= LONGEST_PREFETCHED_KEY
+                && let Some(key) = self
+                    .input
+                    .get(command.start + range.start..command.start + range.end)
+            {
+                hashes.push(Keyspace::hash(key));
+            }
+            first = command.args;
+        }
+        self.session
+            .engine()
+            .keyspace()
+            .prefetch(self.session.state.db, &hashes);
+    }
+
+    /// Executes a parsed command; false when it has to be executed again.
+    async fn execute_ahead(&mut self, index: usize) -> Result<bool, End> {
+        let first = index
+            .checked_sub(1)
+            .and_then(|before| self.ahead.get(before))
+            .map_or(0, |before| before.args);
+        let Some(command) = self.ahead.get(index) else {
+            return Ok(true);
+        };
+        let input = self
+            .input
+            .get(command.start..command.end)
+            .unwrap_or_default();
+        let ranges = self.args.get(first..command.args).unwrap_or_default();
+        let args: SmallVec<[&[u8]; 8]> = ranges
+            .iter()
+            .map(|range| input.get(range.clone()).unwrap_or_default())
+            .collect();
+        let flow = self.session.execute_into(&args, &mut self.output);
+        drop(args);
+        match flow {
+            Flow::Continue if self.output.len() - self.written < FLUSH_SIZE => {
+                self.follow_protocol();
+                Ok(true)
+            }
+            flow => self.follow(flow).await,
+        }
+    }
+
+    /// HELLO and AUTH change how replies are written and requests are limited.
+    fn follow_protocol(&mut self) {
+        self.output.set_resp3(self.session.state.resp3);
+        self.parser
+            .set_authenticated(self.session.state.authenticated);
+    }
+
     /// Does what a command left to do; false when it has to be executed again.
     async fn follow(&mut self, flow: Flow) -> Result<bool, End> {
+        self.follow_protocol();
+        if !matches!(flow, Flow::Continue) {
+            self.session.end_batch();
+        }
         match flow {
             Flow::Continue => {
-                let state = &self.session.state;
-                self.output.set_resp3(state.resp3);
-                self.parser.set_authenticated(state.authenticated);
                 if self.output.len() - self.written >= FLUSH_SIZE {
                     self.flush_or_keep().await?;
                 }

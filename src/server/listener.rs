@@ -42,9 +42,11 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// 127.0.0.1:6379, one worker for each processor up to four.
+    /// 127.0.0.1:6379, one worker for every two processors, four at most: clients on the same
+    /// machine need the others.
     fn default() -> Self {
-        let workers = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
+        let workers =
+            std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).clamp(1, 4));
         Self {
             tcp: vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
             unix: None,

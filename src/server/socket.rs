@@ -3,6 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket.
@@ -15,12 +16,22 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Reads what is there into the spare capacity of `buffer`.
+    /// Reads what is there into the spare capacity of `buffer`. A read that did not fill it has emptied the socket, so
+    /// the readiness is cleared at once: that spares a second read that would only say so.
     pub(super) fn try_read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read_buf(buffer),
-            Self::Unix(stream) => stream.try_read_buf(buffer),
+        let nothing = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
+        let count = match self {
+            Self::Tcp(stream) => stream.try_read_buf(buffer)?,
+            Self::Unix(stream) => stream.try_read_buf(buffer)?,
+        };
+        if count > 0 && buffer.len() < buffer.capacity() {
+            // The answer is the error that was given; what matters is that the readiness is gone.
+            drop(match self {
+                Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+                Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
+            });
         }
+        Ok(count)
     }
 
     /// Writes as much as the system takes.

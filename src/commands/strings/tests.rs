@@ -262,9 +262,12 @@ fn setrange_fills_with_zeros() {
 fn no_string_grows_beyond_the_limit() {
     let mut h = Harness::new();
     let all = h.keyspace.all_shards();
-    let mut txn = h
-        .keyspace
-        .begin(all, 0, Default::default(), Default::default());
+    let mut txn = h.keyspace.begin(
+        all,
+        0,
+        Default::default(),
+        crate::keyspace::txn::Journal::default(),
+    );
     let mut limits = txn.limits();
     limits.max_string = 8;
     txn.set_limits(limits);
@@ -327,9 +330,12 @@ fn dirty_counts_pairs_and_nothing_else() {
 fn other_types_are_refused_or_overwritten() {
     let mut h = Harness::new();
     let all = h.keyspace.all_shards();
-    let mut txn = h
-        .keyspace
-        .begin(all, 0, Default::default(), Default::default());
+    let mut txn = h.keyspace.begin(
+        all,
+        0,
+        Default::default(),
+        crate::keyspace::txn::Journal::default(),
+    );
     assert!(txn.list_or_new(b"l").is_ok());
     drop(txn);
     let wrong = "WRONGTYPE Operation against a key holding the wrong kind of value";
