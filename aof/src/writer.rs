@@ -1,0 +1,621 @@
+//! Writes batches, forces them to disk, changes files, and brings the log through full disks and failed fsyncs.
+//! Knows no threads: whoever holds the core does the work. `log` decides when.
+//!
+//! What must hold at all times:
+//! 1. Nothing is confirmed as synced that an fsync of its file did not cover *before any fsync of that file failed*.
+//! 2. A manifest names a new increment only after all of the one before it is on disk and cut to its length.
+//! 3. After a manifest could not be stored for sure, nothing more is written before one was.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+
+use crate::blocks::Blocks;
+use crate::error::{AofError, LogError};
+use crate::frame::{file_header, seal_batch};
+use crate::manifest::{Entry, Kind, Layout, Manifest};
+use crate::options::FsyncPolicy;
+use crate::shared::{Position, Shared, Switch, lock};
+use crate::storage::{File, Storage};
+
+/// Buffers larger than this are not kept for use again.
+const LARGEST_SPARE_BYTES: usize = 4 << 20;
+
+/// A payload on its way.
+#[derive(Debug)]
+struct Batch {
+    /// The payload; once written, its checksum line too.
+    bytes: Vec<u8>,
+    /// Length without the checksum line.
+    payload: usize,
+    /// The log's position behind it.
+    position: Position,
+    /// The file's offset behind it, once written.
+    file_end: u64,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Batch(Batch),
+    Switch(Arc<Switch>),
+}
+
+/// The file that is written.
+#[derive(Debug)]
+struct Current {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    len: u64,
+    synced: u64,
+}
+
+/// An fsync for the thread that does them.
+pub(crate) type SyncJob = Arc<dyn File>;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    storage: Arc<dyn Storage>,
+    layout: Layout,
+    manifest: Manifest,
+    /// The manifest on disk may not be the one in memory.
+    manifest_uncertain: bool,
+    current: Current,
+    /// Sizes of the increments before the current one.
+    older: u64,
+    /// Taken from the pending buffer, not yet written.
+    taken: VecDeque<Piece>,
+    /// Written, not yet known to be on disk.
+    unsynced: VecDeque<Batch>,
+    unsynced_bytes: usize,
+    unsynced_limit: usize,
+    /// An fsync of the current file failed: it takes no more.
+    broken: bool,
+    sync_thread: Option<Sender<SyncJob>>,
+    /// Length of the current file when the fsync under way began.
+    in_flight: Option<u64>,
+}
+
+impl Core {
+    /// Takes over at a new increment that the manifest names last.
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        manifest: Manifest,
+        unsynced_limit: usize,
+        shared: &Shared,
+    ) -> Result<Self, AofError> {
+        let last = manifest
+            .increments
+            .last()
+            .map(|entry| layout.path(&entry.name))
+            .unwrap_or_default();
+        let size = |entry: &Entry| -> Result<u64, AofError> {
+            let path = layout.path(&entry.name);
+            storage
+                .open(&path)
+                .and_then(|file| file.len())
+                .map_err(AofError::io("open", &path))
+        };
+        let base = manifest.base.as_ref().map(size).transpose()?.unwrap_or(0);
+        let total = manifest
+            .increments
+            .iter()
+            .map(size)
+            .sum::<Result<u64, AofError>>()?;
+        let file: Arc<dyn File> = storage
+            .open(&last)
+            .map_err(AofError::io("open", &last))?
+            .into();
+        let len = file.len().map_err(AofError::io("open", &last))?;
+        shared.base_size.store(base, Ordering::Relaxed);
+        let core = Self {
+            storage,
+            layout,
+            manifest,
+            manifest_uncertain: false,
+            current: Current {
+                file,
+                path: last,
+                len,
+                synced: len,
+            },
+            older: total - len,
+            taken: VecDeque::new(),
+            unsynced: VecDeque::new(),
+            unsynced_bytes: 0,
+            unsynced_limit,
+            broken: false,
+            sync_thread: None,
+            in_flight: None,
+        };
+        core.publish_size(shared);
+        Ok(core)
+    }
+
+    pub(crate) fn set_sync_thread(&mut self, sender: Option<Sender<SyncJob>>) {
+        self.sync_thread = sender;
+    }
+
+    pub(crate) fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty() || self.broken
+    }
+
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    fn publish_size(&self, shared: &Shared) {
+        let base = shared.base_size.load(Ordering::Relaxed);
+        shared
+            .current_size
+            .store(base + self.older + self.current.len, Ordering::Relaxed);
+    }
+
+    /// Writes everything that is pending now. An error leaves the rest taken, for the next try.
+    pub(crate) fn write(&mut self, shared: &Shared) -> Result<(), AofError> {
+        self.collect_sync(shared);
+        self.take(shared);
+        self.make_ready(shared)?;
+        while let Some(piece) = self.taken.pop_front() {
+            match piece {
+                Piece::Switch(switch) => {
+                    let outcome = self.switch(shared);
+                    switch.settle(outcome.as_ref().map_err(LogError::from).copied());
+                    if let Err(error) = outcome {
+                        // Without a new file the log goes on in the old one, once that is fit for it.
+                        self.make_ready(shared).map_err(|_| error)?;
+                    }
+                }
+                Piece::Batch(batch) => {
+                    self.write_batch(batch, shared)?;
+                    self.bound_unsynced(shared)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings manifest and file into a state in which they may be written.
+    fn make_ready(&mut self, shared: &Shared) -> Result<(), AofError> {
+        if self.manifest_uncertain {
+            self.manifest.store(&*self.storage, &self.layout)?;
+            self.manifest_uncertain = false;
+        }
+        if self.broken {
+            self.replace_file(shared)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, shared: &Shared) {
+        let mut pending = lock(&shared.pending);
+        pending.urgent = false;
+        let mut position = pending.appended;
+        let mut pieces = VecDeque::new();
+        while let Some((at, switch)) = pending.marks.pop_back() {
+            let behind = pending.buffer.split_off(at);
+            position -= push_batch(&mut pieces, behind, position);
+            pieces.push_front(Piece::Switch(switch));
+        }
+        let spare = pending.spare.pop().unwrap_or_default();
+        let buffer = std::mem::replace(&mut pending.buffer, spare);
+        drop(pending);
+        push_batch(&mut pieces, buffer, position);
+        self.taken.append(&mut pieces);
+    }
+
+    fn write_batch(&mut self, mut batch: Batch, shared: &Shared) -> Result<(), AofError> {
+        assert!(
+            !self.broken && !self.manifest_uncertain,
+            "only a sound file is written"
+        );
+        batch.payload = seal_batch(&mut batch.bytes, self.current.synced);
+        if let Err(error) = self
+            .current
+            .file
+            .write_all_at(&batch.bytes, self.current.len)
+        {
+            // Back to the last whole batch. Should this fail too, the next try writes over the same bytes.
+            let _ = self.current.file.set_len(self.current.len);
+            batch.bytes.truncate(batch.payload);
+            self.taken.push_front(Piece::Batch(batch));
+            return Err(AofError::io("write", &self.current.path)(error));
+        }
+        self.current.len += batch.bytes.len() as u64;
+        batch.file_end = self.current.len;
+        shared.set_written(batch.position);
+        self.unsynced_bytes += batch.payload;
+        self.unsynced.push_back(batch);
+        self.publish_size(shared);
+        Ok(())
+    }
+
+    /// What may have to be written again is kept in memory, so it must not grow without end.
+    fn bound_unsynced(&mut self, shared: &Shared) -> Result<(), AofError> {
+        if self.unsynced_bytes <= self.unsynced_limit || shared.policy() == FsyncPolicy::Always {
+            return Ok(());
+        }
+        if self.in_flight.is_some() {
+            shared.delayed_syncs.fetch_add(1, Ordering::Relaxed);
+            self.await_sync(shared);
+        }
+        self.make_ready(shared)?;
+        if self.unsynced_bytes > self.unsynced_limit {
+            self.sync(shared)?;
+        }
+        Ok(())
+    }
+
+    /// Forces everything written to disk before it returns. A failed fsync moves the log to a new file.
+    pub(crate) fn sync(&mut self, shared: &Shared) -> Result<(), AofError> {
+        self.await_sync(shared);
+        self.make_ready(shared)?;
+        if self.unsynced.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.current.file.sync();
+        let len = self.current.len;
+        match self.finish_sync(outcome, len, shared) {
+            Ok(()) => Ok(()),
+            // The failure is told only if a new file does not help.
+            Err(_) => self.make_ready(shared),
+        }
+    }
+
+    /// Begins an fsync on the other thread, or does it here if there is none.
+    pub(crate) fn begin_sync(&mut self, shared: &Shared) -> Result<(), AofError> {
+        if self.in_flight.is_some() || self.unsynced.is_empty() {
+            return Ok(());
+        }
+        let sent = self
+            .sync_thread
+            .as_ref()
+            .is_some_and(|thread| thread.send(Arc::clone(&self.current.file)).is_ok());
+        if !sent {
+            return self.sync(shared);
+        }
+        self.in_flight = Some(self.current.len);
+        shared.sync_in_flight.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes in the result of the fsync under way, if it has one.
+    fn collect_sync(&mut self, shared: &Shared) {
+        let Some(outcome) = lock(&shared.pending).sync_done.take() else {
+            return;
+        };
+        let Some(len) = self.in_flight.take() else {
+            return;
+        };
+        shared.sync_in_flight.store(false, Ordering::Relaxed);
+        // A failure leaves the file broken, which the next step sees and mends.
+        let _ = self.finish_sync(outcome, len, shared);
+    }
+
+    /// An error of fsync is told once, to one caller: so there is never more than one fsync of a file at a time.
+    fn await_sync(&mut self, shared: &Shared) {
+        if self.in_flight.is_none() {
+            return;
+        }
+        let pending = lock(&shared.pending);
+        drop(
+            shared
+                .work
+                .wait_while(pending, |pending| pending.sync_done.is_none()),
+        );
+        self.collect_sync(shared);
+    }
+
+    fn finish_sync(
+        &mut self,
+        outcome: std::io::Result<()>,
+        len: u64,
+        shared: &Shared,
+    ) -> Result<(), AofError> {
+        assert!(!self.broken, "a file whose fsync failed is not asked again");
+        if let Err(error) = outcome {
+            self.broken = true;
+            return Err(AofError::io("fsync", &self.current.path)(error));
+        }
+        self.current.synced = len;
+        let mut position = None;
+        let mut spare = Vec::new();
+        while let Some(batch) = self.unsynced.pop_front_if(|batch| batch.file_end <= len) {
+            self.unsynced_bytes -= batch.payload;
+            position = Some(batch.position);
+            spare.push(batch.bytes);
+        }
+        recycle(spare, shared);
+        if let Some(position) = position {
+            shared.set_synced(position);
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new increment; everything before is on disk when the manifest says so.
+    fn switch(&mut self, shared: &Shared) -> Result<u64, AofError> {
+        self.sync(shared)?;
+        assert!(self.unsynced.is_empty(), "the old file is complete");
+        let (next, entry) = self.create_increment()?;
+        let (sequence, length) = (entry.sequence, self.current.len);
+        self.adopt(entry, length)?;
+        self.advance_to(next, shared);
+        Ok(sequence)
+    }
+
+    /// Creates the next increment, with its first line on disk; no manifest names it yet.
+    fn create_increment(&self) -> Result<(Current, Entry), AofError> {
+        let entry = new_increment(&*self.storage, &self.layout, &self.manifest)?;
+        let path = self.layout.path(&entry.name);
+        let file: Arc<dyn File> = self
+            .storage
+            .open(&path)
+            .map_err(AofError::io("open", &path))?
+            .into();
+        let len = file_header().len() as u64;
+        Ok((
+            Current {
+                file,
+                path,
+                len,
+                synced: len,
+            },
+            entry,
+        ))
+    }
+
+    /// Stores a manifest in which the current file ends at `length` and `entry` follows.
+    fn adopt(&mut self, entry: Entry, length: u64) -> Result<(), AofError> {
+        let mut manifest = self.manifest.clone();
+        if let Some(last) = manifest.increments.last_mut() {
+            last.length = Some(length);
+        }
+        manifest.increments.push(entry);
+        self.store_manifest(manifest)
+    }
+
+    fn store_manifest(&mut self, manifest: Manifest) -> Result<(), AofError> {
+        self.manifest_uncertain = true;
+        manifest.store(&*self.storage, &self.layout)?;
+        self.manifest = manifest;
+        self.manifest_uncertain = false;
+        Ok(())
+    }
+
+    fn advance_to(&mut self, next: Current, shared: &Shared) {
+        self.older += self.current.len;
+        self.current = next;
+        self.publish_size(shared);
+    }
+
+    /// After a failed fsync: what was written and not synced is written again, to a new increment, and only then confirmed.
+    fn replace_file(&mut self, shared: &Shared) -> Result<(), AofError> {
+        let (mut next, entry) = self.create_increment()?;
+        let mut ends = Vec::with_capacity(self.unsynced.len());
+        if let Some(mut select) = self.selected_database()? {
+            seal_batch(&mut select, next.synced);
+            append(&mut next, &select)?;
+        }
+        for batch in &mut self.unsynced {
+            batch.bytes.truncate(batch.payload);
+            batch.payload = seal_batch(&mut batch.bytes, next.synced);
+            append(&mut next, &batch.bytes)?;
+            ends.push(next.len);
+        }
+        next.file
+            .sync()
+            .map_err(AofError::io("fsync", &next.path))?;
+        next.synced = next.len;
+        // The manifest says where the old file ends for us; Redis needs it cut.
+        let length = self.current.synced;
+        let _ = self.current.file.set_len(length);
+        let _ = self.current.file.sync();
+        self.adopt(entry, length)?;
+        self.current.len = length;
+        self.broken = false;
+        self.advance_to(next, shared);
+        for (batch, end) in self.unsynced.iter_mut().zip(ends) {
+            batch.file_end = end;
+        }
+        let len = self.current.len;
+        self.finish_sync(Ok(()), len, shared)
+    }
+
+    /// The last SELECT in the part of the current file that is on disk: the new file has to begin with it.
+    fn selected_database(&self) -> Result<Option<Vec<u8>>, AofError> {
+        let mut blocks = Blocks::new(&*self.current.file, 0, self.current.synced);
+        let mut arguments = Vec::new();
+        let mut select = None;
+        loop {
+            let ahead = blocks
+                .peek(1)
+                .map_err(AofError::io("read", &self.current.path))?;
+            let len = match ahead.first() {
+                None => return Ok(select),
+                Some(b'#') => match blocks
+                    .peek_line(128)
+                    .map_err(AofError::io("read", &self.current.path))?
+                {
+                    Some(line) => line.len(),
+                    None => return Ok(select),
+                },
+                Some(_) => match blocks.whole_command(&mut arguments) {
+                    Ok(len) => len,
+                    // Payloads that are no commands select nothing.
+                    Err(_) => return Ok(select),
+                },
+            };
+            let ahead = blocks
+                .peek(len)
+                .map_err(AofError::io("read", &self.current.path))?;
+            if ahead[0] == b'*' && arguments.len() == 2 {
+                let (begin, end) = arguments[0];
+                if ahead[begin..end].eq_ignore_ascii_case(b"SELECT") {
+                    select = Some(ahead[..len].to_vec());
+                }
+            }
+            blocks.consume(len);
+        }
+    }
+
+    /// Names a finished base in the manifest, with the increments from `first` on; what it replaces becomes history.
+    pub(crate) fn install(
+        &mut self,
+        size: u64,
+        first: u64,
+        shared: &Shared,
+    ) -> Result<Vec<PathBuf>, AofError> {
+        self.make_ready(shared)?;
+        let temporary = self.layout.temporary_base_path();
+        let sequence = self.manifest.next_base();
+        let name = self.layout.base_name(sequence);
+        let path = self.layout.path(&name);
+        self.storage
+            .rename(&temporary, &path)
+            .map_err(AofError::io("rename", &temporary))?;
+        let directory = &self.layout.append_directory;
+        self.storage
+            .sync_directory(directory)
+            .map_err(AofError::io("fsync", directory))?;
+        let mut manifest = self.manifest.clone();
+        let (kept, replaced): (Vec<_>, Vec<_>) = manifest
+            .increments
+            .into_iter()
+            .partition(|entry| entry.sequence >= first);
+        assert!(
+            !kept.is_empty(),
+            "the increment that the switch began is there"
+        );
+        let old = manifest.base.take().into_iter().chain(replaced);
+        let history: Vec<Entry> = old
+            .map(|entry| Entry {
+                kind: Kind::History,
+                length: None,
+                ..entry
+            })
+            .collect();
+        let paths = history
+            .iter()
+            .map(|entry| self.layout.path(&entry.name))
+            .collect();
+        manifest.increments = kept;
+        manifest.history.extend(history);
+        manifest.base = Some(Entry {
+            name,
+            sequence,
+            kind: Kind::Base,
+            length: Some(size),
+        });
+        if let Err(error) = self.store_manifest(manifest) {
+            if self.make_ready(shared).is_ok() {
+                // The old manifest is on disk for sure, so nothing names the new base.
+                let _ = self.storage.remove(&path);
+            }
+            return Err(error);
+        }
+        self.older = 0;
+        for entry in &self.manifest.increments[..self.manifest.increments.len() - 1] {
+            self.older += entry.length.unwrap_or(0);
+        }
+        shared.base_size.store(size, Ordering::Relaxed);
+        self.publish_size(shared);
+        Ok(paths)
+    }
+
+    /// Takes removed history out of the manifest. Nothing depends on it: history is never loaded.
+    pub(crate) fn forget_history(&mut self) -> Result<(), AofError> {
+        if self.manifest_uncertain {
+            return Ok(());
+        }
+        self.store_manifest(Manifest {
+            history: Vec::new(),
+            ..self.manifest.clone()
+        })
+    }
+
+    /// Writes, forces to disk, and marks the file as complete.
+    pub(crate) fn finish(&mut self, shared: &Shared) -> Result<(), AofError> {
+        self.write(shared)?;
+        self.sync(shared)?;
+        if self.current.synced < self.current.len || self.current.len > file_header().len() as u64 {
+            let mut mark = Vec::new();
+            seal_batch(&mut mark, self.current.synced);
+            append(&mut self.current, &mark)?;
+            self.current
+                .file
+                .sync()
+                .map_err(AofError::io("fsync", &self.current.path))?;
+        }
+        self.sync_thread = None;
+        Ok(())
+    }
+}
+
+fn append(current: &mut Current, bytes: &[u8]) -> Result<(), AofError> {
+    if let Err(error) = current.file.write_all_at(bytes, current.len) {
+        let _ = current.file.set_len(current.len);
+        return Err(AofError::io("write", &current.path)(error));
+    }
+    current.len += bytes.len() as u64;
+    Ok(())
+}
+
+/// Puts a payload in front of `pieces`; answers its length.
+fn push_batch(pieces: &mut VecDeque<Piece>, bytes: Vec<u8>, position: Position) -> u64 {
+    let len = bytes.len();
+    if len > 0 {
+        pieces.push_front(Piece::Batch(Batch {
+            bytes,
+            payload: len,
+            position,
+            file_end: 0,
+        }));
+    }
+    len as u64
+}
+
+fn recycle(buffers: Vec<Vec<u8>>, shared: &Shared) {
+    let mut pending = lock(&shared.pending);
+    for mut buffer in buffers {
+        if pending.spare.len() < 2 && buffer.capacity() <= LARGEST_SPARE_BYTES {
+            buffer.clear();
+            pending.spare.push(buffer);
+        }
+    }
+}
+
+/// Creates the increment that follows those in `manifest`: its first line and its name are on disk.
+pub(crate) fn new_increment(
+    storage: &dyn Storage,
+    layout: &Layout,
+    manifest: &Manifest,
+) -> Result<Entry, AofError> {
+    let sequence = manifest.next_increment();
+    let name = layout.increment_name(sequence);
+    let path = layout.path(&name);
+    let file = storage
+        .create(&path)
+        .map_err(AofError::io("create", &path))?;
+    file.write_all_at(&file_header(), 0)
+        .map_err(AofError::io("write", &path))?;
+    file.sync().map_err(AofError::io("fsync", &path))?;
+    storage
+        .sync_directory(&layout.append_directory)
+        .map_err(AofError::io("fsync", &layout.append_directory))?;
+    Ok(Entry {
+        name,
+        sequence,
+        kind: Kind::Increment,
+        length: None,
+    })
+}
