@@ -330,7 +330,14 @@ impl Core {
         self.current.synced = len;
         let mut position = None;
         let mut spare = Vec::new();
-        while let Some(batch) = self.unsynced.pop_front_if(|batch| batch.file_end <= len) {
+        while self
+            .unsynced
+            .front()
+            .is_some_and(|batch| batch.file_end <= len)
+        {
+            let Some(batch) = self.unsynced.pop_front() else {
+                break;
+            };
             self.unsynced_bytes -= batch.payload;
             position = Some(batch.position);
             spare.push(batch.bytes);
