@@ -7,7 +7,7 @@ use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandResult, Context, Outcome, table};
 use crate::keyspace::ShardStats;
-use crate::services::stats::{CommandStats, resident_memory};
+use crate::services::stats::{CommandStats, LogStats, resident_memory};
 use crate::services::{ClientFlags, ClientInfo, Services};
 
 /// The entries of this family.
@@ -414,7 +414,15 @@ fn persistence(page: &mut Page, sources: &Sources<'_>) {
     page.field("rdb_last_cow_size", 0);
     page.field("rdb_last_load_keys_expired", get(&stats.loaded_expired));
     page.field("rdb_last_load_keys_loaded", get(&stats.loaded_keys));
-    let log = &stats.log;
+    log_state(page, &stats.log, now);
+    if stats.loading.load(Ordering::Relaxed) {
+        page.field("loading_start_time", stats.started_ms / 1000);
+        page.field("loading_eta_seconds", 1);
+    }
+}
+
+fn log_state(page: &mut Page, log: &LogStats, now: i64) {
+    let signed = |counter: &AtomicI64| counter.load(Ordering::Relaxed);
     page.field("aof_enabled", flag(&log.enabled));
     page.field(
         "aof_rewrite_in_progress",
@@ -451,10 +459,6 @@ fn persistence(page: &mut Page, sources: &Sources<'_>) {
         page.field("aof_buffer_length", get(&log.buffered));
         page.field("aof_pending_bio_fsync", get(&log.pending_fsyncs));
         page.field("aof_delayed_fsync", get(&log.delayed_fsyncs));
-    }
-    if stats.loading.load(Ordering::Relaxed) {
-        page.field("loading_start_time", stats.started_ms / 1000);
-        page.field("loading_eta_seconds", 1);
     }
 }
 

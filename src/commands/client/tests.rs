@@ -1,3 +1,5 @@
+//! CLIENT against two registered clients, without connections.
+
 use std::sync::Arc;
 
 use super::*;

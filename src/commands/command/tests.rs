@@ -1,3 +1,5 @@
+//! COMMAND on its own, and entry by entry against a real server where one is installed.
+
 use super::*;
 use crate::commands::testing::Harness;
 use crate::reply::Response;

@@ -1,3 +1,5 @@
+//! DEBUG on an engine without an engine.
+
 use super::*;
 use crate::commands::testing::Harness;
 use crate::reply::Response;
