@@ -2,6 +2,7 @@
 
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, help};
+use crate::config::find_parameter;
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -88,6 +89,32 @@ fn slowlog_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     help::reply(ctx, HELP)
 }
 
+/// A command's words as others may see them: passwords are replaced. For whoever notes a command here.
+#[must_use]
+pub fn without_secrets<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    const HIDDEN: &[u8] = b"(redacted)";
+    let is = |position: usize, word: &str| {
+        let given = args.get(position);
+        given.is_some_and(|given| given.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let is_secret = |i: usize| {
+        if is(0, "auth") {
+            i > 0
+        } else if is(0, "hello") {
+            (i > 2 && is(i - 1, "auth")) || (i > 3 && is(i - 2, "auth"))
+        } else if is(0, "config") && is(1, "set") && i > 2 && i % 2 == 1 {
+            let parameter = args.get(i - 1).and_then(|name| find_parameter(name));
+            parameter.is_some_and(|parameter| parameter.sensitive)
+        } else {
+            false
+        }
+    };
+    let words = args.iter().enumerate();
+    words
+        .map(|(i, word)| if is_secret(i) { HIDDEN } else { word })
+        .collect()
+}
+
 fn slowlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
     let wanted = match ctx.args.len() {
         2 => DEFAULT_COUNT,
@@ -131,6 +158,7 @@ fn slowlog_reset(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 #[cfg(test)]
 mod tests {
+    use super::without_secrets;
     use crate::commands::testing::Harness;
     use crate::reply::Response;
 
@@ -161,6 +189,27 @@ mod tests {
         assert!(matches!(harness.run("SLOWLOG GET -1"), Response::Array(all) if all.len() == 2));
         assert_eq!(harness.run("SLOWLOG RESET"), Response::Simple("OK".into()));
         assert_eq!(harness.run("SLOWLOG GET"), Response::Array(Vec::new()));
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let cases = [
+            ("AUTH me secret", "AUTH (redacted) (redacted)"),
+            (
+                "hello 3 auth me secret setname x",
+                "hello 3 auth (redacted) (redacted) setname x",
+            ),
+            (
+                "CONFIG SET timeout 1 requirepass secret",
+                "CONFIG SET timeout 1 requirepass (redacted)",
+            ),
+            ("GET auth x", "GET auth x"),
+        ];
+        for (line, shown) in cases {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let expected: Vec<&[u8]> = shown.split(' ').map(str::as_bytes).collect();
+            assert_eq!(without_secrets(&words), expected);
+        }
     }
 
     #[test]

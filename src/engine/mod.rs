@@ -15,8 +15,10 @@ pub use session::{Blocked, Flow, Session};
 use crate::commands::{Command, CommandError, Outcome, Shutdown, table};
 use crate::config::Config;
 use crate::error::Error;
+use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::keyspace::{Keyspace, Txn};
 use crate::reply::Reply;
+use crate::services::apply::limits;
 use crate::services::{ClientInfo, Services};
 use crate::value::hasher::hash_bytes;
 use background::Background;
@@ -60,6 +62,8 @@ impl Engine {
             hash_bytes(b"random source"),
         );
         let services = Services::new(config, table::table().all.len(), keyspace.now_ms());
+        services.apply_config();
+        set_limits(&keyspace, &services);
         let inner = Arc::new(Inner {
             keyspace,
             services,
@@ -138,4 +142,12 @@ impl Inner {
             ),
         }
     }
+}
+
+/// Gives every shard the thresholds of the configuration.
+fn set_limits(keyspace: &Keyspace, services: &Services) {
+    let (options, journal) = (TxnOptions::default(), Journal::default());
+    let mut txn = keyspace.begin(keyspace.all_shards(), 0, options, journal);
+    let limits = limits(&services.config.read(), txn.limits());
+    txn.set_limits(limits);
 }
