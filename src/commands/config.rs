@@ -385,9 +385,12 @@ mod tests {
             10
         );
         let all = harness.keyspace.all_shards();
-        let txn = harness
-            .keyspace
-            .begin(all, 0, Default::default(), Default::default());
+        let txn = harness.keyspace.begin(
+            all,
+            0,
+            Default::default(),
+            crate::keyspace::txn::Journal::default(),
+        );
         assert_eq!(txn.limits().hash.max_listpack_entries, 3);
     }
 

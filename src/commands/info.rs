@@ -732,9 +732,12 @@ mod tests {
     fn databases_are_counted() {
         let mut harness = Harness::new();
         let all = harness.keyspace.all_shards();
-        let mut txn = harness
-            .keyspace
-            .begin(all, 1, Default::default(), Default::default());
+        let mut txn = harness.keyspace.begin(
+            all,
+            1,
+            Default::default(),
+            crate::keyspace::txn::Journal::default(),
+        );
         txn.insert_string(b"a", b"1", None);
         txn.insert_string(b"b", b"1", Some(2_000_000_000));
         drop(txn);

@@ -183,9 +183,12 @@ fn switches() {
     );
     assert_eq!(harness.run("DEBUG QUICKLIST-PACKED-THRESHOLD 100b"), ok());
     let all = harness.keyspace.all_shards();
-    let txn = harness
-        .keyspace
-        .begin(all, 0, Default::default(), Default::default());
+    let txn = harness.keyspace.begin(
+        all,
+        0,
+        Default::default(),
+        crate::keyspace::txn::Journal::default(),
+    );
     assert_eq!(txn.limits().list.packed_threshold, 100);
 }
 
