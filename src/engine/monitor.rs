@@ -1,4 +1,4 @@
-//! What the engine notes about commands: MONITOR's feed, call statistics.
+//! What the engine notes about commands: MONITOR's feed, call statistics, the slow log, latency.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::Inner;
+use crate::commands::slowlog::without_secrets;
 use crate::commands::{Command, Flags};
 use crate::services::{ClientFlags, SessionState};
 
@@ -49,7 +50,19 @@ impl Inner {
         started_us: i64,
         usec: u64,
     ) {
-        let _ = (state, command, args, started_us, usec);
+        let services = &self.services;
+        let stats = &services.stats;
+        if stats.latency_tracking.load(Ordering::Relaxed) {
+            stats.by_command[command.index].record_duration(usec.saturating_mul(1000));
+        }
+        let now_ms = started_us / 1000;
+        let fast = command.spec.flags.has(Flags::FAST);
+        let event = if fast { "fast-command" } else { "command" };
+        services.latency.record(event, usec / 1000, now_ms);
+        if services.slow_log.wants(usec) && !command.spec.flags.has(Flags::SKIP_SLOWLOG) {
+            let shown = without_secrets(args);
+            services.slow_log.record(&state.info, &shown, usec, now_ms);
+        }
     }
 }
 

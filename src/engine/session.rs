@@ -191,6 +191,12 @@ impl Session {
             self.tally.command = command.index;
         }
         let flow = self.run(command, args, reply, started_us);
+        // DEBUG SLEEP takes its time after this, without a lock; it counts as if it had taken it already.
+        let slept_ms = match flow {
+            Flow::Sleep(ms) => i64::try_from(ms).unwrap_or(i64::MAX),
+            _ => 0,
+        };
+        let started_us = started_us.saturating_sub(slept_ms.saturating_mul(1000));
         self.note_call(command, args, started_us);
         flow
     }

@@ -36,9 +36,13 @@ impl CommandStats {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
         if track {
-            let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-            self.durations.get_or_init(Box::default).record(ns);
+            self.record_duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
         }
+    }
+
+    /// Keeps the duration of a call that is counted elsewhere.
+    pub fn record_duration(&self, ns: u64) {
+        self.durations.get_or_init(Box::default).record(ns);
     }
 
     fn reset(&self) {
