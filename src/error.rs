@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
+
+use innkeep_aof::AofError;
 
 /// Why an engine could not be opened, or could not do what was asked.
 #[derive(Debug)]
@@ -9,12 +12,53 @@ use std::io;
 pub enum Error {
     /// The system refused: a file, a directory, a thread, a socket.
     Io(io::Error),
+    /// The log on disk: damaged, unreadable or unwritable; names the file and what to do.
+    Log(AofError),
+    /// The log holds a command that cannot be applied.
+    Replay {
+        /// The file.
+        path: PathBuf,
+        /// Where the command begins in it.
+        offset: u64,
+        /// What it was refused for.
+        reason: String,
+    },
+    /// A file that this version cannot read.
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        what: &'static str,
+    },
+    /// Something that this version does not have.
+    Unavailable(&'static str),
+    /// There is no log (`appendonly no`).
+    NoLog,
+    /// A rewrite of the log runs already.
+    RewriteInProgress,
+    /// SHUTDOWN ABORT without a shutdown that is under way.
+    NothingToAbort,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "{error}"),
+            Self::Log(error) => write!(f, "{error}"),
+            Self::Replay {
+                path,
+                offset,
+                reason,
+            } => write!(f, "{}, offset {offset}: {reason}", path.display()),
+            Self::Unsupported { path, what } => {
+                write!(f, "{} holds {what}, which cannot be loaded", path.display())
+            }
+            Self::Unavailable(what) => write!(f, "{what}: not available in this version"),
+            Self::NoLog => f.write_str("there is no append only file (appendonly no)"),
+            Self::RewriteInProgress => {
+                f.write_str("Background append only file rewriting already in progress")
+            }
+            Self::NothingToAbort => f.write_str("No shutdown in progress."),
         }
     }
 }
@@ -23,6 +67,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
+            Self::Log(error) => Some(error),
+            _ => None,
         }
     }
 }
@@ -30,5 +76,14 @@ impl std::error::Error for Error {
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+impl From<AofError> for Error {
+    fn from(error: AofError) -> Self {
+        match error {
+            AofError::RewriteInProgress => Self::RewriteInProgress,
+            error => Self::Log(error),
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, help};
 use crate::config::{Changes, Config, SetContext, SetError};
 use crate::services::apply;
-use crate::services::{ClientFlags, ClientInfo, Services};
+use crate::services::{ClientFlags, ClientInfo};
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -156,7 +156,7 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
 fn apply(ctx: &mut Context<'_, '_>, changes: &Changes) -> Result<(), SetError> {
     let services = ctx.services;
     for change in changes {
-        apply_outside(services, changes, change.parameter.name)?;
+        apply_outside(ctx, changes, change.parameter.name)?;
     }
     services.apply_config();
     let limits = apply::limits(&services.config.read(), ctx.txn.limits());
@@ -171,10 +171,11 @@ fn apply(ctx: &mut Context<'_, '_>, changes: &Changes) -> Result<(), SetError> {
 
 /// The parameters of the log and the listener.
 fn apply_outside(
-    services: &Services,
+    ctx: &mut Context<'_, '_>,
     changes: &Changes,
     name: &'static str,
 ) -> Result<(), SetError> {
+    let services = ctx.services;
     let hooks = services.hooks.read();
     let Some(hooks) = &*hooks else {
         return Ok(());
@@ -185,7 +186,7 @@ fn apply_outside(
     };
     let result = match name {
         "appendfsync" => hooks.set_fsync_policy(config.word(name)),
-        "appendonly" => hooks.set_append_only(config.bool(name)),
+        "appendonly" => hooks.set_append_only(ctx.txn, config.bool(name)),
         _ if name == "bind" && changes.contains("port") => Ok(()),
         _ => {
             let addresses = config.bind().iter();
@@ -269,7 +270,11 @@ mod tests {
             Ok(())
         }
 
-        fn set_append_only(&self, on: bool) -> Result<(), String> {
+        fn set_append_only(
+            &self,
+            _: &mut crate::keyspace::Txn<'_>,
+            on: bool,
+        ) -> Result<(), String> {
             if on {
                 Ok(())
             } else {

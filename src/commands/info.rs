@@ -73,6 +73,9 @@ const SECTIONS: &[Section] = &[
 ];
 
 fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if let Some(hooks) = &*ctx.services.hooks.read() {
+        hooks.refresh();
+    }
     ctx.txn.lock_all();
     let txn = &*ctx.txn;
     let databases = (0..txn.keyspace().databases())

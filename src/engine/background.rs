@@ -23,6 +23,8 @@ const IDLE_PAUSE_MS: i64 = 100;
 #[derive(Debug, Default)]
 struct State {
     garbage: Vec<Value>,
+    /// The log is to be rewritten.
+    rewrite: bool,
     /// Tasks that wait for a time (Unix milliseconds); the second number tells equal times apart.
     timers: BTreeMap<(i64, u64), Waker>,
     last_timer: u64,
@@ -80,6 +82,12 @@ impl Background {
         self.0.wake.notify_one();
     }
 
+    /// Has the log rewritten, soon.
+    pub(crate) fn request_rewrite(&self) {
+        self.0.state.lock().rewrite = true;
+        self.0.wake.notify_one();
+    }
+
     /// Wakes a task at a time.
     pub(crate) fn wake_at(&self, at_ms: i64, waker: Waker) -> Timer {
         let mut state = self.0.state.lock();
@@ -118,13 +126,16 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
         let Some(engine) = engine.upgrade() else {
             return;
         };
+        let rewrite = std::mem::take(&mut shared.state.lock().rewrite);
+        if rewrite {
+            engine.rewrite_now();
+        }
         let now_ms = engine.keyspace.now_ms();
         if shared.next_round_ms.load(Ordering::Relaxed) < now_ms {
             shared.next_round_ms.store(i64::MAX, Ordering::Relaxed);
             if let Some(next) = engine.expire_round() {
-                shared
-                    .next_round_ms
-                    .fetch_min(next.max(now_ms + SHORTEST_PAUSE_MS), Ordering::Relaxed);
+                let next = next.max(now_ms + SHORTEST_PAUSE_MS);
+                shared.next_round_ms.fetch_min(next, Ordering::Relaxed);
             }
         }
     }
@@ -140,7 +151,7 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
         let now_ms = engine.upgrade()?.keyspace.now_ms();
         wake_due(&mut state, now_ms);
         let next = shared.next_round_ms.load(Ordering::Relaxed);
-        if !state.garbage.is_empty() || next < now_ms {
+        if !state.garbage.is_empty() || state.rewrite || next < now_ms {
             return Some(std::mem::take(&mut state.garbage));
         }
         let next = state
@@ -182,7 +193,14 @@ impl Inner {
 
     fn expire_shard(&self, shard: usize) -> Option<i64> {
         loop {
-            let mut txn = self.begin(1 << shard, 0, Journal::default());
+            let mut txn = self.begin(
+                1 << shard,
+                0,
+                Journal {
+                    apart: true,
+                    ..Journal::default()
+                },
+            );
             let due = txn.next_expiry_ms().is_some_and(|at| at < txn.now_ms());
             let removed = if due { txn.expire_due(EXPIRE_BATCH) } else { 0 };
             let next = txn.next_expiry_ms();

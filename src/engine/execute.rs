@@ -6,12 +6,10 @@ use std::sync::atomic::Ordering;
 
 use super::Inner;
 use super::session::{Blocked, Delivered, Flow, Session};
-use crate::commands::{
-    Block, Command, CommandError, CommandResult, Context, Flags, Mode, Outcome, call, lookup,
-};
+use crate::commands::{Block, Command, CommandError, Context, Flags, Mode, Outcome, call, lookup};
 use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
-use crate::reply::{Reply, Response, ResponseReply, SinkReply};
+use crate::reply::{Reply, Response, ResponseReply};
 use crate::services::{ClientFlags, SessionState, Watched};
 
 impl Session {
@@ -30,7 +28,7 @@ impl Session {
             logged,
             ..
         } = self;
-        let inner = &*engine.0;
+        let inner = &engine.0;
         let set = inner.shards_of(command, args);
         let journal_box = journal.take().unwrap_or_default();
         let mut txn = inner.keyspace.begin_at(
@@ -40,6 +38,7 @@ impl Session {
             inner.options(),
             journal_box,
         );
+        txn.journal.apart = command.spec.flags.has(Flags::READONLY);
         if inner.waiters_reach(&txn, command, args) {
             // What serving them needs is locked before the command runs, so that nothing comes between.
             txn.lock_all();
@@ -72,7 +71,7 @@ impl Session {
 impl Inner {
     /// Does what a handler asked for beyond its reply.
     fn settle(
-        &self,
+        self: &Arc<Self>,
         state: &mut SessionState,
         txn: &mut Txn<'_>,
         command: &'static Command,
@@ -89,7 +88,7 @@ impl Inner {
             }
             Outcome::Exec => self.exec(state, txn, reply),
             Outcome::Monitor => self.add_monitor(state),
-            other => self.administer(txn, command, &other, reply),
+            other => self.administer(txn, command, &other, false, reply),
         }
         Flow::Continue
     }
@@ -129,7 +128,7 @@ impl Inner {
     }
 
     /// EXEC: the queued commands in one transaction over all their keys.
-    fn exec(&self, state: &mut SessionState, txn: &mut Txn<'_>, reply: &mut dyn Reply) {
+    fn exec(self: &Arc<Self>, state: &mut SessionState, txn: &mut Txn<'_>, reply: &mut dyn Reply) {
         let Some(multi) = state.multi.take() else {
             return;
         };
@@ -176,7 +175,7 @@ impl Inner {
     }
 
     fn exec_one(
-        &self,
+        self: &Arc<Self>,
         state: &mut SessionState,
         txn: &mut Txn<'_>,
         command: &'static Command,
@@ -206,7 +205,7 @@ impl Inner {
             Ok(Outcome::Shutdown(_)) => {
                 self.fail_text("ERR Command not allowed inside a transaction", reply)
             }
-            Ok(outcome) => self.administer(txn, command, &outcome, reply),
+            Ok(outcome) => self.administer(txn, command, &outcome, true, reply),
             Err(error) => self.fail(command, &error, reply),
         }
         let usec = (self.keyspace.now_us() - started_us).max(0).unsigned_abs();
@@ -300,8 +299,12 @@ impl Inner {
         }
         let mut position = 0;
         if !journal.effects.commands.is_empty() {
-            position = self.propagation.append(&journal.effects);
+            position = self.propagation.append(&journal.effects, !journal.apart);
             journal.effects.clear();
+            if position >= self.rewrite_at.load(Ordering::Relaxed) {
+                self.rewrite_at.store(u64::MAX, Ordering::Relaxed);
+                self.background.request_rewrite();
+            }
         }
         for event in journal.events.drain(..) {
             self.services.publish_event(&event, now_ms);
@@ -402,33 +405,6 @@ impl Inner {
     pub(super) fn fail_text(&self, text: &str, reply: &mut dyn Reply) {
         self.services.stats.count_error(text);
         reply.error(text);
-    }
-
-    /// Runs one command of the log.
-    pub(super) fn replay(&self, state: &mut SessionState, args: &[&[u8]]) -> CommandResult {
-        let command = lookup(args)?;
-        let mut txn = self.begin(
-            self.shards_of_nested(command, args),
-            state.db,
-            Journal::default(),
-        );
-        let mode = Mode {
-            nested: true,
-            loading: true,
-            ..Session::top_level()
-        };
-        let (session, services, reply) = (state, &self.services, &mut SinkReply::new());
-        let result = call(&mut Context {
-            txn: &mut txn,
-            args,
-            reply,
-            session,
-            services,
-            command,
-            mode,
-        });
-        self.close(txn);
-        result
     }
 
     pub(super) fn unwatch(&self, state: &SessionState) {

@@ -1,27 +1,33 @@
 //! The engine: one keyspace with its services, its log and its background thread. It knows commands, and no socket.
 
+mod administration;
 pub mod background;
 pub mod execute;
+mod hooks;
 pub mod in_process;
 pub mod monitor;
 pub mod propagation;
+mod recovery;
+mod rewrite;
 pub mod session;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use innkeep_aof::{RealStorage, Storage};
 
 pub use session::{Blocked, Flow, Session};
 
-use crate::commands::{Command, CommandError, Outcome, Shutdown, table};
+use crate::commands::{CommandError, Shutdown, table};
 use crate::config::Config;
 use crate::error::Error;
+use crate::keyspace::Keyspace;
 use crate::keyspace::txn::{Journal, TxnOptions};
-use crate::keyspace::{Keyspace, Txn};
-use crate::reply::Reply;
 use crate::services::apply::limits;
 use crate::services::{ClientInfo, Services};
 use crate::value::hasher::hash_bytes;
 use background::Background;
+use hooks::EngineHooks;
 use propagation::Propagation;
 
 /// An engine. Cheap to clone; the last clone that goes stops it.
@@ -36,6 +42,8 @@ pub struct Inner {
     pub(crate) propagation: Propagation,
     pub(crate) background: Background,
     loading: AtomicBool,
+    /// Size of the log at which it is to be rewritten; `u64::MAX`: never.
+    rewrite_at: AtomicU64,
 }
 
 impl Engine {
@@ -51,7 +59,22 @@ impl Engine {
     ///
     /// A directory or file that cannot be used, or that is damaged where it was safe.
     pub fn open(config: Config) -> Result<Self, Error> {
-        Self::without_log(config)
+        Self::open_on(config, Arc::new(RealStorage))
+    }
+
+    /// The same on another disk, such as a simulated one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_on(config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
+        let logged = config.bool("appendonly");
+        let engine = Self::without_log(config)?;
+        if logged {
+            engine.0.open_log(storage)?;
+        }
+        Ok(engine)
     }
 
     fn without_log(config: Config) -> Result<Self, Error> {
@@ -70,19 +93,32 @@ impl Engine {
             propagation: Propagation::default(),
             background: Background::default(),
             loading: AtomicBool::new(false),
+            rewrite_at: AtomicU64::new(u64::MAX),
         });
         inner.background.start(&inner)?;
+        *inner.services.hooks.write() = Some(Box::new(EngineHooks(Arc::downgrade(&inner))));
         Ok(Self(inner))
     }
 
-    /// Brings everything to disk before the process ends.
+    /// Brings everything to disk, because the process is about to end. The engine goes on.
     ///
     /// # Errors
     ///
-    /// What is not on disk, and why; the engine goes on.
+    /// What is not on disk, and why. With `force` in `how` that is only logged.
     pub fn shut_down(&self, how: Shutdown) -> Result<(), Error> {
-        let _ = how;
-        Ok(())
+        if how.abort {
+            return Err(Error::NothingToAbort);
+        }
+        let Some(log) = self.0.propagation.log() else {
+            return Ok(());
+        };
+        match log.flush_and_sync() {
+            Err(error) if how.force => {
+                log::warn!("The end of the log is lost, as SHUTDOWN FORCE wants it: {error}");
+                Ok(())
+            }
+            result => result.map_err(|error| Error::Log(error.into())),
+        }
     }
 
     /// A new session, as a client in this process.
@@ -124,22 +160,17 @@ impl Inner {
         self.propagation.admit_write()
     }
 
-    /// What a handler left to the engine.
-    pub(crate) fn administer(
-        &self,
-        txn: &mut Txn<'_>,
-        command: &'static Command,
-        request: &Outcome,
-        reply: &mut dyn Reply,
-    ) {
-        let _ = txn;
-        match request {
-            Outcome::Done => {}
-            other => self.fail(
-                command,
-                &format!("ERR {other:?} is not available").into(),
-                reply,
-            ),
+    pub(crate) fn set_loading(&self, loading: bool) {
+        self.loading.store(loading, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(log) = self.propagation.stop()
+            && let Err(error) = log.close()
+        {
+            log::error!("The end of the log could not be written: {error}");
         }
     }
 }

@@ -1,51 +1,144 @@
 //! Effects to the log. The order in the log is the order of execution for commands that conflict, because effects are
 //! appended while the shards are locked.
 
-use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use innkeep_aof::{AofError, FsyncPolicy, Log, LogState, RewriteSink};
+use parking_lot::{Mutex, RwLock};
 
 use crate::commands::CommandError;
-use crate::keyspace::txn::Effects;
+use crate::keyspace::txn::{Effects, encode_command};
 
-/// The way of effects.
+/// The way of effects: a log, or nothing.
 #[derive(Debug, Default)]
 pub struct Propagation {
-    /// The database that the log's reader would be in.
+    log: RwLock<Option<Arc<Log>>>,
+    /// Whether there is a log: looked at by every command.
+    wanted: AtomicBool,
+    /// Whether replies wait for the disk.
+    always: AtomicBool,
+    /// The database that the log's reader is in; held while effects are appended.
     selected: Mutex<Option<usize>>,
 }
 
 impl Propagation {
     /// Whether anybody wants effects.
     pub(crate) fn is_wanted(&self) -> bool {
-        false
+        self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Appends effects as one unit and returns the position that covers them.
-    pub(crate) fn append(&self, effects: &Effects) -> u64 {
+    /// The log, if there is one.
+    pub(crate) fn log(&self) -> Option<Arc<Log>> {
+        self.log.read().clone()
+    }
+
+    /// Begins to log. What is in memory now is in the log already, or nothing is.
+    pub(crate) fn start(&self, log: Log) {
+        *self.selected.lock() = None;
+        self.set_policy(log.policy(), Some(&log));
+        *self.log.write() = Some(Arc::new(log));
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    /// Stops logging and returns the log to be closed.
+    pub(crate) fn stop(&self) -> Option<Arc<Log>> {
+        self.wanted.store(false, Ordering::Release);
+        self.always.store(false, Ordering::Release);
+        self.log.write().take()
+    }
+
+    /// `appendfsync`.
+    pub(crate) fn set_policy(&self, policy: FsyncPolicy, log: Option<&Log>) {
+        if let Some(log) = log {
+            log.set_policy(policy);
+        }
+        self.always
+            .store(policy == FsyncPolicy::Always, Ordering::Release);
+    }
+
+    /// Begins a rewrite: what is appended from now on goes to a new file.
+    pub(crate) fn switch(&self) -> Result<Option<RewriteSink>, AofError> {
         let mut selected = self.selected.lock();
-        *selected = effects.commands.last().map(|(db, _)| *db);
-        0
+        let sink = self.log().map(|log| log.switch()).transpose()?;
+        *selected = None;
+        Ok(sink)
+    }
+
+    /// Appends effects and returns the position that covers them. Together: as one transaction of the log.
+    pub(crate) fn append(&self, effects: &Effects, together: bool) -> u64 {
+        let Some(log) = self.log() else { return 0 };
+        let mut selected = self.selected.lock();
+        let transaction = together && effects.commands.len() > 1;
+        log.append_with(|out| {
+            let mut start = 0;
+            for (index, (db, end)) in effects.commands.iter().enumerate() {
+                if *selected != Some(*db) {
+                    encode_command(
+                        out,
+                        &[b"SELECT", itoa::Buffer::new().format(*db).as_bytes()],
+                    );
+                    *selected = Some(*db);
+                }
+                if index == 0 && transaction {
+                    encode_command(out, &[b"MULTI"]);
+                }
+                out.extend_from_slice(effects.bytes.get(start..*end).unwrap_or_default());
+                start = *end;
+            }
+            if transaction {
+                encode_command(out, &[b"EXEC"]);
+            }
+        })
     }
 
     /// Whether what was appended up to here may be acknowledged.
     pub(crate) fn is_durable(&self, position: u64) -> bool {
         position == 0
+            || !self.always.load(Ordering::Relaxed)
+            || self
+                .log
+                .read()
+                .as_ref()
+                .is_none_or(|log| log.is_synced(position))
     }
 
-    /// Ready when [`Self::is_durable`] holds.
-    pub(crate) fn poll_durable(
-        &self,
-        position: u64,
-        _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<()> {
+    /// Ready with true when [`Self::is_durable`] holds; with false while the log fails: ask again a little later.
+    pub(crate) fn poll_durable(&self, position: u64, cx: &mut Context<'_>) -> Poll<bool> {
         if self.is_durable(position) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
+            return Poll::Ready(true);
+        }
+        match self.log.read().as_ref() {
+            Some(log) => log.poll_synced(position, cx).map(|synced| synced.is_ok()),
+            None => Poll::Ready(true),
         }
     }
 
     /// Whether the log can take another write.
     pub(crate) fn admit_write(&self) -> Result<(), CommandError> {
-        Ok(())
+        if !self.is_wanted() {
+            return Ok(());
+        }
+        let log = self.log.read();
+        match log.as_ref() {
+            None => Ok(()),
+            Some(log) if log.is_writable() => Ok(()),
+            Some(log) => Err(refusal(log)),
+        }
+    }
+}
+
+fn refusal(log: &Log) -> CommandError {
+    match log.state() {
+        LogState::Failing(error) => {
+            format!("MISCONF Errors writing to the AOF file: {error}").into()
+        }
+        LogState::Closed => {
+            CommandError::text("MISCONF The append only file is closed: the server is stopping")
+        }
+        LogState::Open => CommandError::text(
+            "MISCONF The disk is too slow for the append only file: too much waits to be written. Try again later",
+        ),
     }
 }

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::background::Timer;
 use super::{Engine, Inner};
 use crate::commands::{Block, Command, CommandError, Flags, Mode, TimeoutReply, lookup, pubsub};
 use crate::keyspace::Waiter;
@@ -13,6 +14,9 @@ use crate::reply::{Reply, Response, SinkReply};
 use crate::services::{
     ClientFlags, ClientInfo, Multi, QueuedCommand, ReplyMode, SessionState, UnblockKind,
 };
+
+/// How often a failing log is asked whether it has recovered.
+const DURABLE_RETRY_MS: i64 = 50;
 
 /// One client of an engine.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Session {
     /// End of the last command of a batch, in Unix microseconds: the beginning of the next.
     clock_us: Option<i64>,
     tally: Tally,
+    /// Asks a failing log again.
+    retry: Option<Timer>,
 }
 
 /// Calls of one command in a row, before they are added to the counters that all sessions share.
@@ -93,6 +99,7 @@ impl Session {
             logged: 0,
             clock_us: None,
             tally: Tally::default(),
+            retry: None,
         }
     }
 
@@ -119,9 +126,19 @@ impl Session {
         self.inner().propagation.is_durable(self.logged)
     }
 
-    /// Ready when [`Self::is_durable`] holds.
-    pub fn poll_durable(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        self.inner().propagation.poll_durable(self.logged, cx)
+    /// Ready when [`Self::is_durable`] holds. While the disk refuses, what was done stays unacknowledged.
+    pub fn poll_durable(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        use std::task::Poll;
+        let inner = &self.engine.0;
+        match inner.propagation.poll_durable(self.logged, cx) {
+            Poll::Ready(true) => Poll::Ready(()),
+            Poll::Ready(false) => {
+                let again_ms = inner.keyspace.now_ms() + DURABLE_RETRY_MS;
+                self.retry = Some(inner.background.wake_at(again_ms, cx.waker().clone()));
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Runs one command; `args` begin with its name. Exactly one value goes to `reply`, unless the flow or CLIENT REPLY

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 pub use entry::{Entry, Value, ValueRef};
 pub use events::{Event, EventClass};
-pub use shard::{Limits, Shard, ShardStats};
+pub use shard::{Limits, Shard, ShardStats, SnapshotSink};
 pub use txn::{Txn, WrongType};
 pub use waiter::{WaitKey, Waiter, WatchFlag};
 
@@ -127,6 +127,29 @@ impl Keyspace {
             .map(|hash| shard(*hash).and_then(|shard| shard.candidate(db, *hash)))
             .collect();
         entries.into_iter().flatten().for_each(Entry::prefetch);
+    }
+
+    /// Walks what a snapshot has not seen yet, one segment under its lock at a time; returns when the sink has got
+    /// everything. `pace` is called between segments, with nothing locked; an error ends the walk.
+    pub fn walk_snapshot<E>(&self, mut pace: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        let walk = self.walk_shards(&mut pace);
+        for shard in &self.shards {
+            shard.lock().end_snapshot();
+        }
+        walk
+    }
+
+    fn walk_shards<E>(&self, pace: &mut impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        for shard in &self.shards {
+            for db in 0..self.databases {
+                let mut position = Some(0);
+                while let Some(at) = position {
+                    position = shard.lock().continue_snapshot(db, at);
+                    pace()?;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn lock_shard(&self, index: usize) -> MutexGuard<'_, Shard> {

@@ -10,7 +10,7 @@ use super::{Entry, Keyspace};
 use crate::value::hash::HashLimits;
 use crate::value::list::ListLimits;
 use crate::value::set::SetLimits;
-use crate::value::table::Table;
+use crate::value::table::{SegmentId, Table};
 use crate::value::zset::ZSetLimits;
 
 /// When a value leaves its compact form, and how long a string may be. Each shard has a copy, so that reading it
@@ -55,6 +55,20 @@ impl Default for Limits {
     }
 }
 
+/// Receives the data as it was when a snapshot began, one segment of a table at a time and in no order.
+pub trait SnapshotSink: std::fmt::Debug + Send + Sync {
+    /// Takes the entries of a segment. Called with the shard locked: it must not wait.
+    fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>);
+}
+
+/// A snapshot that is being taken of a shard.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub(super) sink: Arc<dyn SnapshotSink>,
+    /// Segments of this epoch are written out, or younger than the snapshot.
+    pub(super) epoch: u32,
+}
+
 /// What INFO counts, a part for each shard.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ShardStats {
@@ -84,6 +98,9 @@ pub struct Shard {
     pub limits: Limits,
     /// Counters.
     pub stats: ShardStats,
+    pub(super) snapshot: Option<Snapshot>,
+    /// Epoch of the last snapshot.
+    pub(super) epoch: u32,
     bits: u32,
 }
 
@@ -95,6 +112,8 @@ impl Shard {
             watchers: HashMap::new(),
             limits: Limits::default(),
             stats: ShardStats::default(),
+            snapshot: None,
+            epoch: 0,
             bits,
         }
     }
@@ -104,7 +123,61 @@ impl Shard {
     }
 
     pub(super) fn empty_database(&self) -> Database {
-        Database::new(self.bits)
+        let mut database = Database::new(self.bits);
+        database.table.set_birth_epoch(self.epoch);
+        database
+    }
+
+    /// Before a change to what `hash` belongs to: its segment is written out, if a snapshot has not seen it yet.
+    #[inline]
+    pub(super) fn prepare_change(&mut self, db: usize, hash: u64) {
+        if self.snapshot.is_some()
+            && let Some(id) = self.databases[db].table.segment_of(hash)
+        {
+            self.save_segment(db, id);
+        }
+    }
+
+    fn save_segment(&mut self, db: usize, id: SegmentId) {
+        let Some(Snapshot { sink, epoch }) = self.snapshot.clone() else {
+            return;
+        };
+        let table = &mut self.databases[db].table;
+        if table.epoch(id) != epoch {
+            sink.save(db, &mut table.segment_iter(id));
+            table.set_epoch(id, epoch);
+        }
+    }
+
+    /// Writes out what a snapshot has not seen of a database, before it is emptied or changes its number.
+    pub(super) fn save_database(&mut self, db: usize) {
+        if self.snapshot.is_some() {
+            for id in self.databases[db].table.segment_ids() {
+                self.save_segment(db, id);
+            }
+        }
+    }
+
+    /// Begins a snapshot: nothing has been written out yet.
+    pub(super) fn begin_snapshot(&mut self, sink: Arc<dyn SnapshotSink>) {
+        self.epoch = self.epoch.wrapping_add(1);
+        let epoch = self.epoch;
+        for database in &mut self.databases {
+            database.table.set_birth_epoch(epoch);
+        }
+        self.snapshot = Some(Snapshot { sink, epoch });
+    }
+
+    /// The snapshot has everything, or was given up.
+    pub(super) fn end_snapshot(&mut self) {
+        self.snapshot = None;
+    }
+
+    /// Writes out the segment at a position of a database, if that is still to do; returns where the next begins.
+    pub(super) fn continue_snapshot(&mut self, db: usize, position: u64) -> Option<u64> {
+        let (id, next) = self.databases[db].table.segment_at(position)?;
+        self.save_segment(db, id);
+        (next != 0).then_some(next)
     }
 
     pub(super) fn note_watched_change(&mut self, key: &KeyRef<'_>) {

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use super::shard::hash_of;
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{
-    Entry, Event, EventClass, Keyspace, Limits, Shard, ShardSet, ShardStats, Value, ValueRef,
+    Entry, Event, EventClass, Keyspace, Limits, Shard, ShardSet, ShardStats, SnapshotSink, Value,
+    ValueRef,
 };
 use crate::value::hash::Hash;
 use crate::value::list::List;
@@ -70,12 +71,26 @@ pub struct Journal {
     pub events: Vec<Event>,
     /// Keys with waiters that changed, in the order in which they did.
     pub ready: Vec<WaitKey>,
+    /// Whether the effects stand each for itself, as the removal of keys that a read found expired; otherwise they are
+    /// one transaction of the log.
+    pub apart: bool,
     /// Changes since the transaction began.
     pub dirty: u64,
     /// The earliest expiry that was set, in Unix milliseconds.
     pub earliest_expiry_ms: Option<i64>,
     /// Large values to be dropped outside the locks.
     pub discarded: Vec<Value>,
+}
+
+impl Journal {
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.effects.clear();
+        self.events.clear();
+        self.ready.clear();
+        self.discarded.clear();
+        (self.apart, self.dirty, self.earliest_expiry_ms) = (false, 0, None);
+    }
 }
 
 /// How a transaction behaves, from the configuration.
@@ -244,6 +259,14 @@ impl<'k> Txn<'k> {
         let slot = self.slot(hash);
         &mut self.guards[slot]
     }
+
+    /// The shard of a hash whose entry in the selected database is about to change.
+    fn changing(&mut self, hash: u64) -> &mut Shard {
+        let db = self.db;
+        let shard = self.shard_mut(hash);
+        shard.prepare_change(db, hash);
+        shard
+    }
 }
 
 // ------------------------------------------------------------------------------------------------ surroundings
@@ -304,6 +327,16 @@ impl Txn<'_> {
             .for_each(|shard| shard.limits = limits);
     }
 
+    /// Whether expired keys are left alone from now on.
+    pub fn keep_expired(&mut self, keep: bool) {
+        self.options.keep_expired = keep;
+    }
+
+    /// Whether effects are wanted from now on.
+    pub fn set_propagating(&mut self, propagate: bool) {
+        self.options.propagate = propagate;
+    }
+
     /// The options it runs with.
     #[must_use]
     pub const fn options(&self) -> TxnOptions {
@@ -331,7 +364,7 @@ impl Txn<'_> {
 
     fn expire(&mut self, hash: u64, key: &[u8]) {
         let db = self.db;
-        if let Some(entry) = self.shard_mut(hash).databases[db].remove(hash, key) {
+        if let Some(entry) = self.changing(hash).databases[db].remove(hash, key) {
             self.discard(entry);
         }
         self.note_expired(hash, key);
@@ -453,7 +486,7 @@ impl Txn<'_> {
         }
         let db = self.db;
         let clock = (self.now_ms / 1000) as u32 & 0x00ff_ffff;
-        let entry = self.shard_mut(hash).databases[db]
+        let entry = self.changing(hash).databases[db]
             .table
             .find_mut(hash, |entry| entry.key() == key)?;
         entry.touch(clock);
@@ -524,7 +557,7 @@ impl Txn<'_> {
         if missing {
             self.notify(EventClass::NEW, "new", key);
         }
-        let database = &mut self.shard_mut(hash).databases[db];
+        let database = &mut self.changing(hash).databases[db];
         let new = || Entry::new(key, make(), None);
         let (entry, _) =
             database
@@ -544,7 +577,7 @@ impl Txn<'_> {
         let hash = Keyspace::hash(key);
         let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
         let (now_ms, keep) = (self.now_ms, self.options.keep_expired);
-        if let Some(entry) = self.shard_mut(hash).databases[db]
+        if let Some(entry) = self.changing(hash).databases[db]
             .table
             .find_mut(hash, |entry| entry.key() == key)
             && entry.expires_at_ms().is_some() == expires_at_ms.is_some()
@@ -581,7 +614,7 @@ impl Txn<'_> {
         entry.touch((self.now_ms / 1000) as u32 & 0x00ff_ffff);
         let db = self.db;
         let at = entry.expires_at_ms();
-        let database = &mut self.shard_mut(hash).databases[db];
+        let database = &mut self.changing(hash).databases[db];
         if let Some(place) = database.table.find_mut(hash, |entry| entry.key() == key) {
             let old = std::mem::replace(place, entry);
             database.expiring = database.expiring + usize::from(at.is_some())
@@ -608,7 +641,7 @@ impl Txn<'_> {
             return false;
         }
         let db = self.db;
-        match self.shard_mut(hash).databases[db].remove(hash, key) {
+        match self.changing(hash).databases[db].remove(hash, key) {
             Some(entry) => {
                 self.discard(entry);
                 true
@@ -624,7 +657,7 @@ impl Txn<'_> {
             return None;
         }
         let db = self.db;
-        let entry = self.shard_mut(hash).databases[db].remove(hash, key)?;
+        let entry = self.changing(hash).databases[db].remove(hash, key)?;
         let at = entry.expires_at_ms();
         Some((entry.into_value(), at))
     }
@@ -656,7 +689,7 @@ impl Txn<'_> {
         if let Some(at) = at {
             self.note_expiry(at);
         }
-        self.shard_mut(hash).databases[db].set_expiry(hash, key, at)
+        self.changing(hash).databases[db].set_expiry(hash, key, at)
     }
 
     fn discard(&mut self, entry: Entry) {
@@ -913,6 +946,7 @@ impl Txn<'_> {
     pub fn flush_db(&mut self, db: usize) -> usize {
         let mut removed = 0;
         for shard in &mut self.guards {
+            shard.save_database(db);
             let empty = shard.empty_database();
             let names: Vec<WaitKey> = shard
                 .watchers
@@ -948,6 +982,8 @@ impl Txn<'_> {
                     shard.note_watched_change(&KeyRef(name.0, &name.1));
                 }
             }
+            shard.save_database(a);
+            shard.save_database(b);
             shard.databases.swap(a, b);
             self.journal
                 .ready
@@ -1010,6 +1046,14 @@ impl Txn<'_> {
             .filter(|db| db.expiring > 0)
             .map(|db| db.table.min_next_expiry())
             .min()
+    }
+
+    /// Begins a snapshot of the data as it is now. Every shard has to be locked.
+    pub fn begin_snapshot(&mut self, sink: &Arc<dyn SnapshotSink>) {
+        debug_assert!(self.holds_all());
+        self.guards
+            .iter_mut()
+            .for_each(|shard| shard.begin_snapshot(Arc::clone(sink)));
     }
 
     /// Counters of all locked shards together.

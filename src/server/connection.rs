@@ -520,7 +520,7 @@ impl Connection {
         if self.session.is_durable() {
             return Ok(());
         }
-        let session = &self.session;
+        let session = &mut self.session;
         poll_fn(|cx| session.poll_durable(cx)).await;
         Ok(())
     }

@@ -4,19 +4,29 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
+use crate::keyspace::Txn;
+
 /// What the engine does when CONFIG SET changes a parameter that concerns more than the services. An error refuses the
 /// change; its text follows `CONFIG SET failed (possibly related to argument '…') - `.
 pub trait Hooks: fmt::Debug + Send + Sync {
     /// `appendfsync`: `always`, `everysec` or `no`.
     fn set_fsync_policy(&self, policy: &str) -> Result<(), String>;
     /// `appendonly`: begins a log with what is in memory, or ends it. May be called with every shard locked.
-    fn set_append_only(&self, on: bool) -> Result<(), String>;
+    fn set_append_only(&self, txn: &mut Txn<'_>, on: bool) -> Result<(), String>;
+    /// Brings the figures of the log that INFO shows up to date.
+    fn refresh(&self) {}
     /// `port` or `bind`: listens there instead.
     fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String>;
     /// Writes a line to the server's own log (DEBUG LOG).
     fn log(&self, line: &str);
     /// Any other parameter has a new value; it stands in the configuration already.
     fn changed(&self, name: &str);
+}
+
+/// What listens for clients.
+pub trait Rebind: fmt::Debug + Send + Sync {
+    /// Listens on these addresses instead; an error says why not, and the old ones stay.
+    fn listen(&self, addresses: &[String], port: u16) -> Result<(), String>;
 }
 
 /// What DEBUG switches on and off.

@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use channels::Channels;
 pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
-pub use hooks::{Hooks, Switches};
+pub use hooks::{Hooks, Rebind, Switches};
 pub use latency::LatencyMonitor;
 pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
 pub use slowlog::SlowLog;
@@ -53,12 +53,12 @@ pub struct Services {
     pub switches: Switches,
     /// What the engine does when a parameter changes.
     pub hooks: RwLock<Option<Box<dyn Hooks>>>,
+    /// What listens for clients, where a server does.
+    pub rebind: RwLock<Option<Box<dyn Rebind>>>,
     /// What EVAL and FCALL run.
     pub scripts: Registry,
     /// Changes since the last save.
     pub dirty: AtomicU64,
-    /// The log, if the engine keeps one.
-    pub log: RwLock<Option<crate::value::pending::Log>>,
 }
 
 impl Services {
@@ -77,9 +77,9 @@ impl Services {
             latency: LatencyMonitor::default(),
             switches: Switches::default(),
             hooks: RwLock::new(None),
+            rebind: RwLock::new(None),
             scripts: Registry::default(),
             dirty: AtomicU64::new(0),
-            log: RwLock::new(None),
         }
     }
 }

@@ -10,7 +10,6 @@ pub mod listpack;
 pub mod long_double;
 mod member;
 pub mod number;
-pub mod pending;
 pub mod prefetch;
 pub mod random;
 pub mod set;

@@ -1,0 +1,85 @@
+//! What CONFIG SET asks of the engine: the parameters of the log.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use super::Inner;
+use super::recovery::policy_named;
+use crate::services::Hooks;
+
+/// The engine as its services see it.
+#[derive(Debug)]
+pub(super) struct EngineHooks(pub(super) Weak<Inner>);
+
+impl EngineHooks {
+    fn engine(&self) -> Result<Arc<Inner>, String> {
+        self.0
+            .upgrade()
+            .ok_or_else(|| "the engine is stopping".to_owned())
+    }
+}
+
+impl Hooks for EngineHooks {
+    fn set_fsync_policy(&self, policy: &str) -> Result<(), String> {
+        let engine = self.engine()?;
+        let log = engine.propagation.log();
+        engine
+            .propagation
+            .set_policy(policy_named(policy), log.as_deref());
+        Ok(())
+    }
+
+    fn set_append_only(&self, txn: &mut crate::keyspace::Txn<'_>, on: bool) -> Result<(), String> {
+        let engine = self.engine()?;
+        if on && engine.propagation.log().is_none() {
+            txn.lock_all();
+            engine.begin_log(txn).map_err(|error| error.to_string())?;
+            txn.set_propagating(true);
+        } else if !on && let Some(log) = engine.propagation.stop() {
+            log.close().map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String> {
+        let engine = self.engine()?;
+        let rebind = engine.services.rebind.read();
+        rebind
+            .as_ref()
+            .map_or(Ok(()), |rebind| rebind.listen(addresses, port))
+    }
+
+    fn log(&self, line: &str) {
+        log::warn!("{line}");
+    }
+
+    fn changed(&self, name: &str) {
+        if let Ok(engine) = self.engine()
+            && name.starts_with("auto-aof-rewrite")
+        {
+            engine.plan_rewrite();
+        }
+    }
+
+    fn refresh(&self) {
+        let Ok(engine) = self.engine() else { return };
+        let Some(log) = engine.propagation.log() else {
+            return;
+        };
+        let (figures, shown) = (log.statistics(), &engine.services.stats.log);
+        shown.size.store(figures.current_size, Ordering::Relaxed);
+        shown.base_size.store(figures.base_size, Ordering::Relaxed);
+        shown
+            .buffered
+            .store(figures.pending_bytes, Ordering::Relaxed);
+        shown
+            .pending_fsyncs
+            .store(u64::from(figures.sync_in_flight), Ordering::Relaxed);
+        shown
+            .delayed_fsyncs
+            .store(figures.delayed_syncs, Ordering::Relaxed);
+        shown
+            .write_failed
+            .store(!figures.last_write_ok, Ordering::Relaxed);
+    }
+}

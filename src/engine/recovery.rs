@@ -1,0 +1,236 @@
+//! Start-up: finds the log, has it verified, applies it through the very same commands, and goes on writing it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use innkeep_aof::{ApplyError, FsyncPolicy, Log, Options, RealStorage, Recovery, Report, Storage};
+use log::{info, warn};
+
+use super::Inner;
+use crate::commands::{CommandError, Context, Mode, Outcome, call, lookup};
+use crate::config::Config;
+use crate::error::Error;
+use crate::keyspace::Txn;
+use crate::keyspace::txn::Journal;
+use crate::reply::SinkReply;
+use crate::services::{ClientInfo, SessionState};
+
+impl Inner {
+    /// Loads the log of the configured directory and opens it for what follows.
+    pub(super) fn open_log(&self, storage: Arc<dyn Storage>) -> Result<(), Error> {
+        let started = std::time::Instant::now();
+        let recovery = Recovery::open(storage, self.log_options())?;
+        self.apply_log(&recovery)?;
+        tell(recovery.report(), started.elapsed());
+        self.start_log(recovery.start()?);
+        Ok(())
+    }
+
+    fn start_log(&self, log: Log) {
+        self.propagation.start(log);
+        self.plan_rewrite();
+    }
+
+    pub(super) fn log_options(&self) -> Options {
+        let config = self.services.config.read();
+        let mut options = Options::new(config.path("dir"));
+        options.append_directory =
+            String::from_utf8_lossy(config.text("appenddirname")).into_owned();
+        options.file_name = String::from_utf8_lossy(config.text("appendfilename")).into_owned();
+        options.load_truncated = config.bool("aof-load-truncated");
+        options.policy = policy_of(&config);
+        options
+    }
+
+    fn apply_log(&self, recovery: &Recovery) -> Result<(), Error> {
+        if let Some((path, _)) = recovery.rdb_base() {
+            let path = path.to_owned();
+            return Err(Error::Unsupported {
+                path,
+                what: "an RDB base (write it with aof-use-rdb-preamble no)",
+            });
+        }
+        self.set_loading(true);
+        let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
+        let result = self.replay(&mut txn, recovery);
+        self.close(txn);
+        self.set_loading(false);
+        result
+    }
+
+    /// Applies every command of a verified log within one transaction over everything.
+    fn replay(&self, txn: &mut Txn<'_>, recovery: &Recovery) -> Result<(), Error> {
+        let mut state = SessionState::new(Arc::new(ClientInfo::default()), true);
+        let database = std::cell::Cell::new(0);
+        let applied = recovery.for_each_command(
+            |_| database.set(0),
+            |args, _| {
+                state.db = database.get();
+                let result = self.apply_command(txn, &mut state, args);
+                database.set(state.db);
+                result
+            },
+        );
+        applied.map(|_| ()).map_err(|error| match error {
+            ApplyError::Log(error) => error.into(),
+            ApplyError::Refused {
+                path,
+                offset,
+                error,
+            } => Error::Replay {
+                path,
+                offset,
+                reason: error.to_string(),
+            },
+        })
+    }
+
+    fn apply_command(
+        &self,
+        txn: &mut Txn<'_>,
+        state: &mut SessionState,
+        args: &[&[u8]],
+    ) -> Result<(), CommandError> {
+        // What stands between them is whole: a torn transaction was cut off by the verification.
+        if args.len() == 1 && args.first().is_some_and(|name| is_bracket(name)) {
+            return Ok(());
+        }
+        let command = lookup(args).map_err(|_| unknown(args))?;
+        txn.select(state.db);
+        let mode = Mode {
+            nested: true,
+            retry: false,
+            script: false,
+            loading: true,
+        };
+        let (session, services, reply) = (state, &self.services, &mut SinkReply::new());
+        let outcome = call(&mut Context {
+            txn,
+            args,
+            reply,
+            session,
+            services,
+            command,
+            mode,
+        })?;
+        debug_assert!(
+            matches!(outcome, Outcome::Done | Outcome::Block(_)),
+            "the log holds effects only"
+        );
+        txn.journal.clear();
+        Ok(())
+    }
+
+    /// DEBUG LOADAOF: everything is forgotten and read from the log again. Every shard is locked.
+    pub(super) fn reload_log(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
+        let Some(log) = self.propagation.log() else {
+            return Err(Error::NoLog);
+        };
+        log.flush_and_sync()
+            .map_err(|error| Error::Log(error.into()))?;
+        let recovery = Recovery::open(Arc::new(RealStorage), self.log_options())?;
+        self.replace_all(txn, &recovery)
+    }
+
+    /// Everything in memory gives way to what the log holds. Nothing of it is logged again.
+    fn replace_all(&self, txn: &mut Txn<'_>, recovery: &Recovery) -> Result<(), Error> {
+        let (before, propagating) = (txn.db(), txn.options().propagate);
+        txn.set_propagating(false);
+        txn.keep_expired(true);
+        (0..self.keyspace.databases()).for_each(|db| {
+            txn.flush_db(db);
+        });
+        let result = self.replay(txn, recovery);
+        txn.keep_expired(false);
+        txn.set_propagating(propagating);
+        txn.select(before);
+        result
+    }
+
+    /// DEBUG RELOAD: everything goes to a log of its own beside the real one, and comes back from it.
+    pub(super) fn reload_snapshot(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
+        let mut options = self.log_options();
+        options.append_directory = format!("temp-reload-{}", std::process::id());
+        let directory = options.directory.join(&options.append_directory);
+        let log = Recovery::open(Arc::new(RealStorage), options.clone())?.start()?;
+        let mut sink = log.switch()?;
+        super::rewrite::write_all(txn, &mut sink)?;
+        sink.finish()?;
+        log.close().map_err(|error| Error::Log(error.into()))?;
+        let result = self.replace_all(txn, &Recovery::open(Arc::new(RealStorage), options)?);
+        std::fs::remove_dir_all(directory)?;
+        result
+    }
+
+    /// BGREWRITEAOF without a log: writes one that holds what is in memory now, and leaves it.
+    pub(super) fn write_log_once(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
+        self.new_log(txn)?
+            .close()
+            .map_err(|error| Error::Log(error.into()))
+    }
+
+    /// CONFIG SET appendonly yes: a new log whose base is what is in memory now. Every shard is locked.
+    pub(super) fn begin_log(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
+        let log = self.new_log(txn)?;
+        self.start_log(log);
+        Ok(())
+    }
+
+    fn new_log(&self, txn: &mut Txn<'_>) -> Result<Log, Error> {
+        let log = Recovery::open(Arc::new(RealStorage), self.log_options())?.start()?;
+        let mut sink = log.switch()?;
+        super::rewrite::write_all(txn, &mut sink)?;
+        sink.finish()?;
+        Ok(log)
+    }
+}
+
+pub(super) fn policy_of(config: &Config) -> FsyncPolicy {
+    policy_named(config.word("appendfsync"))
+}
+
+pub(super) fn policy_named(word: &str) -> FsyncPolicy {
+    match word {
+        "always" => FsyncPolicy::Always,
+        "no" => FsyncPolicy::No,
+        _ => FsyncPolicy::EverySec,
+    }
+}
+
+fn is_bracket(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC")
+}
+
+fn unknown(args: &[&[u8]]) -> CommandError {
+    let name = String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned();
+    format!("Unknown command '{name}' reading the append only file").into()
+}
+
+/// Says what was loaded, and what was not.
+fn tell(report: &Report, time: std::time::Duration) {
+    if report.bytes == 0 && report.cut.is_none() {
+        info!("The log is empty or new: starting with no data");
+    } else {
+        let checked = if report.checksums {
+            "every checksum is right"
+        } else {
+            "it has no checksums"
+        };
+        let (commands, bytes, seconds) = (report.commands, report.bytes, time.as_secs_f64());
+        info!(
+            "DB loaded from append only file: {commands} commands, {bytes} bytes, {checked}, {seconds:.3} seconds"
+        );
+    }
+    if let Some(cut) = &report.cut {
+        let (path, kept): (_, &PathBuf) = (cut.path.display(), &cut.kept_in);
+        warn!(
+            "The end of {path} was cut off at offset {}: {} bytes with {} whole commands that had never been synced ({}). \
+             They are kept in {}",
+            cut.offset,
+            cut.bytes,
+            cut.commands,
+            cut.reason,
+            kept.display()
+        );
+    }
+}
