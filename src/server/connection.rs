@@ -221,6 +221,7 @@ impl Connection {
         }
         let mut consumed = 0;
         loop {
+            let parsed = self.input.len();
             let last = self.parse_ahead(consumed);
             self.prefetch();
             for index in 0..self.ahead.len() {
@@ -232,6 +233,8 @@ impl Connection {
             }
             match last {
                 Ok(Parsed::Complete { .. }) => {}
+                // More may have come while a command waited.
+                Ok(Parsed::Incomplete { .. }) if self.input.len() > parsed => {}
                 Ok(Parsed::Incomplete { .. }) => break,
                 Ok(Parsed::Empty { consumed: more }) => consumed += more,
                 Ok(Parsed::Inline {

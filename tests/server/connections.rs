@@ -94,6 +94,31 @@ fn earlier_replies_of_a_pipeline_come_before_the_wait() {
 }
 
 #[test]
+fn what_comes_during_a_wait_is_executed_after_it() {
+    let server = crate::server();
+    let mut other = crate::connect(&server);
+    let mut waiter = blocked(&server, b"SET a 1\r\nBLPOP queue 0\r\n");
+    let mut answer = [0; 5];
+    waiter
+        .read_exact(&mut answer)
+        .expect("the first reply comes at once");
+    until_blocked(&mut other, 1);
+    let get = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n";
+    for part in [&get[..10], &get[10..]] {
+        waiter.write_all(part).expect("the server reads");
+        other.ask(&["PING"]).expect("the server answers");
+    }
+    other
+        .ask(&["RPUSH", "queue", "x"])
+        .expect("the server answers");
+    let mut answer = [0; 29];
+    waiter
+        .read_exact(&mut answer)
+        .expect("the element and the value come");
+    assert!(answer.ends_with(b"$1\r\n1\r\n"));
+}
+
+#[test]
 fn a_waiter_that_went_away_takes_nothing_along() {
     let server = crate::server();
     let mut other = crate::connect(&server);
