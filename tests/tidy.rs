@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The rooms under `src/`, and the rooms that each may use. `crate` root items (re-exports) are no room.
 const ARROWS: &[(&str, &[&str])] = &[
     ("value", &[]),
-    ("error", &[]),
+    ("error", &["aof"]),
     ("rdb", &["value"]),
     ("keyspace", &["value", "config", "rdb"]),
     ("reply", &["value"]),

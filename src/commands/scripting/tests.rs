@@ -1,3 +1,5 @@
+//! Scripts through the commands that reach them: EVAL, FCALL, SCRIPT and FUNCTION.
+
 use super::*;
 use crate::commands::testing::Harness;
 
