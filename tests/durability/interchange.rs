@@ -1,0 +1,180 @@
+//! Data directories that move: a real redis-server loads ours, we load its, and both say the same about every key.
+
+use std::collections::BTreeMap;
+
+use innkeep_test_server::wire::{Reply, Wire};
+use innkeep_test_server::{Launch, Server, may_skip};
+
+use super::{connect, launch};
+
+/// Writes all types, small and large, with and without expiry.
+fn fill(wire: &mut Wire) {
+    let mut run = |words: &[&str]| {
+        let reply = wire.ask(words).expect("an answer");
+        assert!(!reply.is_error(), "{words:?}: {reply:?}");
+    };
+    for index in 0..300 {
+        let number = index.to_string();
+        run(&["SET", &format!("string:{}", index % 40), &"x".repeat(index)]);
+        run(&["INCRBY", "counter", "7"]);
+        run(&[
+            "RPUSH",
+            &format!("list:{}", index % 3),
+            &number,
+            "text",
+            "-5",
+        ]);
+        run(&[
+            "HSET",
+            &format!("hash:{}", index % 2),
+            &format!("field{index}"),
+            &number,
+        ]);
+        run(&["SADD", "numbers", &number]);
+        run(&["SADD", "words", &format!("word{index}")]);
+        run(&[
+            "ZADD",
+            "board",
+            &format!("{}.25", index % 50),
+            &format!("member{index}"),
+        ]);
+    }
+    run(&["HSET", "session", "user", "7", "agent", "\u{e9}\r\n\0"]);
+    run(&["ZADD", "small", "1e300", "a", "-inf", "b", "0", "c"]);
+    run(&["EXPIRE", "session", "10000"]);
+    run(&["SET", "cached", "answer", "EX", "5000"]);
+    run(&["LPOP", "list:0", "10"]);
+    run(&["SPOP", "words", "20"]);
+    run(&["MULTI"]);
+    run(&["INCRBYFLOAT", "float", "10.5"]);
+    run(&["RENAME", "counter", "renamed"]);
+    run(&["EXEC"]);
+    run(&["SELECT", "3"]);
+    run(&["SET", "elsewhere", "1"]);
+    run(&["SELECT", "0"]);
+}
+
+/// Every key with its type, expiry and content, in an order of its own.
+fn contents(wire: &mut Wire) -> BTreeMap<Vec<u8>, (String, Reply, Vec<Reply>)> {
+    let mut all = BTreeMap::new();
+    for db in ["0", "3"] {
+        wire.ask(&["SELECT", db]).expect("an answer");
+        let keys = wire.ask(&["KEYS", "*"]).expect("an answer");
+        for key in keys.items() {
+            let name = String::from_utf8_lossy(key.bytes()).into_owned();
+            let kind = wire.ask(&["TYPE", &name]).expect("an answer");
+            let kind = String::from_utf8_lossy(kind.bytes()).into_owned();
+            let expiry = wire.ask(&["PEXPIRETIME", &name]).expect("an answer");
+            let content = match kind.as_str() {
+                "string" => wire.ask(&["GET", &name]),
+                "list" => wire.ask(&["LRANGE", &name, "0", "-1"]),
+                "hash" => wire.ask(&["HGETALL", &name]),
+                "set" => wire.ask(&["SMEMBERS", &name]),
+                _ => wire.ask(&["ZRANGE", &name, "0", "-1", "WITHSCORES"]),
+            };
+            let content = content.expect("an answer");
+            let mut parts: Vec<Reply> = if content.items().is_empty() {
+                vec![content]
+            } else {
+                content.items().to_vec()
+            };
+            if kind == "set" {
+                parts.sort();
+            } else if kind == "hash" {
+                let mut pairs: Vec<Vec<Reply>> = parts.chunks(2).map(<[Reply]>::to_vec).collect();
+                pairs.sort();
+                parts = pairs.concat();
+            }
+            all.insert(
+                [db.as_bytes(), b"/", key.bytes()].concat(),
+                (kind, expiry, parts),
+            );
+        }
+    }
+    wire.ask(&["SELECT", "0"]).expect("an answer");
+    all
+}
+
+/// Ends a server in good order and starts another program on its directory.
+fn hand_over(mut server: Server, next: Launch) -> Server {
+    let directory = server
+        .directory()
+        .to_str()
+        .expect("a plain path")
+        .to_owned();
+    let mut wire = connect(&server);
+    drop(wire.ask(&["SHUTDOWN", "NOSAVE"]));
+    drop(wire);
+    server
+        .wait_for_exit(std::time::Duration::from_secs(30))
+        .expect("it ends");
+    let next = next
+        .option("appendonly", "yes")
+        .option("dir", &directory)
+        .start()
+        .expect("the next one starts");
+    // The directory goes with the first server's handle; the second one has everything in memory and open.
+    std::mem::forget(server);
+    next
+}
+
+fn redis() -> Option<Launch> {
+    Launch::redis().map(|launch| launch.option("appendonly", "yes"))
+}
+
+#[test]
+fn a_real_redis_loads_our_directory() {
+    let Some(redis) = redis() else {
+        assert!(may_skip("redis-server"));
+        return;
+    };
+    for rewritten in [false, true] {
+        let server = launch()
+            .option("appendfsync", "always")
+            .start()
+            .expect("the server starts");
+        let mut wire = connect(&server);
+        fill(&mut wire);
+        if rewritten {
+            wire.ask(&["BGREWRITEAOF"]).expect("an answer");
+            assert!(server.wait_for_log(
+                "rewrite finished successfully",
+                std::time::Duration::from_secs(30)
+            ));
+            wire.ask(&["RPUSH", "list:1", "after"]).expect("an answer");
+        }
+        let ours = contents(&mut wire);
+        let theirs = hand_over(server, redis.clone());
+        assert_eq!(contents(&mut connect(&theirs)), ours);
+    }
+}
+
+#[test]
+fn we_load_the_directory_of_a_real_redis() {
+    let Some(redis) = redis() else {
+        assert!(may_skip("redis-server"));
+        return;
+    };
+    for preamble in ["no"] {
+        let server = redis
+            .clone()
+            .option("aof-use-rdb-preamble", preamble)
+            .start()
+            .expect("redis starts");
+        let mut wire = connect(&server);
+        fill(&mut wire);
+        wire.ask(&["BGREWRITEAOF"]).expect("an answer");
+        assert!(server.wait_for_log(
+            "rewrite finished successfully",
+            std::time::Duration::from_secs(30)
+        ));
+        wire.ask(&["RPUSH", "list:1", "after"]).expect("an answer");
+        let theirs = contents(&mut wire);
+        let ours = hand_over(server, launch());
+        assert_eq!(
+            contents(&mut connect(&ours)),
+            theirs,
+            "aof-use-rdb-preamble {preamble}"
+        );
+    }
+}

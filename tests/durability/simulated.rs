@@ -1,0 +1,148 @@
+//! The whole engine on the simulated disk: power loss, a full disk, failing writes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use innkeep::config::Config;
+use innkeep::engine::Engine;
+use innkeep::reply::Response;
+use innkeep_aof::{Chance, SimulatedDisk};
+
+use super::number;
+
+fn open(disk: &SimulatedDisk, policy: &[u8]) -> Engine {
+    let mut config = Config::default();
+    for (name, value) in [
+        (&b"appendfsync"[..], policy),
+        (b"dir", b"/data"),
+        (b"auto-aof-rewrite-percentage", b"0"),
+    ] {
+        config.assign(name, value).expect("a valid value");
+    }
+    Engine::open_on(config, Arc::new(disk.clone())).expect("the log opens")
+}
+
+fn run(engine: &Engine, words: &[&str]) -> Response {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    engine.session().execute(&words)
+}
+
+#[test]
+fn what_was_acknowledged_under_always_survives_a_power_loss() {
+    for seed in 0..number("INNKEEP_POWER_ROUNDS", 100) as u64 {
+        let mut chance = Chance::new(seed);
+        let mut disk = SimulatedDisk::new();
+        let mut acknowledged = 0;
+        for _ in 0..3 {
+            let engine = open(&disk, b"always");
+            assert_eq!(
+                run(&engine, &["LLEN", "list"]),
+                Response::Int(acknowledged),
+                "seed {seed}"
+            );
+            for _ in 0..chance.below(20) {
+                assert_eq!(
+                    run(&engine, &["RPUSH", "list", "x"]),
+                    Response::Int(acknowledged + 1)
+                );
+                acknowledged += 1;
+                if chance.below(10) == 0 {
+                    run(&engine, &["BGREWRITEAOF"]);
+                }
+            }
+            disk = disk.crash(chance.below(u64::MAX));
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_recovers_by_itself() {
+    let disk = SimulatedDisk::new();
+    let engine = open(&disk, b"everysec");
+    assert_eq!(
+        run(&engine, &["SET", "key", "before"]),
+        Response::Simple("OK".into())
+    );
+    disk.set_capacity(Some(disk.used() + 10));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let refusal = loop {
+        match run(&engine, &["SET", "key", "more"]) {
+            Response::Error(text) => break text,
+            _ => assert!(
+                Instant::now() < deadline,
+                "the disk is full and nobody says so"
+            ),
+        }
+    };
+    assert!(
+        refusal.starts_with("MISCONF") && refusal.contains("No space left on device"),
+        "{refusal}"
+    );
+    assert_eq!(
+        run(&engine, &["GET", "key"]),
+        Response::Bulk(b"more".to_vec())
+    );
+    disk.set_capacity(None);
+    while matches!(run(&engine, &["SET", "key", "after"]), Response::Error(_)) {
+        assert!(
+            Instant::now() < deadline,
+            "there is room again and writes are still refused"
+        );
+    }
+    drop(engine);
+    assert_eq!(
+        run(&open(&disk, b"everysec"), &["GET", "key"]),
+        Response::Bulk(b"after".to_vec())
+    );
+}
+
+#[test]
+fn a_failing_fsync_acknowledges_nothing_that_is_not_on_disk() {
+    for seed in 0..20 {
+        let disk = SimulatedDisk::new();
+        let engine = open(&disk, b"always");
+        run(&engine, &["RPUSH", "list", "0"]);
+        disk.fail_syncs(2);
+        for number in 1..5 {
+            run(&engine, &["RPUSH", "list", &number.to_string()]);
+        }
+        let Response::Int(length) = run(&engine, &["LLEN", "list"]) else {
+            panic!("a length")
+        };
+        let after = open(&disk.crash(seed), b"always");
+        assert_eq!(
+            run(&after, &["LLEN", "list"]),
+            Response::Int(length),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn a_flipped_bit_before_the_last_sync_is_found() {
+    for seed in 0..50 {
+        let disk = SimulatedDisk::new();
+        let engine = open(&disk, b"always");
+        for number in 0..20 {
+            run(
+                &engine,
+                &[
+                    "SET",
+                    &format!("key:{number}"),
+                    "some value that is long enough",
+                ],
+            );
+        }
+        drop(engine);
+        let mut chance = Chance::new(seed);
+        let path = std::path::Path::new("/data/appendonlydir/appendonly.aof.1.incr.aof");
+        let flipped = disk.flip_bit(path, chance.below(1500), chance.below(8) as u8);
+        assert!(flipped, "the log is longer than that");
+        let mut config = Config::default();
+        config.assign(b"dir", b"/data").expect("a valid value");
+        let error = Engine::open_on(config, Arc::new(disk))
+            .expect_err("damaged data is not loaded")
+            .to_string();
+        assert!(error.contains("appendonly.aof.1.incr.aof"), "{error}");
+    }
+}
