@@ -27,6 +27,12 @@ pub struct Harness {
     pub mode: Mode,
 }
 
+impl Default for Harness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Harness {
     /// Four shards, two databases, the time at one million seconds.
     pub fn new() -> Self {
