@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use innkeep::reply::{Reply, RespReply};
-use innkeep::server::request::{Parsed, Parser};
+use innkeep::request::{Parsed, Parser};
 
 const COMMANDS: usize = 64;
 

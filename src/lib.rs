@@ -3,6 +3,8 @@
 //! The modules marked hidden are the rooms of the house (see ARCHITECTURE.md): they are reachable for
 //! benches, fuzz targets and the binary, and are no stable API.
 
+#[cfg(feature = "redis")]
+mod client;
 #[doc(hidden)]
 pub mod commands;
 #[doc(hidden)]
@@ -15,13 +17,19 @@ pub mod keyspace;
 #[doc(hidden)]
 pub mod reply;
 #[doc(hidden)]
+pub mod request;
+#[doc(hidden)]
 pub mod script;
 #[cfg(feature = "server")]
-#[doc(hidden)]
 pub mod server;
 #[doc(hidden)]
 pub mod services;
 #[doc(hidden)]
 pub mod value;
 
+#[cfg(feature = "redis")]
+pub use client::{AsyncConnection, Connection, Messages, Subscriber};
+pub use config::Config;
+pub use engine::{Engine, Session};
 pub use error::Error;
+pub use reply::Response;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("error", &["aof"]),
+    ("request", &["value"]),
     ("rdb", &["value"]),
     ("keyspace", &["value", "config", "rdb"]),
     ("reply", &["value"]),
@@ -32,8 +33,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What the engine may use, and what is around it: all but the ways in, `server` and `client`.
 const BELOW_THE_DOORS: &[&str] = &[
-    "error", "value", "rdb", "keyspace", "reply", "config", "services", "script", "commands",
-    "engine", "aof",
+    "error", "value", "request", "rdb", "keyspace", "reply", "config", "services", "script",
+    "commands", "engine", "aof",
 ];
 
 /// Where one room may use only a part of another: from, to, and the first names that are its way in.

@@ -1,7 +1,7 @@
 //! Hostile requests: no panic, and the same commands and the same error however the bytes are cut into fragments.
 #![no_main]
 
-use innkeep::server::request::{Parsed, Parser, ProtocolError};
+use innkeep::request::{Parsed, Parser, ProtocolError};
 use libfuzzer_sys::fuzz_target;
 
 type Seen = (Vec<Vec<Vec<u8>>>, Option<ProtocolError>);

@@ -1,14 +1,24 @@
 //! Sessions for callers in this process: one call, one answer. A blocking command waits on the caller's thread, or lets
 //! its task wait; no runtime is needed for either.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
 use super::session::{Blocked, Flow, Session};
 use crate::reply::{Reply, Response, ResponseReply};
+
+/// What a waiter is handed.
+type Outcome = Box<dyn Any + Send>;
+
+/// What a session answers after QUIT or CLIENT KILL.
+const CLOSED: &str = "ERR this session was closed by QUIT or CLIENT KILL";
+const SHUTDOWN_REFUSED: &str =
+    "ERR SHUTDOWN is for servers: an engine in a process ends when its last owner drops it";
 
 /// Wakes a thread that is parked.
 struct Unpark(Thread);
@@ -20,7 +30,7 @@ impl Wake for Unpark {
 }
 
 /// Parks the thread until `poll` is ready or the time is over.
-fn park_until<T>(
+pub(crate) fn park_until<T>(
     mut time_left: impl FnMut() -> Option<Duration>,
     mut poll: impl FnMut(&Waker) -> Poll<T>,
 ) -> Option<T> {
@@ -40,7 +50,18 @@ fn park_until<T>(
 impl Session {
     /// Runs one command and returns its answer, an error reply included ([`Response::Error`]). A blocking command waits
     /// on this thread; under `appendfsync always` the answer comes when the effect is on disk.
+    ///
+    /// ```
+    /// use innkeep::{Engine, Response};
+    ///
+    /// let mut session = Engine::in_memory().session();
+    /// assert_eq!(session.execute(&[b"SET", b"room:12", b"free"]), Response::Simple("OK".into()));
+    /// assert_eq!(session.execute(&[b"GET", b"room:12"]), Response::Bulk(b"free".to_vec()));
+    /// ```
     pub fn execute(&mut self, args: &[&[u8]]) -> Response {
+        if self.is_closed() {
+            return Response::Error(CLOSED.to_owned());
+        }
         let mut reply = ResponseReply::new(self.state.resp3);
         loop {
             match self.execute_into(args, &mut reply) {
@@ -55,10 +76,14 @@ impl Session {
                     break;
                 }
                 Flow::Shutdown(_) => {
-                    reply.error("ERR SHUTDOWN is for servers: an engine in a process ends when its last owner drops it");
+                    reply.error(SHUTDOWN_REFUSED);
                     break;
                 }
-                Flow::Continue | Flow::Close => break,
+                Flow::Close => {
+                    self.state.info.kill();
+                    break;
+                }
+                Flow::Continue => break,
             }
         }
         if !self.is_durable() {
@@ -72,7 +97,11 @@ impl Session {
     }
 
     /// The same for tasks: waiting lets other tasks run, on any runtime.
+    /// Dropped while it waits, it leaves nothing behind.
     pub async fn execute_async(&mut self, args: &[&[u8]]) -> Response {
+        if self.is_closed() {
+            return Response::Error(CLOSED.to_owned());
+        }
         let mut reply = ResponseReply::new(self.state.resp3);
         loop {
             match self.execute_into(args, &mut reply) {
@@ -92,15 +121,45 @@ impl Session {
                     break;
                 }
                 Flow::Shutdown(_) => {
-                    reply.error("ERR SHUTDOWN is for servers: an engine in a process ends when its last owner drops it");
+                    reply.error(SHUTDOWN_REFUSED);
                     break;
                 }
-                Flow::Continue | Flow::Close => break,
+                Flow::Close => {
+                    self.state.info.kill();
+                    break;
+                }
+                Flow::Continue => break,
             }
         }
         poll_fn(|cx| self.poll_durable(cx)).await;
         self.end_batch();
         self.reply_of(&mut reply)
+    }
+
+    /// Whether QUIT or CLIENT KILL ended it; every further command is refused.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.info.mailbox.is_killed()
+    }
+
+    /// The selected database.
+    #[must_use]
+    pub const fn database(&self) -> i64 {
+        self.state.db as i64
+    }
+
+    /// Another client of the same engine, in the same database and protocol.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        let mut sibling = self.engine.session();
+        sibling.state.db = self.state.db;
+        sibling
+            .state
+            .info
+            .db
+            .store(self.state.db, Ordering::Relaxed);
+        sibling.state.set_protocol(self.state.resp3);
+        sibling
     }
 
     /// The one answer; what SUBSCRIBE answers for each of several channels becomes an array.
@@ -133,6 +192,19 @@ impl Session {
         park_until(left, |waker| self.poll_lifted(waker));
     }
 
+    /// What a wait ended with; `None` when the session was killed.
+    fn poll_outcome(&self, blocked: &Blocked, waker: &Waker) -> Poll<Option<Outcome>> {
+        match blocked.waiter.poll(waker) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => self.state.info.mailbox.poll_killed(waker).map(|()| None),
+        }
+    }
+
+    fn refuse_closed(&mut self, blocked: &Blocked, reply: &mut dyn Reply) {
+        self.abandon(blocked);
+        reply.error(CLOSED);
+    }
+
     fn park_while_blocked(&mut self, blocked: &Blocked, reply: &mut dyn Reply) {
         loop {
             let left = || {
@@ -140,8 +212,9 @@ impl Session {
                     blocked.deadline_ms?.saturating_sub(self.now_ms()),
                 ))
             };
-            match park_until(left, |waker| blocked.waiter.poll(waker)) {
+            match park_until(left, |waker| self.poll_outcome(blocked, waker)).flatten() {
                 Some(outcome) => return self.resume(blocked, outcome, reply),
+                None if self.is_closed() => return self.refuse_closed(blocked, reply),
                 None if self.time_out(blocked, reply) => return,
                 None => {}
             }
@@ -157,12 +230,12 @@ impl Session {
             let Some(blocked) = &guard.blocked else {
                 return;
             };
-            let (waiter, deadline_ms) = (Arc::clone(&blocked.waiter), blocked.deadline_ms);
             let mut outcome = None;
             guard
                 .session
-                .wait_until(deadline_ms, |_, waker| {
-                    waiter.poll(waker).map(|ready| outcome = Some(ready))
+                .wait_until(blocked.deadline_ms, |session, waker| {
+                    let polled = session.poll_outcome(blocked, waker);
+                    polled.map(|ready| outcome = ready)
                 })
                 .await;
             let Some(blocked) = guard.blocked.take() else {
@@ -170,6 +243,9 @@ impl Session {
             };
             match outcome {
                 Some(outcome) => return guard.session.resume(&blocked, outcome, reply),
+                None if guard.session.is_closed() => {
+                    return guard.session.refuse_closed(&blocked, reply);
+                }
                 None if guard.session.time_out(&blocked, reply) => return,
                 None => guard.blocked = Some(blocked),
             }

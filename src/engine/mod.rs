@@ -121,14 +121,16 @@ impl Engine {
         }
     }
 
-    /// A new session, as a client in this process.
+    /// A new session, as a client in this process. It needs no password: who holds the engine is inside already.
     #[must_use]
     pub fn session(&self) -> Session {
         let id = self.0.services.clients.next_id();
-        self.session_for(ClientInfo {
+        let mut session = self.session_for(ClientInfo {
             id,
             ..ClientInfo::new(self.0.keyspace.now_ms())
-        })
+        });
+        session.state.authenticated = true;
+        session
     }
 
     /// A new session for a client that is described already.

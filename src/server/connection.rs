@@ -12,12 +12,12 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
 use super::buffers::{Buffers, READ_SIZE};
-use super::request::{Parsed, Parser, ProtocolError};
 use super::socket::Socket;
 use crate::commands::Shutdown;
 use crate::engine::{Blocked, Flow, Session};
 use crate::keyspace::Keyspace;
 use crate::reply::{Reply, RespReply};
+use crate::request::{Parsed, Parser, ProtocolError};
 use crate::services::ClientFlags;
 use crate::services::clients::Mail;
 
