@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod admin;
+pub mod bitmaps;
 pub mod blocking_lists;
 pub mod client;
 pub mod command;
@@ -55,6 +56,7 @@ use crate::value::number::{parse_f64, parse_f64_bound, parse_i64};
 pub static FAMILIES: &[&[CommandSpec]] = &[
     acl::COMMANDS,
     admin::COMMANDS,
+    bitmaps::COMMANDS,
     blocking_lists::COMMANDS,
     client::COMMANDS,
     command::COMMANDS,

@@ -512,6 +512,8 @@ impl Entry {
             ValueRef::String(_) => "raw",
             ValueRef::List(_) => "quicklist",
             ValueRef::Hash(v) => v.encoding(),
+            // Redis 7.0, whose answers these are, has no listpack for sets and calls small and large ones alike.
+            ValueRef::Set(v) if v.as_intset().is_none() => "hashtable",
             ValueRef::Set(v) => v.encoding(),
             ValueRef::SortedSet(v) => v.encoding(),
         }
