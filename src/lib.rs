@@ -1,5 +1,10 @@
 //! innkeep: an embedded, in-process, Redis-compatible engine, and the RESP server around it.
 //!
+//! An [`Engine`] holds the data. Clients of it in the same process need no socket: [`Engine::session`] runs commands as
+//! slices of bytes, and with the feature `redis` (on by default) [`Engine::connection`], [`Engine::async_connection`] and
+//! [`Engine::subscriber`] speak through the `redis` crate's own traits. With the feature `server` (on by default)
+//! [`server::serve`] lets `redis-cli` and every other client into the running program.
+//!
 //! The modules marked hidden are the rooms of the house (see ARCHITECTURE.md): they are reachable for
 //! benches, fuzz targets and the binary, and are no stable API.
 
@@ -33,3 +38,4 @@ pub use config::Config;
 pub use engine::{Engine, Session};
 pub use error::Error;
 pub use reply::Response;
+pub use script::{RegisterError, Script, ScriptContext, ScriptError, ScriptResult};

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Keyspace;
 use crate::keyspace::txn::{Journal, TxnOptions};
+use crate::script::{RegisterError, Script};
 use crate::services::apply::limits;
 use crate::services::{ClientInfo, Services};
 use crate::value::hasher::hash_bytes;
@@ -30,7 +31,21 @@ use background::Background;
 use hooks::EngineHooks;
 use propagation::Propagation;
 
-/// An engine. Cheap to clone; the last clone that goes stops it.
+/// An engine: a keyspace with its commands, its clients and its log. Cheap to clone; it stops when the last clone, session
+/// and connection is gone.
+///
+/// ```
+/// use innkeep::{Config, Engine, Response};
+///
+/// let mut config = Config::default();
+/// config.assign(b"appendonly", b"no")?;
+/// config.assign(b"databases", b"1")?;
+/// let engine = Engine::open(config)?;
+///
+/// let mut session = engine.session();
+/// assert_eq!(session.execute(&[b"INCR", b"visits"]), Response::Int(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Engine(pub(crate) Arc<Inner>);
 
@@ -119,6 +134,32 @@ impl Engine {
             }
             result => result.map_err(|error| Error::Log(error.into())),
         }
+    }
+
+    /// Adds a native script of the application: every client reaches it by EVAL and FCALL, as it does the built-in ones.
+    ///
+    /// ```
+    /// use innkeep::{Engine, Response, Script};
+    ///
+    /// let engine = Engine::in_memory();
+    /// engine.register_script(Script::new("hotel.check_in", |context| {
+    ///     let room = context.key(0)?;
+    ///     let guest = context.arg(0, "the guest")?;
+    ///     context.call(&[b"SET", room, guest, b"NX", b"GET"])
+    /// }))?;
+    ///
+    /// let mut session = engine.session();
+    /// let check_in: [&[u8]; 5] = [b"FCALL", b"hotel.check_in", b"1", b"room:12", b"Ada"];
+    /// assert_eq!(session.execute(&check_in), Response::Null);
+    /// assert_eq!(session.execute(&check_in), Response::Bulk(b"Ada".to_vec()));
+    /// # Ok::<(), innkeep::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// It has no name, or its name or one of its Lua sources is taken.
+    pub fn register_script(&self, script: Script) -> Result<(), RegisterError> {
+        self.0.services.scripts.register(script)
     }
 
     /// A new session, as a client in this process. It needs no password: who holds the engine is inside already.

@@ -18,7 +18,8 @@ use crate::services::{
 /// How often a failing log is asked whether it has recovered.
 const DURABLE_RETRY_MS: i64 = 50;
 
-/// One client of an engine.
+/// One client of an engine, with its selected database, its open transaction and its subscriptions; made by
+/// [`Engine::session`].
 #[derive(Debug)]
 pub struct Session {
     pub(super) engine: Engine,

@@ -113,7 +113,21 @@ struct Shared {
     unix: Option<PathBuf>,
 }
 
-/// Starts a server on an engine.
+/// Starts a server on an engine, beside whatever clients it has in this process. It runs on threads of its own, until the
+/// [`Server`] is dropped.
+///
+/// ```
+/// use innkeep::{Engine, server};
+///
+/// let engine = Engine::in_memory();
+/// let options = server::ServerOptions {
+///     tcp: vec![([127, 0, 0, 1], 0).into()],
+///     ..server::ServerOptions::default()
+/// };
+/// let server = server::serve(&engine, options)?;
+/// println!("redis-cli -p {}", server.addresses()[0].port());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///
