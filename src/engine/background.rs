@@ -145,11 +145,15 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
 fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
     let mut state = shared.state.lock();
     loop {
+        // The last owner may be this one, and what it drops takes the lock.
+        let now_ms = MutexGuard::unlocked(&mut state, || {
+            engine.upgrade().map(|engine| engine.keyspace.now_ms())
+        })?;
+        wake_due(&mut state, now_ms);
+        // Both may have let the lock go, so this is seen last before the wait.
         if state.stop {
             return None;
         }
-        let now_ms = engine.upgrade()?.keyspace.now_ms();
-        wake_due(&mut state, now_ms);
         let next = shared.next_round_ms.load(Ordering::Relaxed);
         if !state.garbage.is_empty() || state.rewrite || next < now_ms {
             return Some(std::mem::take(&mut state.garbage));
@@ -208,6 +212,27 @@ impl Inner {
             self.close(txn);
             if removed < EXPIRE_BATCH {
                 return next;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+
+    /// However the last owner and the thread's own look at the engine fall together, the thread ends.
+    #[test]
+    fn the_thread_ends_with_its_engine() {
+        for _ in 0..200 {
+            let engine = Engine::in_memory();
+            let shared = Arc::clone(&engine.0.background.0);
+            let timer = engine.0.background.wake_at(0, Waker::noop().clone());
+            drop(engine);
+            drop(timer);
+            while Arc::strong_count(&shared) > 1 {
+                std::thread::yield_now();
             }
         }
     }
