@@ -10,6 +10,9 @@ use super::{CommandError, CommandResult, Context, Outcome, help, table};
 use crate::services::{ClientFlags, ClientInfo, ReplyMode, UnblockKind};
 use crate::value::number::parse_i64;
 
+/// Seconds after which an idle client's read buffer counts as given back, as in Redis.
+const BUFFER_KEPT_S: i64 = 2;
+
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
     acl: "slow",
@@ -437,14 +440,20 @@ fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
     };
     let mailbox = info.mailbox.pending();
     let output = get(&info.output);
+    // The buffer of an idle client went back to its worker.
+    let free_input = if seconds_since(last) >= BUFFER_KEPT_S && get(&info.query_buffer) == 0 {
+        0
+    } else {
+        get(&info.query_buffer_free)
+    };
     let memory = [
         &info.query_buffer,
-        &info.query_buffer_free,
         &info.argv_memory,
         &info.multi_memory,
         &info.reply_buffer,
     ];
-    let total = memory.into_iter().map(get).sum::<usize>() + mailbox + size_of::<ClientInfo>();
+    let total =
+        memory.into_iter().map(get).sum::<usize>() + free_input + mailbox + size_of::<ClientInfo>();
     let user = info.user.lock();
     let result = write!(
         out,
@@ -464,7 +473,7 @@ fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
         get(&info.patterns),
         get(&info.shard_channels),
         get(&info.query_buffer),
-        get(&info.query_buffer_free),
+        free_input,
         get(&info.argv_memory),
         get(&info.multi_memory),
         get(&info.reply_buffer),

@@ -147,6 +147,7 @@ impl Session {
     pub fn execute_into(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
         match self.state.reply_mode {
             ReplyMode::On => self.execute_answered(args, reply),
+            ReplyMode::Off if is_subscription(args) => self.execute_answered(args, reply),
             ReplyMode::Off => {
                 let flow = self.execute_answered(args, &mut SinkReply::new());
                 if self.state.reply_mode == ReplyMode::On {
@@ -448,13 +449,22 @@ fn is_immediate(command: &Command) -> bool {
 
 /// Commands that a subscribed RESP2 client may send.
 fn works_subscribed(name: &str) -> bool {
-    let subscriptions = [
-        "subscribe",
-        "ssubscribe",
-        "psubscribe",
-        "unsubscribe",
-        "sunsubscribe",
-        "punsubscribe",
-    ];
-    subscriptions.contains(&name) || matches!(name, "ping" | "quit" | "reset")
+    SUBSCRIPTIONS.contains(&name) || matches!(name, "ping" | "quit" | "reset")
+}
+
+const SUBSCRIPTIONS: [&str; 6] = [
+    "subscribe",
+    "ssubscribe",
+    "psubscribe",
+    "unsubscribe",
+    "sunsubscribe",
+    "punsubscribe",
+];
+
+/// Whether the answers of a command are messages, which CLIENT REPLY OFF lets through.
+fn is_subscription(args: &[&[u8]]) -> bool {
+    let name = args.first().copied().unwrap_or_default();
+    SUBSCRIPTIONS
+        .iter()
+        .any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 /// Bytes that one read takes at most.
-pub(super) const READ_SIZE: usize = 64 * 1024;
+pub(super) const READ_SIZE: usize = 16 * 1024;
 /// Buffers that have grown beyond this are not kept.
 const KEEP_SIZE: usize = 256 * 1024;
 /// Buffers that are kept.

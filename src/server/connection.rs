@@ -200,8 +200,10 @@ impl Connection {
         }
     }
 
-    /// Forgets what was executed; an empty buffer goes back to the worker.
+    /// Forgets what was executed; an empty buffer goes back to the worker. What CLIENT LIST tells of the buffer is what
+    /// this read needed, until the client has been idle for a while.
     fn give_input_back(&mut self, consumed: usize) {
+        let capacity = self.input.capacity();
         if consumed == self.input.len() {
             self.buffers.give(std::mem::take(&mut self.input));
         } else {
@@ -210,7 +212,7 @@ impl Connection {
         let info = &self.session.state.info;
         info.query_buffer.store(self.input.len(), Ordering::Relaxed);
         info.query_buffer_free
-            .store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
+            .store(capacity - self.input.len(), Ordering::Relaxed);
     }
 
     /// Executes every whole command that has been read, and answers.

@@ -1,12 +1,16 @@
 //! Glob patterns as KEYS, SCAN MATCH and PSUBSCRIBE have them: `*`, `?`, `[abc]`, `[^a-c]` and `\` before a literal.
 //! Bytes only: no keys, no character sets.
 
+/// Stars that a match may go through.
+const MAX_STARS: usize = 1000;
+
 /// Whether `text` matches the whole of `pattern`.
 ///
 /// Time is at most proportional to the product of the two lengths, whatever the pattern: every element but `*` takes
 /// exactly one byte, so when a later part fails only the last `*` can help by taking one byte more.
 ///
-/// As in Redis, an empty text matches the empty pattern only, not `*`; commands that take `*` for everything ask
+/// As in Redis, a pattern with more than [`MAX_STARS`] separate stars before its end matches nothing once so many were
+/// needed, and an empty text matches the empty pattern only, not `*`; commands that take `*` for everything ask
 /// before they come here.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
@@ -17,12 +21,19 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     let mut text_at = 0;
     // Where to resume: after the last `*`, and the first byte of text that it has not taken.
     let mut resume: Option<(usize, usize)> = None;
+    let mut stars = 0;
     loop {
         let rest = &pattern[pattern_at..];
         if rest.first() == Some(&b'*') {
             pattern_at += 1;
             if pattern_at == pattern.len() {
                 return true;
+            }
+            if pattern[pattern_at] != b'*' {
+                stars += 1;
+            }
+            if stars > MAX_STARS {
+                return false;
             }
             resume = Some((pattern_at, text_at));
             continue;
