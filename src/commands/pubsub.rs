@@ -42,7 +42,8 @@ pub static COMMANDS: &[CommandSpec] = &[
             Flags::PUBSUB
                 .and(Flags::LOADING)
                 .and(Flags::STALE)
-                .and(Flags::FAST),
+                .and(Flags::FAST)
+                .and(Flags::MAY_REPLICATE),
             publish,
         )
     },
@@ -164,7 +165,8 @@ pub static COMMANDS: &[CommandSpec] = &[
             Flags::PUBSUB
                 .and(Flags::LOADING)
                 .and(Flags::STALE)
-                .and(Flags::FAST),
+                .and(Flags::FAST)
+                .and(Flags::MAY_REPLICATE),
             spublish,
         )
     },

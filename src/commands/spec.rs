@@ -123,8 +123,8 @@ flags! {
     FAST = 14, "fast";
     /// Answered before AUTH.
     NO_AUTH = 15, "no_auth";
-    /// May be replicated although it reads.
-    MAY_REPLICATE = 16, "may_replicate";
+    /// May be replicated although it reads. `COMMAND INFO` does not name it.
+    MAY_REPLICATE = 16, "";
     /// Sentinel only.
     SENTINEL = 17, "sentinel";
     /// Any key.
