@@ -160,7 +160,11 @@ impl Session {
                 self.execute_into(args, reply)
             }
             ReplyMode::Skip => {
-                let flow = self.execute_answered(args, &mut SinkReply::new());
+                let flow = if is_subscription(args) {
+                    self.execute_answered(args, reply)
+                } else {
+                    self.execute_answered(args, &mut SinkReply::new())
+                };
                 if self.state.reply_mode == ReplyMode::Skip {
                     self.state.reply_mode = ReplyMode::On;
                 }
