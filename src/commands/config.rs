@@ -193,7 +193,15 @@ fn apply_outside(
             let addresses: Vec<String> = addresses
                 .map(|address| String::from_utf8_lossy(address).into_owned())
                 .collect();
-            hooks.rebind(&addresses, u16::try_from(config.u64("port")).unwrap_or(0))
+            let port = u16::try_from(config.u64("port")).unwrap_or(0);
+            // Why not is in the server's own log.
+            hooks.rebind(&addresses, port).map_err(|_| {
+                let text = match name {
+                    "port" => "Unable to listen on this port. Check server logs.",
+                    _ => "Failed to bind to specified addresses.",
+                };
+                text.to_owned()
+            })
         }
     };
     result.map_err(|reason| changes.refuse(name, reason))

@@ -143,11 +143,10 @@ fn watch(context: &mut Context<'_, '_>) -> CommandResult {
             if session.watched.iter().any(known) {
                 continue;
             }
-            let was_overdue = context.txn.watch(key, &session.watch_flag);
+            context.txn.watch(key, &session.watch_flag);
             session.watched.push(Watched {
                 db,
                 key: Box::from(*key),
-                was_overdue,
             });
         }
     }

@@ -214,11 +214,12 @@ impl Inner {
     }
 }
 
-fn watch_failed(state: &SessionState, txn: &mut Txn<'_>) -> bool {
-    let overdue = |watched: &Watched| {
-        !watched.was_overdue && txn.in_db(watched.db, |txn| txn.is_overdue(&watched.key))
+fn watch_failed(state: &SessionState, txn: &Txn<'_>) -> bool {
+    let due = |watched: &Watched| {
+        let name = (watched.db, watched.key.clone());
+        txn.has_fallen_due(&name, &state.watch_flag)
     };
-    state.watch_flag.is_raised() || state.watched.iter().any(overdue)
+    state.watch_flag.is_raised() || state.watched.iter().any(due)
 }
 
 // ------------------------------------------------------------------------------------------------ the engine's part

@@ -203,7 +203,7 @@ impl Session {
             return Flow::Paused(until);
         }
         if queues {
-            self.queue(args);
+            self.queue(command, args);
             reply.simple("QUEUED");
             return Flow::Continue;
         }
@@ -290,9 +290,7 @@ impl Session {
         if !self.state.authenticated && !flags.has(Flags::NO_AUTH) {
             return Err(CommandError::text("NOAUTH Authentication required."));
         }
-        if flags.may_write() {
-            self.inner().admit_write()?;
-        }
+        self.admit_change(command)?;
         if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(command.spec.name) {
             let name = &command.full_name;
             let text = format!(
@@ -304,38 +302,52 @@ impl Session {
         Ok(())
     }
 
+    /// Whether memory, replicas and log allow for what a command may change; EXEC is judged by what is queued.
+    fn admit_change(&self, command: &Command) -> Result<(), CommandError> {
+        let flags = command.spec.flags;
+        let open = self.state.multi.as_ref();
+        let queued = open.filter(|_| command.spec.name == "exec");
+        let uses_memory = flags.has(Flags::DENYOOM)
+            || queued.is_some_and(|multi| multi.uses_memory)
+            || (open.is_some() && !is_immediate(command));
+        if uses_memory && self.inner().services.is_memory_full() {
+            return Err(CommandError::text(
+                "OOM command not allowed when used memory > 'maxmemory'.",
+            ));
+        }
+        if !flags.may_write() && !queued.is_some_and(|multi| multi.may_write) {
+            return Ok(());
+        }
+        let wanted = &self.inner().services.min_replicas_to_write;
+        if wanted.load(Ordering::Relaxed) > 0 {
+            return Err(CommandError::text(
+                "NOREPLICAS Not enough good replicas to write.",
+            ));
+        }
+        self.inner().admit_write()
+    }
+
     fn paused_until(&self, command: &Command, now_ms: i64) -> Option<i64> {
         let (until, writes_only) = (*self.inner().services.pause.lock())?;
         if now_ms >= until || command.full_name.starts_with("client|") {
             return None;
         }
         let flags = command.spec.flags;
-        let changes =
-            flags.may_write() || flags.has(Flags::MAY_REPLICATE) || self.queued_writes(command);
+        let queued = self.state.multi.as_ref();
+        let changes = flags.may_write()
+            || flags.has(Flags::MAY_REPLICATE)
+            || command.spec.name == "exec" && queued.is_some_and(|multi| multi.may_write);
         (!writes_only || changes).then_some(until)
     }
 
-    fn queued_writes(&self, command: &Command) -> bool {
-        let Some(multi) = self
-            .state
-            .multi
-            .as_ref()
-            .filter(|_| command.spec.name == "exec")
-        else {
-            return false;
-        };
-        multi.queue.iter().any(|queued| {
-            let args: Vec<&[u8]> = queued.args.iter().map(|arg| &**arg).collect();
-            lookup(&args).is_ok_and(|command| command.spec.flags.may_write())
-        })
-    }
-
-    fn queue(&mut self, args: &[&[u8]]) {
+    fn queue(&mut self, command: &Command, args: &[&[u8]]) {
         let info = &self.state.info;
         if let Some(multi) = &mut self.state.multi {
             multi.queue.push(QueuedCommand {
                 args: args.iter().map(|arg| Box::from(*arg)).collect(),
             });
+            multi.may_write |= command.spec.flags.may_write();
+            multi.uses_memory |= command.spec.flags.has(Flags::DENYOOM);
             info.multi
                 .store(multi.queue.len() as i64, Ordering::Relaxed);
             let bytes: usize = args

@@ -93,7 +93,7 @@ pub struct Database {
 pub struct Shard {
     pub(super) databases: Vec<Database>,
     pub(super) waiters: HashMap<WaitKey, VecDeque<Arc<Waiter>>>,
-    pub(super) watchers: HashMap<WaitKey, Vec<Weak<WatchFlag>>>,
+    pub(super) watchers: HashMap<WaitKey, Vec<Watcher>>,
     /// The thresholds in force.
     pub limits: Limits,
     /// Counters.
@@ -180,13 +180,79 @@ impl Shard {
         (next != 0).then_some(next)
     }
 
+    /// Tells the watchers of a key that it has changed. That a key is gone is no news to those who saw it overdue.
     pub(super) fn note_watched_change(&mut self, key: &KeyRef<'_>) {
-        for flag in self.watchers.remove(key).into_iter().flatten() {
-            if let Some(flag) = flag.upgrade() {
-                flag.raise();
+        let Some(watchers) = self.watchers.get_mut(key) else {
+            return;
+        };
+        let gone = self.databases[key.0]
+            .find(Keyspace::hash(key.1), key.1)
+            .is_none();
+        watchers.retain_mut(|watcher| {
+            let stays = gone && std::mem::take(&mut watcher.overdue);
+            if !stays {
+                watcher.raise();
             }
+            stays
+        });
+        if watchers.is_empty() {
+            self.watchers.remove(key);
         }
     }
+
+    /// The same where a whole database takes the place of another: `before` and `after` tell what the key was and
+    /// will be. An overdue key is as good as none.
+    pub(super) fn note_watched_replacement(
+        &mut self,
+        name: &WaitKey,
+        before: Presence,
+        after: Presence,
+    ) {
+        if before == Presence::Absent && after == Presence::Absent {
+            return;
+        }
+        let Some(watchers) = self.watchers.get_mut(name) else {
+            return;
+        };
+        watchers.retain_mut(|watcher| {
+            let was_there = before != Presence::Absent && !watcher.overdue;
+            let stays = !was_there && after != Presence::Present;
+            if stays {
+                watcher.overdue = after == Presence::Overdue;
+            } else {
+                watcher.raise();
+            }
+            stays
+        });
+        if watchers.is_empty() {
+            self.watchers.remove(name);
+        }
+    }
+}
+
+/// Who watches a key.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) flag: Weak<WatchFlag>,
+    /// The key is stored although its time has come, and the watcher has seen it so.
+    pub(super) overdue: bool,
+}
+
+impl Watcher {
+    fn raise(&self) {
+        if let Some(flag) = self.flag.upgrade() {
+            flag.raise();
+        }
+    }
+}
+
+/// Whether a key is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Absent,
+    /// Stored, but its time has come.
+    Overdue,
+    Present,
 }
 
 impl Database {

@@ -1,12 +1,12 @@
 //! A transaction: the locked shards of a command's keys, and all that a handler may do with them. Locks are taken in
 //! ascending order before the command runs and held until its effects are in the log (conservative two-phase locking).
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
-use super::shard::hash_of;
+use super::shard::{Presence, Watcher, hash_of};
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{
     Entry, Event, EventClass, Keyspace, Limits, Shard, ShardSet, ShardStats, SnapshotSink, Value,
@@ -815,26 +815,42 @@ impl Txn<'_> {
             .unwrap_or_default()
     }
 
-    /// Watches a key of the selected database: the flag is raised when it changes. True if the key is there although
-    /// its time has come, which EXEC must not count as a change.
-    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
+    /// Watches a key of the selected database: the flag is raised when it changes. That a key which is overdue already
+    /// goes away is no change.
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
         let name = (self.db, Box::from(key));
         let hash = Keyspace::hash(key);
+        let watcher = Watcher {
+            flag: Arc::downgrade(flag),
+            overdue: self.presence(hash, self.db, key) == Presence::Overdue,
+        };
         self.shard_mut(hash)
             .watchers
             .entry(name)
             .or_default()
-            .push(Arc::downgrade(flag));
-        self.is_overdue(key)
+            .push(watcher);
     }
 
-    /// Whether the key is still stored although its time has come.
+    fn presence(&self, hash: u64, db: usize, key: &[u8]) -> Presence {
+        match self.shard(hash).databases[db].find(hash, key) {
+            None => Presence::Absent,
+            Some(entry) if self.is_due(entry) => Presence::Overdue,
+            Some(_) => Presence::Present,
+        }
+    }
+
+    /// Whether the time of a watched key has come since it was watched, though it is still stored.
     #[must_use]
-    pub fn is_overdue(&self, key: &[u8]) -> bool {
-        let hash = Keyspace::hash(key);
-        self.shard(hash).databases[self.db]
-            .find(hash, key)
-            .is_some_and(|entry| self.is_due(entry))
+    pub fn has_fallen_due(&self, name: &WaitKey, flag: &Arc<WatchFlag>) -> bool {
+        let hash = Keyspace::hash(&name.1);
+        let known = || {
+            let watchers = self.shard(hash).watchers.get(name);
+            let own = |watcher: &&Watcher| std::ptr::eq(watcher.flag.as_ptr(), Arc::as_ptr(flag));
+            watchers
+                .and_then(|watchers| watchers.iter().find(own))
+                .is_some_and(|watcher| watcher.overdue)
+        };
+        self.presence(hash, name.0, &name.1) == Presence::Overdue && !known()
     }
 
     /// Stops watching a key.
@@ -842,7 +858,8 @@ impl Txn<'_> {
         let shard = self.shard_mut(Keyspace::hash(&name.1));
         if let Some(flags) = shard.watchers.get_mut(name) {
             flags.retain(|other| {
-                other.strong_count() > 0 && !Weak::ptr_eq(other, &Arc::downgrade(flag))
+                other.flag.strong_count() > 0
+                    && !std::ptr::eq(other.flag.as_ptr(), Arc::as_ptr(flag))
             });
             if flags.is_empty() {
                 shard.watchers.remove(name);
@@ -944,50 +961,52 @@ impl Txn<'_> {
 
     /// Empties a database; returns how many keys it had. Watchers of its keys are told.
     pub fn flush_db(&mut self, db: usize) -> usize {
+        self.note_watched_replacements(|watched| (watched == db).then_some(None));
         let mut removed = 0;
         for shard in &mut self.guards {
             shard.save_database(db);
             let empty = shard.empty_database();
-            let names: Vec<WaitKey> = shard
-                .watchers
-                .keys()
-                .filter(|name| name.0 == db)
-                .cloned()
-                .collect();
-            for name in &names {
-                if shard.databases[db]
-                    .find(Keyspace::hash(&name.1), &name.1)
-                    .is_some()
-                {
-                    shard.note_watched_change(&KeyRef(name.0, &name.1));
-                }
-            }
             let old = std::mem::replace(&mut shard.databases[db], empty);
             removed += old.table.len();
         }
         removed
     }
 
-    /// Swaps two databases; watchers of keys that are in either are told, waiters get their chance.
+    /// Swaps two databases; watchers of keys that change thereby are told, waiters get their chance.
     pub fn swap_dbs(&mut self, a: usize, b: usize) {
+        self.note_watched_replacements(|db| match db {
+            _ if db == a => Some(Some(b)),
+            _ if db == b => Some(Some(a)),
+            _ => None,
+        });
         for shard in &mut self.guards {
             let in_either = |name: &&WaitKey| name.0 == a || name.0 == b;
-            let names: Vec<WaitKey> = shard.watchers.keys().filter(in_either).cloned().collect();
-            for name in &names {
-                let hash = Keyspace::hash(&name.1);
-                if [a, b]
-                    .iter()
-                    .any(|db| shard.databases[*db].find(hash, &name.1).is_some())
-                {
-                    shard.note_watched_change(&KeyRef(name.0, &name.1));
-                }
-            }
             shard.save_database(a);
             shard.save_database(b);
             shard.databases.swap(a, b);
             self.journal
                 .ready
                 .extend(shard.waiters.keys().filter(in_either).cloned());
+        }
+    }
+
+    /// Tells watchers that databases are about to be replaced: `replaced_by` answers with nothing for a database that
+    /// stays, or with the one that takes its place (nothing: an empty one).
+    fn note_watched_replacements(&mut self, replaced_by: impl Fn(usize) -> Option<Option<usize>>) {
+        let mut found = Vec::new();
+        for shard in &self.guards {
+            for name in shard.watchers.keys() {
+                if let Some(other) = replaced_by(name.0) {
+                    found.push((name.clone(), other));
+                }
+            }
+        }
+        for (name, other) in found {
+            let hash = Keyspace::hash(&name.1);
+            let before = self.presence(hash, name.0, &name.1);
+            let after = other.map_or(Presence::Absent, |db| self.presence(hash, db, &name.1));
+            self.shard_mut(hash)
+                .note_watched_replacement(&name, before, after);
         }
     }
 

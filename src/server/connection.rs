@@ -29,6 +29,8 @@ const BATCH: usize = 64;
 const MIN_PREFETCH: usize = 3;
 /// Longer second words are values, not keys.
 const LONGEST_PREFETCHED_KEY: usize = 512;
+/// Unread output at which a client that has not given the password is cut off.
+const MAX_OUTPUT_BEFORE_AUTH: usize = 16 * 1024;
 /// Requests that are buffered while a command waits, before reading rests.
 const MAX_READ_AHEAD: usize = 1 << 20;
 
@@ -551,8 +553,11 @@ impl Connection {
             self.buffers.give(std::mem::take(self.output.buffer_mut()));
             info.output.store(0, Ordering::Relaxed);
         } else {
-            info.output
-                .store(self.output.len() - self.written, Ordering::Relaxed);
+            let pending = self.output.len() - self.written;
+            info.output.store(pending, Ordering::Relaxed);
+            if pending > MAX_OUTPUT_BEFORE_AUTH && !self.session.state.authenticated {
+                return Err(End::Closed);
+            }
         }
         Ok(())
     }

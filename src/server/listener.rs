@@ -1,5 +1,5 @@
-//! Listening sockets and the worker threads behind them. Each worker runs its connections on a runtime of its own, so
-//! that a connection never moves between threads.
+//! The server: an acceptor and the worker threads behind it. Each worker runs its connections on a runtime of its own,
+//! so that a connection never moves between threads.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use super::acceptor::{self, Accepted, Sockets};
 use super::buffers::Buffers;
 use super::connection::{Connection, End};
 use super::socket::Socket;
@@ -61,6 +62,7 @@ impl Default for ServerOptions {
 /// A running server. Dropping it closes the listeners and every connection; the engine goes on.
 #[derive(Debug)]
 pub struct Server {
+    engine: Engine,
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
     shutdown: mpsc::UnboundedReceiver<Shutdown>,
@@ -69,7 +71,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The TCP addresses that it listens on.
+    /// The TCP addresses that it began to listen on; CONFIG SET may have changed them since.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -86,6 +88,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        *self.engine.services().rebind.write() = None;
         self.stop.send_replace(true);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -96,11 +99,6 @@ impl Drop for Server {
             drop(std::fs::remove_file(path));
         }
     }
-}
-
-enum Accepted {
-    Tcp(std::net::TcpStream, SocketAddr),
-    Unix(std::os::unix::net::UnixStream),
 }
 
 struct Shared {
@@ -133,20 +131,14 @@ struct Shared {
 ///
 /// The address, or the path, when it cannot be listened on.
 pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
-    let mut listeners = Vec::new();
-    for address in &options.tcp {
-        listeners.push(
-            listen(*address, options.backlog)
-                .map_err(|error| named(&address.to_string(), &error))?,
-        );
-    }
+    let listeners = acceptor::listen_all(&options.tcp, options.backlog)?;
     let addresses = listeners
         .iter()
         .map(TcpListener::local_addr)
         .collect::<io::Result<Vec<_>>>()?;
     let unix = match &options.unix {
         Some(path) => Some(
-            listen_unix(path, options.unix_permissions)
+            acceptor::listen_unix(path, options.unix_permissions)
                 .map_err(|e| named(&path.display().to_string(), &e))?,
         ),
         None => None,
@@ -165,14 +157,23 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         unix: options.unix.clone(),
     });
     let mut threads = Vec::new();
-    let mut sockets = Some((listeners, unix));
     for (index, inbox) in inboxes.into_iter().enumerate() {
-        let (shared, stopped, sockets) = (Arc::clone(&shared), stopped.clone(), sockets.take());
+        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         let name = format!("innkeep-worker-{index}");
-        let work = move || work(&shared, inbox, stopped, sockets.unwrap_or_default());
+        let work = move || work(&shared, inbox, stopped);
         threads.push(std::thread::Builder::new().name(name).spawn(work)?);
     }
+    let sockets = Sockets {
+        tcp: listeners,
+        unix,
+        backlog: options.backlog,
+    };
+    let hand_over = Arc::new(move |accepted| shared.hand_over(accepted));
+    let (rebinder, acceptor) = acceptor::start(sockets, hand_over, stopped)?;
+    threads.push(acceptor);
+    *engine.services().rebind.write() = Some(Box::new(rebinder));
     Ok(Server {
+        engine: engine.clone(),
         addresses,
         stop,
         shutdown: requests,
@@ -185,40 +186,10 @@ fn named(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
-}
-
-fn listen_unix(path: &PathBuf, permissions: u32) -> io::Result<std::os::unix::net::UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    // A socket that a dead server left behind is in the way.
-    if std::os::unix::net::UnixStream::connect(path).is_err() {
-        drop(std::fs::remove_file(path));
-    }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    if permissions > 0 {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(permissions))?;
-    }
-    Ok(listener)
-}
-
-type Sockets = (Vec<TcpListener>, Option<std::os::unix::net::UnixListener>);
-
 fn work(
     shared: &Arc<Shared>,
     mut inbox: mpsc::UnboundedReceiver<Accepted>,
     mut stopped: watch::Receiver<bool>,
-    sockets: Sockets,
 ) {
     let Ok(runtime) = Builder::new_current_thread()
         .enable_io()
@@ -231,12 +202,6 @@ fn work(
     let local = LocalSet::new();
     let buffers = Rc::new(Buffers::default());
     local.block_on(&runtime, async move {
-        for listener in sockets.0 {
-            tokio::task::spawn_local(accept_tcp(listener, Arc::clone(shared)));
-        }
-        if let Some(listener) = sockets.1 {
-            tokio::task::spawn_local(accept_unix(listener, Arc::clone(shared)));
-        }
         loop {
             tokio::select! {
                 accepted = inbox.recv() => match accepted {
@@ -247,44 +212,6 @@ fn work(
             }
         }
     });
-}
-
-async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-        return;
-    };
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                if let Ok(stream) = stream.into_std() {
-                    shared.hand_over(Accepted::Tcp(stream, address));
-                }
-            }
-            Err(error) => rest_after(&error).await,
-        }
-    }
-}
-
-async fn accept_unix(listener: std::os::unix::net::UnixListener, shared: Arc<Shared>) {
-    let Ok(listener) = tokio::net::UnixListener::from_std(listener) else {
-        return;
-    };
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Ok(stream) = stream.into_std() {
-                    shared.hand_over(Accepted::Unix(stream));
-                }
-            }
-            Err(error) => rest_after(&error).await,
-        }
-    }
-}
-
-/// Out of file descriptors: trying again at once would only burn the processor.
-async fn rest_after(error: &io::Error) {
-    eprintln!("accepting a connection failed: {error}");
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 impl Shared {

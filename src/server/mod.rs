@@ -1,5 +1,6 @@
 //! The RESP server: sockets, connections, the program. Nothing else in the crate imports it.
 
+mod acceptor;
 mod buffers;
 mod connection;
 mod listener;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use log::{error, info, warn};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::acceptor;
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
 use crate::commands::Shutdown;
@@ -89,10 +89,8 @@ async fn host(config: Config) -> io::Result<()> {
     let options = server_options(&config)?;
     let pidfile = config.path("pidfile");
     let engine = Engine::open(config).map_err(io::Error::other)?;
-    let mut server = serve(&engine, options).map_err(|problem| {
-        error!("Failed listening on port {port} (tcp), aborting: {problem}");
-        problem
-    })?;
+    let mut server = serve(&engine, options)
+        .inspect_err(|_| error!("Failed listening on port {port} (tcp), aborting."))?;
     if !pidfile.as_os_str().is_empty()
         && let Err(problem) = std::fs::write(&pidfile, format!("{pid}\n"))
     {
@@ -141,15 +139,16 @@ async fn stop_requested(server: &mut Server) -> io::Result<Shutdown> {
 fn server_options(config: &Config) -> io::Result<ServerOptions> {
     let defaults = ServerOptions::default();
     let port = u16::try_from(config.u64("port")).unwrap_or(0);
+    let names: Vec<_> = config
+        .bind()
+        .iter()
+        .map(|name| String::from_utf8_lossy(name))
+        .collect();
     let unix = config.path("unixsocket");
     let permissions = u32::try_from(config.u64("unixsocketperm")).unwrap_or(0);
     let threads = config.usize("io-threads");
     Ok(ServerOptions {
-        tcp: if port == 0 {
-            Vec::new()
-        } else {
-            addresses(config, port)?
-        },
+        tcp: acceptor::resolve(&names, port)?,
         unix: (!unix.as_os_str().is_empty()).then(|| PathBuf::from(&unix)),
         unix_permissions: permissions,
         workers: if threads > 1 {
@@ -160,39 +159,4 @@ fn server_options(config: &Config) -> io::Result<ServerOptions> {
         backlog: i32::try_from(config.u64("tcp-backlog")).unwrap_or(defaults.backlog),
         keepalive_s: config.u64("tcp-keepalive"),
     })
-}
-
-/// The addresses of `bind`: `*` is every IPv4 address, `::*` every IPv6 one, a leading dash allows for its absence.
-fn addresses(config: &Config, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let mut found = Vec::new();
-    for name in config.bind() {
-        let name = String::from_utf8_lossy(name);
-        let (name, optional) = name
-            .strip_prefix('-')
-            .map_or((&*name, false), |name| (name, true));
-        let host = match name {
-            "*" => "0.0.0.0",
-            "::*" => "::",
-            other => other,
-        };
-        match (host, port).to_socket_addrs() {
-            Ok(addresses) => {
-                let addresses = addresses.filter(|address| !optional || is_there(*address));
-                found.extend(addresses);
-            }
-            Err(_) if optional => {}
-            Err(problem) => {
-                return Err(io::Error::new(
-                    problem.kind(),
-                    format!("bind {name}: {problem}"),
-                ));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Whether this machine has the address at all.
-fn is_there(address: SocketAddr) -> bool {
-    std::net::TcpListener::bind((address.ip(), 0)).is_ok()
 }

@@ -35,6 +35,10 @@ impl Services {
             .log
             .enabled
             .store(config.bool("appendonly"), Ordering::Relaxed);
+        self.max_memory
+            .store(config.u64("maxmemory"), Ordering::Relaxed);
+        self.min_replicas_to_write
+            .store(config.u64("min-replicas-to-write"), Ordering::Relaxed);
         for client in self.clients.list() {
             set_output_limits(&config, &client);
         }

@@ -42,6 +42,13 @@ impl Services {
         open.then(|| PROTECTED_MODE.to_owned())
     }
 
+    /// Whether more memory is in use than `maxmemory` allows.
+    #[must_use]
+    pub fn is_memory_full(&self) -> bool {
+        let limit = self.max_memory.load(Ordering::Relaxed);
+        limit > 0 && self.stats.memory().0 as u64 > limit
+    }
+
     /// Classes of events that somebody may hear.
     #[must_use]
     pub fn wanted_events(&self) -> EventClass {

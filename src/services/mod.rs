@@ -59,6 +59,10 @@ pub struct Services {
     pub scripts: Registry,
     /// Changes since the last save.
     pub dirty: AtomicU64,
+    /// `maxmemory` in bytes, read by every command that may need memory; 0: no limit.
+    pub max_memory: AtomicU64,
+    /// `min-replicas-to-write`, read by every command that writes.
+    pub min_replicas_to_write: AtomicU64,
 }
 
 impl Services {
@@ -80,6 +84,8 @@ impl Services {
             rebind: RwLock::new(None),
             scripts: Registry::default(),
             dirty: AtomicU64::new(0),
+            max_memory: AtomicU64::new(0),
+            min_replicas_to_write: AtomicU64::new(0),
         }
     }
 }

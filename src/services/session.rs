@@ -35,6 +35,10 @@ pub struct Multi {
     pub queue: Vec<QueuedCommand>,
     /// A command could not be queued: EXEC answers `EXECABORT`.
     pub aborted: bool,
+    /// Something in the queue may change the data.
+    pub may_write: bool,
+    /// Something in the queue is refused when memory is full.
+    pub uses_memory: bool,
 }
 
 /// A watched key.
@@ -44,8 +48,6 @@ pub struct Watched {
     pub db: usize,
     /// Key.
     pub key: Box<[u8]>,
-    /// It had expired already when WATCH saw it.
-    pub was_overdue: bool,
 }
 
 /// A session's own state.
