@@ -142,7 +142,7 @@ impl Verifier<'_> {
         match mark {
             Mark::Multi => {
                 let batch_start = (self.ours && at > self.batch_start).then_some(self.batch_start);
-                self.transaction = Some(Transaction {
+                self.transaction.get_or_insert(Transaction {
                     at,
                     commands_before: self.commands,
                     batch_start,
