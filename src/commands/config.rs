@@ -186,7 +186,7 @@ fn apply_outside(
     };
     let result = match name {
         "appendfsync" => hooks.set_fsync_policy(config.word(name)),
-        "appendonly" => hooks.set_append_only(ctx.txn, config.bool(name)),
+        "appendonly" => hooks.set_append_only(ctx.txn, config.bool(name), ctx.mode.nested),
         _ if name == "bind" && changes.contains("port") => Ok(()),
         _ => {
             let addresses = config.bind().iter();
@@ -282,6 +282,7 @@ mod tests {
             &self,
             _: &mut crate::keyspace::Txn<'_>,
             on: bool,
+            _: bool,
         ) -> Result<(), String> {
             if on {
                 Ok(())

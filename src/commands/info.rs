@@ -505,9 +505,9 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
     page.field("pubsub_channels", plain);
     page.field("pubsub_patterns", channels.pattern_count());
     page.field("pubsubshard_channels", shard);
+    page.field("latest_fork_usec", 0);
+    page.field("total_forks", get(&stats.log.rewrites_begun));
     page.zeros(&[
-        "latest_fork_usec",
-        "total_forks",
         "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",

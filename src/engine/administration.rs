@@ -1,9 +1,6 @@
 //! What handlers leave to the engine: rewriting the log, loading it again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use log::info;
 
 use super::Inner;
 use crate::commands::{Command, CommandError, Outcome};
@@ -56,13 +53,7 @@ impl Inner {
             return Err(Error::RewriteInProgress);
         }
         if nested {
-            info!("AOF background was scheduled");
-            self.services
-                .stats
-                .log
-                .rewrite_scheduled
-                .store(true, Ordering::Release);
-            self.background.request_rewrite();
+            self.schedule_rewrite();
             reply.simple("Background append only file rewriting scheduled");
             return Ok(());
         }

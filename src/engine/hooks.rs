@@ -29,8 +29,17 @@ impl Hooks for EngineHooks {
         Ok(())
     }
 
-    fn set_append_only(&self, txn: &mut crate::keyspace::Txn<'_>, on: bool) -> Result<(), String> {
+    fn set_append_only(
+        &self,
+        txn: &mut crate::keyspace::Txn<'_>,
+        on: bool,
+        nested: bool,
+    ) -> Result<(), String> {
         let engine = self.engine()?;
+        if on && nested && engine.propagation.log().is_none() {
+            engine.schedule_rewrite();
+            return Ok(());
+        }
         if on && engine.propagation.log().is_none() {
             txn.lock_all();
             engine.begin_log(txn).map_err(|error| error.to_string())?;

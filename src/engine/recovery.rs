@@ -177,6 +177,8 @@ impl Inner {
     }
 
     fn new_log(&self, txn: &mut Txn<'_>) -> Result<Log, Error> {
+        let begun = &self.services.stats.log.rewrites_begun;
+        begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = Recovery::open(Arc::new(RealStorage), self.log_options())?.start()?;
         let mut sink = log.switch()?;
         super::rewrite::write_all(txn, &mut sink)?;

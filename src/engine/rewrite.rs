@@ -53,6 +53,7 @@ impl Inner {
         txn.begin_snapshot(&as_sink);
         let log_stats = &self.services.stats.log;
         log_stats.rewrite_scheduled.store(false, Ordering::Release);
+        log_stats.rewrites_begun.fetch_add(1, Ordering::Relaxed);
         log_stats
             .rewriting_since
             .store((self.keyspace.now_ms() / 1000).max(1), Ordering::Release);
@@ -106,6 +107,9 @@ impl Inner {
             }
         }
         self.plan_rewrite();
+        if log_stats.rewrite_scheduled.load(Ordering::Acquire) {
+            self.background.request_rewrite();
+        }
     }
 
     /// Whether a rewrite runs.
@@ -139,13 +143,31 @@ impl Inner {
         self.rewrite_at.store(at, Ordering::Relaxed);
     }
 
-    /// Rewrites because the log has grown, or because it was asked for inside EXEC.
+    /// Has the log rewritten, or begun, after the EXEC that asks for it.
+    pub(super) fn schedule_rewrite(&self) {
+        info!("AOF background was scheduled");
+        let scheduled = &self.services.stats.log.rewrite_scheduled;
+        scheduled.store(true, Ordering::Release);
+        self.background.request_rewrite();
+    }
+
+    /// Rewrites because the log has grown, or because it was asked for inside EXEC: then there may be no log yet.
     pub(super) fn rewrite_now(self: &Arc<Self>) {
-        if self.is_rewriting() || self.propagation.log().is_none() {
+        // What is scheduled meanwhile is begun at the end of the one that runs.
+        if self.is_rewriting() {
             return;
         }
+        let scheduled = &self.services.stats.log.rewrite_scheduled;
+        let scheduled = scheduled.swap(false, Ordering::AcqRel);
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
-        if let Err(error) = self.begin_rewrite(&mut txn) {
+        let wanted = self.services.config.read().bool("appendonly");
+        let result = match self.propagation.log() {
+            Some(_) => self.begin_rewrite(&mut txn),
+            None if scheduled && wanted => self.begin_log(&mut txn),
+            None if scheduled => self.write_log_once(&mut txn),
+            None => Ok(()),
+        };
+        if let Err(error) = result {
             warn!("The log could not be rewritten: {error}");
         }
         self.close(txn);

@@ -11,8 +11,9 @@ use crate::keyspace::Txn;
 pub trait Hooks: fmt::Debug + Send + Sync {
     /// `appendfsync`: `always`, `everysec` or `no`.
     fn set_fsync_policy(&self, policy: &str) -> Result<(), String>;
-    /// `appendonly`: begins a log with what is in memory, or ends it. May be called with every shard locked.
-    fn set_append_only(&self, txn: &mut Txn<'_>, on: bool) -> Result<(), String>;
+    /// `appendonly`: begins a log with what is in memory, or ends it. May be called with every shard locked. `nested`:
+    /// inside EXEC, after which the log begins.
+    fn set_append_only(&self, txn: &mut Txn<'_>, on: bool, nested: bool) -> Result<(), String>;
     /// Brings the figures of the log that INFO shows up to date.
     fn refresh(&self) {}
     /// `port` or `bind`: listens there instead.

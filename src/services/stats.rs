@@ -136,6 +136,8 @@ pub struct LogStats {
     pub last_rewrite_seconds: AtomicI64,
     /// Whether the last rewrite failed.
     pub last_rewrite_failed: AtomicBool,
+    /// Rewrites that were begun; Redis forks for each.
+    pub rewrites_begun: AtomicU64,
     /// Rewrites that were done.
     pub rewrites: AtomicU64,
     /// Rewrites that failed, since the last that did not.
@@ -162,6 +164,7 @@ impl Default for LogStats {
             rewrite_scheduled: AtomicBool::new(false),
             last_rewrite_seconds: AtomicI64::new(-1),
             last_rewrite_failed: AtomicBool::new(false),
+            rewrites_begun: AtomicU64::new(0),
             rewrites: AtomicU64::new(0),
             rewrite_failures: AtomicU64::new(0),
             write_failed: AtomicBool::new(false),
