@@ -33,7 +33,7 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("CONFIG", "SET NONSENSE 1", Exact),
     (
         "COMMAND",
-        "GETKEYS (GET key | MSET (key value)+ | ZUNIONSTORE key #key+ | LMPOP #key+ LEFT | PING | NONSENSE | SORT key STORE key)",
+        "GETKEYS (GET key | MSET (key value)+ | ZUNIONSTORE key #key+ | LMPOP #key+ LEFT | PING | NONSENSE)",
         Exact,
     ),
     ("NONSENSE", "message+", Exact),
