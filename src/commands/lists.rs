@@ -619,7 +619,8 @@ impl Search {
             if name.eq_ignore_ascii_case(b"rank") {
                 let rank = parse_rank(value)?;
                 search.backwards = rank < 0;
-                search.skip = rank.unsigned_abs() - 1;
+                // The smallest integer has no opposite; Redis 7.0 then skips nothing.
+                search.skip = rank.checked_abs().map_or(0, |rank| rank.unsigned_abs() - 1);
             } else if name.eq_ignore_ascii_case(b"count") {
                 search.count = Some(limit(value, "ERR COUNT can't be negative")?);
             } else if name.eq_ignore_ascii_case(b"maxlen") {

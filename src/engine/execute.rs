@@ -328,17 +328,30 @@ impl Inner {
                 txn.remove_waiter(&waiter);
                 continue;
             }
-            position = self.serve_one(txn, &waiter).max(position);
+            position = self.serve_one(txn, &waiter, name).max(position);
         }
         position
     }
 
-    fn serve_one(&self, txn: &mut Txn<'_>, waiter: &Arc<Waiter>) -> u64 {
+    /// Runs a waiter's command for one of its keys, and for that one only: Redis serves key by key, in the order in which
+    /// they became ready.
+    fn serve_one(&self, txn: &mut Txn<'_>, waiter: &Arc<Waiter>, name: &WaitKey) -> u64 {
         let Some(info) = self.services.clients.get(waiter.client) else {
             return 0;
         };
-        let args: Vec<&[u8]> = waiter.args.iter().map(|arg| &**arg).collect();
-        let Ok(command) = lookup(&args) else { return 0 };
+        let words: Vec<&[u8]> = waiter.args.iter().map(|arg| &**arg).collect();
+        let Ok(command) = lookup(&words) else {
+            return 0;
+        };
+        let mut args = words.clone();
+        command.key_positions(&words, |at| {
+            let waits_for = |key: &[u8]| waiter.keys.iter().any(|waited| *waited.1 == *key);
+            if let Some(word) = args.get_mut(at)
+                && waits_for(word)
+            {
+                *word = &name.1;
+            }
+        });
         // Before it runs: CLIENT UNBLOCK takes no locks, and what a command has popped must have a receiver.
         if !waiter.claim() {
             txn.remove_waiter(waiter);

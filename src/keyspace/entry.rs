@@ -86,6 +86,8 @@ pub enum Value {
     Int(i64),
     /// Any other string.
     Bytes(Vec<u8>),
+    /// A string that was changed in place, which OBJECT ENCODING calls `raw` however short it is.
+    Raw(Vec<u8>),
     /// A list.
     List(List),
     /// A hash.
@@ -108,7 +110,7 @@ impl Value {
     pub fn as_ref(&self) -> ValueRef<'_> {
         match self {
             Self::Int(n) => ValueRef::String(Element::Int(*n)),
-            Self::Bytes(b) => ValueRef::String(Element::Bytes(b)),
+            Self::Bytes(b) | Self::Raw(b) => ValueRef::String(Element::Bytes(b)),
             Self::List(v) => ValueRef::List(v),
             Self::Hash(v) => ValueRef::Hash(v),
             Self::Set(v) => ValueRef::Set(v),
@@ -211,7 +213,9 @@ impl Entry {
             Value::Bytes(bytes) if bytes.len() <= MAX_INLINE => {
                 Self::inline(key, &bytes, expires_at_ms)
             }
-            Value::Bytes(bytes) => Self::with_slot(key, Kind::Heap, expires_at_ms, bytes),
+            Value::Bytes(bytes) | Value::Raw(bytes) => {
+                Self::with_slot(key, Kind::Heap, expires_at_ms, bytes)
+            }
             Value::Int(n) => Self::with_slot(key, Kind::Int, expires_at_ms, n),
             Value::List(v) => Self::with_slot(key, Kind::List, expires_at_ms, v),
             Value::Hash(v) => Self::with_slot(key, Kind::Hash, expires_at_ms, v),
@@ -537,7 +541,7 @@ impl Entry {
             let value = match kind {
                 Kind::Inline => unreachable!("returned above"),
                 Kind::Int => Value::Int(slot.cast::<i64>().read()),
-                Kind::Heap => Value::Bytes(slot.cast::<Vec<u8>>().read()),
+                Kind::Heap => Value::Raw(slot.cast::<Vec<u8>>().read()),
                 Kind::List => Value::List(slot.cast::<List>().read()),
                 Kind::Hash => Value::Hash(slot.cast::<Hash>().read()),
                 Kind::Set => Value::Set(slot.cast::<Set>().read()),
@@ -553,6 +557,9 @@ impl Entry {
     pub fn clone_value(&self) -> Value {
         match self.value() {
             ValueRef::String(Element::Int(n)) => Value::Int(n),
+            ValueRef::String(Element::Bytes(b)) if self.kind() == Kind::Heap => {
+                Value::Raw(b.to_vec())
+            }
             ValueRef::String(Element::Bytes(b)) => Value::Bytes(b.to_vec()),
             ValueRef::List(v) => Value::List(v.clone()),
             ValueRef::Hash(v) => Value::Hash(v.clone()),
@@ -649,7 +656,7 @@ mod tests {
     #[test]
     fn values_come_out_as_they_went_in() {
         let entry = Entry::new(b"k", Value::Bytes(vec![1; 2000]), Some(9));
-        assert!(matches!(entry.into_value(), Value::Bytes(b) if b == vec![1; 2000]));
+        assert!(matches!(entry.into_value(), Value::Raw(b) if b == vec![1; 2000]));
         let mut entry = Entry::new(b"k", Value::Int(4), None);
         *entry.int_mut().expect("an integer") += 1;
         assert!(matches!(entry.into_value(), Value::Int(5)));

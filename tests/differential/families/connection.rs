@@ -15,7 +15,7 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("CLIENT", "REPLY (ON | MAYBE)", Exact),
     ("CLIENT", "UNBLOCK int", Exact),
     ("CLIENT", "NONSENSE name", Exact),
-    ("HELLO", "(4 | ABC | 1)", Exact),
+    ("HELLO", "(4 | ABC | 1)", Errors),
     ("HELLO", "(2 | 3)", Errors),
     (
         "HELLO",
