@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use super::pubsub::unsubscribe_all;
 use super::spec::{CommandSpec, Flags};
 use super::transactions::unwatch_all;
 use super::{CommandError, CommandResult, Context, Outcome};
-use crate::services::channels::Kind;
 use crate::services::{ClientFlags, ReplyMode, SessionState};
 use crate::value::number::parse_i64;
 
@@ -308,7 +308,7 @@ fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {
 fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     unwatch_all(ctx.txn, ctx.session);
     ctx.session.end_transaction();
-    forget_subscriptions(ctx);
+    unsubscribe_all(ctx.session, ctx.services);
     let session = &mut *ctx.session;
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
@@ -330,23 +330,6 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.reply.set_protocol(false);
     ctx.reply.simple("RESET");
     Ok(Outcome::Done)
-}
-
-fn forget_subscriptions(ctx: &mut Context<'_, '_>) {
-    let session = &mut *ctx.session;
-    let info = &session.info;
-    for (kind, names) in [
-        (Kind::Channel, &mut session.channels),
-        (Kind::Pattern, &mut session.patterns),
-        (Kind::Shard, &mut session.shard_channels),
-    ] {
-        for name in names.drain() {
-            ctx.services.channels.unsubscribe(kind, &name, info.id);
-        }
-    }
-    for counter in [&info.channels, &info.patterns, &info.shard_channels] {
-        counter.store(0, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

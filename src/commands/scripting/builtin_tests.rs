@@ -160,3 +160,61 @@ fn cells_arrive_evenly() {
         assert!(!run(&mut h, &line).is_empty());
     }
 }
+
+#[test]
+fn due_jobs_move_to_their_queue() {
+    let mut h = Harness::new();
+    let now = h.keyspace.now_ms();
+    for (job, wait) in [("b", -10), ("a", -20), ("c", 0), ("d", 50)] {
+        h.run(&format!("ZADD delayed {} {job}", now + wait));
+    }
+    assert_eq!(run(&mut h, "queue.promote 2 delayed queue 2"), "2 0");
+    assert_eq!(h.effects(), ["LPUSH queue a b", "ZREM delayed a b"]);
+    assert_eq!(run(&mut h, "queue.promote 2 delayed queue"), "1 50");
+    assert_eq!(ask(&mut h, "LRANGE queue 0 -1"), "c b a");
+    advance(&h, 50);
+    assert_eq!(run(&mut h, "queue.promote 2 delayed queue 5 right"), "1 -1");
+    assert_eq!(ask(&mut h, "LRANGE queue 0 -1"), "c b a d");
+    assert_eq!(run(&mut h, "queue.promote 2 delayed queue"), "0 -1");
+    assert_eq!(
+        run(&mut h, "queue.promote 2 delayed queue 1 top"),
+        "ERR the side is neither LEFT nor RIGHT"
+    );
+}
+
+#[test]
+fn stale_jobs_go_back() {
+    let mut h = Harness::new();
+    let now = h.keyspace.now_ms();
+    h.run("RPUSH queue z");
+    for (job, age) in [("old", 2000), ("older", 3000), ("fresh", 10)] {
+        h.run(&format!("ZADD taken {} {job}", now - age));
+    }
+    assert_eq!(run(&mut h, "queue.reclaim 2 taken queue 1000"), "2");
+    assert_eq!(ask(&mut h, "LRANGE queue 0 -1"), "z old older");
+    assert_eq!(ask(&mut h, "ZRANGE taken 0 -1"), "fresh");
+    h.run("SET text x");
+    assert!(run(&mut h, "queue.reclaim 2 taken text 0").starts_with("WRONGTYPE"));
+    assert_eq!(ask(&mut h, "ZRANGE taken 0 -1"), "fresh");
+}
+
+#[test]
+fn a_list_of_jobs_in_progress_is_watched() {
+    let mut h = Harness::new();
+    h.run("RPUSH taken a b");
+    let reclaim = |h: &mut Harness| run(h, "queue.reclaim_list 3 taken times queue 1000");
+    assert_eq!(reclaim(&mut h), "0");
+    advance(&h, 600);
+    h.run("LREM taken 1 a");
+    h.run("RPUSH taken c");
+    assert_eq!(reclaim(&mut h), "0");
+    assert_eq!(ask(&mut h, "ZRANGE times 0 -1"), "b c");
+    advance(&h, 400);
+    assert_eq!(reclaim(&mut h), "1");
+    assert_eq!(ask(&mut h, "LRANGE queue 0 -1"), "b");
+    assert_eq!(ask(&mut h, "LRANGE taken 0 -1"), "c");
+    advance(&h, 600);
+    assert_eq!(reclaim(&mut h), "1");
+    assert_eq!(ask(&mut h, "EXISTS taken times"), "0");
+    assert_eq!(reclaim(&mut h), "0");
+}
