@@ -40,6 +40,8 @@ struct State {
     capacity: Option<u64>,
     longest_write: Option<usize>,
     failing_syncs: u32,
+    /// Syncs of directories before the one that fails.
+    failing_directory_sync: Option<u32>,
     failing_writes: u32,
     operations_left: Option<u64>,
     operations: u64,
@@ -104,6 +106,11 @@ impl SimulatedDisk {
     /// The next `count` fsyncs fail with an I/O error and drop the dirty pages.
     pub fn fail_syncs(&self, count: u32) {
         self.lock().failing_syncs = count;
+    }
+
+    /// A sync of a directory fails with an I/O error, after `others` more that succeed; its names stay unsynced.
+    pub fn fail_directory_sync_after(&self, others: u32) {
+        self.lock().failing_directory_sync = Some(others);
     }
 
     /// The next `count` writes fail with an I/O error.
@@ -502,6 +509,14 @@ impl Storage for SimulatedDisk {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;
+        match state.failing_directory_sync {
+            Some(0) => {
+                state.failing_directory_sync = None;
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            Some(others) => state.failing_directory_sync = Some(others - 1),
+            None => {}
+        }
         let State {
             unsynced_names,
             durable_names,

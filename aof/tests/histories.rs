@@ -60,12 +60,8 @@ fn numbers(recovery: &Recovery) -> Result<Vec<u64>, Failure> {
                     arguments[2].iter().all(|&byte| byte == b'x'),
                     "a damaged value was loaded"
                 );
-                // Each hundred lives in a database of its own.
-                assert_eq!(
-                    selected.get(),
-                    number / 100 % 10,
-                    "the database of {number}"
-                );
+                // Each ten lives in a database of its own.
+                assert_eq!(selected.get(), number / 10 % 10, "the database of {number}");
                 numbers.push(number);
                 Ok(())
             },
@@ -144,7 +140,7 @@ impl History {
     }
 
     fn act(&mut self, life: &mut Life) {
-        match self.chance.below(20) {
+        match self.chance.below(21) {
             0..=8 => self.append(life),
             9..=11 => drop(life.log.write_step()),
             12..=14 => drop(life.log.step()),
@@ -160,6 +156,9 @@ impl History {
             }
             17 => self.disk.fail_syncs(1),
             18 => self.disk.fail_writes(1),
+            19 => self
+                .disk
+                .fail_directory_sync_after(u32::from(self.chance.below(3) > 0)),
             _ => match self.chance.below(3) {
                 0 => self
                     .disk
@@ -174,7 +173,7 @@ impl History {
 
     fn append(&mut self, life: &mut Life) {
         for _ in 0..=self.chance.below(4) {
-            let wanted = self.appended / 100;
+            let wanted = self.appended / 10;
             let position = life.log.append_with(|buffer| {
                 if life.selected != Some(wanted) {
                     buffer.extend_from_slice(&database(wanted));
@@ -197,9 +196,9 @@ impl History {
         life.selected = None;
         let mut selected = None;
         for number in 0..self.appended {
-            if selected != Some(number / 100) {
-                selected = Some(number / 100);
-                drop(sink.write(&database(number / 100)));
+            if selected != Some(number / 10) {
+                selected = Some(number / 10);
+                drop(sink.write(&database(number / 10)));
             }
             if sink.write(&command(number)).is_err() {
                 return;

@@ -495,3 +495,27 @@ fn any_pieces_in_any_order_are_judged_once() -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// The manifest with the new file may be on disk or not, so nothing more goes to the old file before that is settled.
+#[test]
+fn a_switch_that_may_have_happened_loses_nothing() -> Result<(), Failure> {
+    let disk = SimulatedDisk::new();
+    let log = start(&disk)?;
+    log.append(&command(&["SET", "a", "1"]));
+    log.step()?;
+    let sink = log.switch()?;
+    // The first is for the new file's name, the second for the manifest's.
+    disk.fail_directory_sync_after(1);
+    log.append(&command(&["SET", "b", "1"]));
+    log.step()?;
+    let error = sink
+        .finish()
+        .expect_err("no file was switched to")
+        .to_string();
+    assert!(error.contains("fsync"), "{error}");
+    for seed in 0..50 {
+        let recovery = open(&disk.crash(seed))?;
+        assert_eq!(contents(&recovery)?, ["SET a 1", "SET b 1"], "seed {seed}");
+    }
+    Ok(())
+}
