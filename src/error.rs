@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use innkeep_aof::AofError;
 
+use crate::rdb::RdbError;
+
 /// Why an engine could not be opened, or could not do what was asked.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -14,6 +16,13 @@ pub enum Error {
     Io(io::Error),
     /// The log on disk: damaged, unreadable or unwritable; names the file and what to do.
     Log(AofError),
+    /// An RDB file, or the RDB that a log begins with: damaged, or with what cannot be loaded.
+    Rdb {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: RdbError,
+    },
     /// The log holds a command that cannot be applied.
     Replay {
         /// The file.
@@ -45,6 +54,7 @@ impl fmt::Display for Error {
         match self {
             Self::Io(error) => write!(f, "{error}"),
             Self::Log(error) => write!(f, "{error}"),
+            Self::Rdb { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Replay {
                 path,
                 offset,
@@ -68,6 +78,7 @@ impl std::error::Error for Error {
         match self {
             Self::Io(error) => Some(error),
             Self::Log(error) => Some(error),
+            Self::Rdb { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -84,6 +95,16 @@ impl From<AofError> for Error {
         match error {
             AofError::RewriteInProgress => Self::RewriteInProgress,
             error => Self::Log(error),
+        }
+    }
+}
+
+/// The path is added by whoever knows it.
+impl From<RdbError> for Error {
+    fn from(source: RdbError) -> Self {
+        Self::Rdb {
+            path: PathBuf::new(),
+            source,
         }
     }
 }

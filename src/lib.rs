@@ -20,6 +20,8 @@ mod error;
 #[doc(hidden)]
 pub mod keyspace;
 #[doc(hidden)]
+pub mod rdb;
+#[doc(hidden)]
 pub mod reply;
 #[doc(hidden)]
 pub mod request;

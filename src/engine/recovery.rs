@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Txn;
 use crate::keyspace::txn::Journal;
+use crate::rdb;
 use crate::reply::SinkReply;
 use crate::services::{ClientInfo, SessionState};
 
@@ -19,8 +20,8 @@ impl Inner {
     /// Loads the log of the configured directory and opens it for what follows.
     pub(super) fn open_log(&self, storage: Arc<dyn Storage>) -> Result<(), Error> {
         let started = std::time::Instant::now();
-        let recovery = Recovery::open(storage, self.log_options())?;
-        self.apply_log(&recovery)?;
+        let mut recovery = Recovery::open(storage, self.log_options())?;
+        self.apply_log(&mut recovery)?;
         tell(recovery.report(), started.elapsed());
         self.start_log(recovery.start()?);
         Ok(())
@@ -42,17 +43,11 @@ impl Inner {
         options
     }
 
-    fn apply_log(&self, recovery: &Recovery) -> Result<(), Error> {
-        if let Some((path, _)) = recovery.rdb_base() {
-            let path = path.to_owned();
-            return Err(Error::Unsupported {
-                path,
-                what: "an RDB base (write it with aof-use-rdb-preamble no)",
-            });
-        }
+    fn apply_log(&self, recovery: &mut Recovery) -> Result<(), Error> {
         self.set_loading(true);
-        let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
-        let result = self.replay(&mut txn, recovery);
+        let set = self.keyspace.all_shards();
+        let mut txn = self.begin(set, 0, Journal::default());
+        let result = load_base(&mut txn, recovery).and_then(|()| self.replay(&mut txn, recovery));
         self.close(txn);
         self.set_loading(false);
         result
@@ -185,6 +180,44 @@ impl Inner {
         sink.finish()?;
         Ok(log)
     }
+}
+
+/// Loads the base where it is an RDB, as a real Redis writes it. Keys whose time has come are left out, as Redis does.
+fn load_base(txn: &mut Txn<'_>, recovery: &mut Recovery) -> Result<(), Error> {
+    let Some((path, mut bytes)) = recovery.rdb_base() else {
+        return Ok(());
+    };
+    let path = path.to_owned();
+    let (limits, now_ms, databases) = (txn.limits(), txn.now_ms(), txn.keyspace().databases());
+    let summary = rdb::read(&mut bytes, &limits, |entry| {
+        if entry.db >= databases {
+            return Err(Error::Unsupported {
+                path: path.clone(),
+                what: "keys of a database that is not configured (raise `databases`)",
+            });
+        }
+        if entry.expires_at_ms.is_none_or(|at| at >= now_ms) {
+            txn.in_db(entry.db, |txn| {
+                txn.insert(&entry.key, entry.value, entry.expires_at_ms)
+            });
+        }
+        txn.journal.clear();
+        Ok(())
+    })
+    .map_err(|error| match error {
+        Error::Rdb { source, .. } => Error::Rdb {
+            path: path.clone(),
+            source,
+        },
+        error => error,
+    })?;
+    info!(
+        "The base {} is an RDB of version {} with {} keys",
+        path.display(),
+        summary.version,
+        summary.keys
+    );
+    Ok(recovery.set_base_tail(summary.bytes)?)
 }
 
 pub(super) fn policy_of(config: &Config) -> FsyncPolicy {

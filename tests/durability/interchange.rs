@@ -155,20 +155,26 @@ fn we_load_the_directory_of_a_real_redis() {
         assert!(may_skip("redis-server"));
         return;
     };
-    let server = redis
-        .clone()
-        .option("aof-use-rdb-preamble", "no")
-        .start()
-        .expect("redis starts");
-    let mut wire = connect(&server);
-    fill(&mut wire);
-    wire.ask(&["BGREWRITEAOF"]).expect("an answer");
-    assert!(server.wait_for_log(
-        "rewrite finished successfully",
-        std::time::Duration::from_secs(30)
-    ));
-    wire.ask(&["RPUSH", "list:1", "after"]).expect("an answer");
-    let theirs = contents(&mut wire);
-    let ours = hand_over(server, launch());
-    assert_eq!(contents(&mut connect(&ours)), theirs);
+    for preamble in ["no", "yes"] {
+        let server = redis
+            .clone()
+            .option("aof-use-rdb-preamble", preamble)
+            .start()
+            .expect("redis starts");
+        let mut wire = connect(&server);
+        fill(&mut wire);
+        wire.ask(&["BGREWRITEAOF"]).expect("an answer");
+        assert!(server.wait_for_log(
+            "rewrite finished successfully",
+            std::time::Duration::from_secs(30)
+        ));
+        wire.ask(&["RPUSH", "list:1", "after"]).expect("an answer");
+        let theirs = contents(&mut wire);
+        let ours = hand_over(server, launch());
+        assert_eq!(
+            contents(&mut connect(&ours)),
+            theirs,
+            "aof-use-rdb-preamble {preamble}"
+        );
+    }
 }

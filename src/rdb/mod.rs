@@ -1,0 +1,24 @@
+//! The RDB codec: reads the snapshot format of Redis, versions 1 to 12, from any `Read`. It knows values, and no paths,
+//! no clock and no table of keys: what it reads goes to a handler, one entry at a time.
+//!
+//! ```text
+//! "REDIS" | version (4 digits) | item … | 0xff | CRC-64 (u64 LE, from version 5 on; 0: not computed)
+//! item: opcode and its fields, or: type | key | value
+//! ```
+
+mod crc64;
+mod error;
+mod lzf;
+mod object;
+mod primitive;
+mod reader;
+#[cfg(test)]
+mod redis_tests;
+mod source;
+#[cfg(test)]
+mod tests;
+mod ziplist;
+mod zipmap;
+
+pub use error::{Problem, RdbError};
+pub use reader::{RdbEntry, RdbSummary, read};

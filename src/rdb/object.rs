@@ -1,0 +1,250 @@
+//! The values of an RDB, type by type, rebuilt in the form that the limits given ask for.
+//! Knows no keys, databases or opcodes.
+
+use std::io::Read;
+
+use super::source::Source;
+use super::{Problem, ziplist, zipmap};
+use crate::keyspace::{Limits, Value};
+use crate::value::hash::Hash;
+use crate::value::intset::IntSet;
+use crate::value::list::List;
+use crate::value::listpack::Listpack;
+use crate::value::number::parse_i64;
+use crate::value::set::Set;
+use crate::value::zset::{Inserted, SortedSet};
+
+/// The highest number of a type of value; opcodes are far above.
+pub(super) const MAX_TYPE: u8 = 26;
+
+const STRING: u8 = 0;
+const LIST: u8 = 1;
+const SET: u8 = 2;
+const ZSET: u8 = 3;
+const HASH: u8 = 4;
+const ZSET_2: u8 = 5;
+const MODULE_OLD: u8 = 6;
+const MODULE: u8 = 7;
+const HASH_ZIPMAP: u8 = 9;
+const LIST_ZIPLIST: u8 = 10;
+const SET_INTSET: u8 = 11;
+const ZSET_ZIPLIST: u8 = 12;
+const HASH_ZIPLIST: u8 = 13;
+const LIST_QUICKLIST: u8 = 14;
+const STREAM: u8 = 15;
+const HASH_LISTPACK: u8 = 16;
+const ZSET_LISTPACK: u8 = 17;
+const LIST_QUICKLIST_2: u8 = 18;
+const STREAM_2: u8 = 19;
+const SET_LISTPACK: u8 = 20;
+const STREAM_3: u8 = 21;
+const HASH_WITH_EXPIRIES_FIRST: u8 = 22;
+const HASH_WITH_EXPIRIES_LAST: u8 = 25;
+const STREAM_4: u8 = 26;
+
+/// A node of a list that is one element by itself, and one that is a listpack.
+const NODE_PLAIN: u64 = 1;
+const NODE_PACKED: u64 = 2;
+
+impl<R: Read> Source<'_, R> {
+    /// The value of a key of this type. None where a collection is empty: servers with a bug long gone wrote such
+    /// keys, and Redis passes them over.
+    pub(super) fn value(&mut self, kind: u8, limits: &Limits) -> Result<Option<Value>, Problem> {
+        match kind {
+            STRING => self.string().map(|bytes| Some(string_value(bytes))),
+            LIST => self.list(limits).map(list_value),
+            LIST_ZIPLIST => self.list_of_ziplist(limits).map(list_value),
+            LIST_QUICKLIST => self.list_of_ziplists().map(list_value),
+            LIST_QUICKLIST_2 => self.list_of_nodes().map(list_value),
+            SET => self.set(limits).map(set_value),
+            SET_INTSET => self.set_of_intset(limits).map(set_value),
+            SET_LISTPACK => {
+                let set = Set::from_listpack(self.listpack()?, &limits.set);
+                set.ok_or_else(|| duplicate("set")).map(set_value)
+            }
+            HASH => self.hash(limits).map(hash_value),
+            HASH_ZIPMAP | HASH_ZIPLIST | HASH_LISTPACK => {
+                let hash = Hash::from_listpack(self.pairs(kind)?, &limits.hash);
+                hash.ok_or_else(|| duplicate("hash")).map(hash_value)
+            }
+            ZSET | ZSET_2 => self.sorted_set(kind, limits).map(sorted_set_value),
+            ZSET_ZIPLIST | ZSET_LISTPACK => {
+                let set = SortedSet::from_listpack(self.pairs(kind)?, &limits.sorted_set);
+                set.ok_or_else(|| duplicate("sorted set"))
+                    .map(sorted_set_value)
+            }
+            _ => Err(self.unsupported(kind)),
+        }
+    }
+
+    fn unsupported(&mut self, kind: u8) -> Problem {
+        match kind {
+            STREAM | STREAM_2 | STREAM_3 | STREAM_4 => Problem::unsupported("streams"),
+            HASH_WITH_EXPIRIES_FIRST..=HASH_WITH_EXPIRIES_LAST => {
+                Problem::unsupported("fields of hashes that expire")
+            }
+            MODULE_OLD | MODULE => match self.module_name() {
+                Ok(name) => Problem::unsupported(format_args!("values of the module type {name}")),
+                Err(problem) => problem,
+            },
+            _ => Problem::Opcode(kind),
+        }
+    }
+
+    /// The name in a module's id: nine characters of six bits each; ten bits of version follow.
+    pub(super) fn module_name(&mut self) -> Result<String, Problem> {
+        const CHARACTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let id = self.length()?;
+        Ok((0..9)
+            .map(|index| CHARACTERS[(id >> (58 - 6 * index)) as usize & 0x3f])
+            .map(char::from)
+            .collect())
+    }
+
+    /// The bytes of a compact form.
+    fn compact(&mut self) -> Result<Vec<u8>, Problem> {
+        let mut bytes = Vec::new();
+        self.part_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn listpack(&mut self) -> Result<Listpack, Problem> {
+        let bytes = self.compact()?;
+        Listpack::from_bytes_checked(&bytes).map_err(Problem::malformed)
+    }
+
+    /// Fields and values, or members and scores, in whichever compact form.
+    fn pairs(&mut self, kind: u8) -> Result<Listpack, Problem> {
+        match kind {
+            HASH_ZIPMAP => zipmap::to_listpack(&self.compact()?),
+            HASH_ZIPLIST | ZSET_ZIPLIST => ziplist::to_listpack(&self.compact()?),
+            _ => self.listpack(),
+        }
+    }
+
+    fn list(&mut self, limits: &Limits) -> Result<List, Problem> {
+        let (mut list, mut element) = (List::new(), Vec::new());
+        for _ in 0..self.length()? {
+            self.string_into(&mut element)?;
+            list.push_back(&element, &limits.list);
+        }
+        Ok(list)
+    }
+
+    fn list_of_ziplist(&mut self, limits: &Limits) -> Result<List, Problem> {
+        let mut list = List::new();
+        for element in &ziplist::to_listpack(&self.compact()?)? {
+            element.with_bytes(|bytes| list.push_back(bytes, &limits.list));
+        }
+        Ok(list)
+    }
+
+    fn list_of_ziplists(&mut self) -> Result<List, Problem> {
+        let mut list = List::new();
+        for _ in 0..self.length()? {
+            let pack = ziplist::to_listpack(&self.compact()?)?;
+            if !pack.is_empty() {
+                list.append_packed(pack);
+            }
+        }
+        Ok(list)
+    }
+
+    fn list_of_nodes(&mut self) -> Result<List, Problem> {
+        let mut list = List::new();
+        for _ in 0..self.length()? {
+            match self.length()? {
+                NODE_PLAIN => list.append_plain(&self.string()?),
+                NODE_PACKED => {
+                    let pack = self.listpack()?;
+                    if !pack.is_empty() {
+                        list.append_packed(pack);
+                    }
+                }
+                other => {
+                    let what = format_args!("unknown form {other} of a list's node");
+                    return Err(Problem::malformed(what));
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    fn set(&mut self, limits: &Limits) -> Result<Set, Problem> {
+        let (mut set, mut member) = (Set::new(), Vec::new());
+        for _ in 0..self.length()? {
+            self.part_into(&mut member)?;
+            if !set.insert(&member, &limits.set) {
+                return Err(twice(&member));
+            }
+        }
+        Ok(set)
+    }
+
+    fn set_of_intset(&mut self, limits: &Limits) -> Result<Set, Problem> {
+        let bytes = self.compact()?;
+        let integers = IntSet::from_bytes_checked(&bytes).map_err(Problem::malformed)?;
+        Ok(Set::from_intset(integers, &limits.set))
+    }
+
+    fn hash(&mut self, limits: &Limits) -> Result<Hash, Problem> {
+        let (mut hash, mut field, mut value) = (Hash::new(), Vec::new(), Vec::new());
+        for _ in 0..self.length()? {
+            self.part_into(&mut field)?;
+            self.part_into(&mut value)?;
+            if !hash.set(&field, &value, &limits.hash) {
+                return Err(twice(&field));
+            }
+        }
+        Ok(hash)
+    }
+
+    fn sorted_set(&mut self, kind: u8, limits: &Limits) -> Result<SortedSet, Problem> {
+        let (mut set, mut member) = (SortedSet::new(), Vec::new());
+        for _ in 0..self.length()? {
+            self.part_into(&mut member)?;
+            let score = if kind == ZSET {
+                self.text_double()?
+            } else {
+                self.binary_double()?
+            };
+            if set.insert(&member, score, &limits.sorted_set) != Inserted::Added {
+                return Err(twice(&member));
+            }
+        }
+        Ok(set)
+    }
+}
+
+/// As [`Value::string`], without copying what is no integer.
+fn string_value(bytes: Vec<u8>) -> Value {
+    parse_i64(&bytes).map_or(Value::Bytes(bytes), Value::Int)
+}
+
+fn list_value(list: List) -> Option<Value> {
+    (!list.is_empty()).then(|| list.into())
+}
+
+fn set_value(set: Set) -> Option<Value> {
+    (!set.is_empty()).then(|| set.into())
+}
+
+fn hash_value(hash: Hash) -> Option<Value> {
+    (!hash.is_empty()).then(|| hash.into())
+}
+
+fn sorted_set_value(set: SortedSet) -> Option<Value> {
+    (!set.is_empty()).then(|| set.into())
+}
+
+fn twice(element: &[u8]) -> Problem {
+    let shown = element.get(..64).unwrap_or(element);
+    Problem::malformed(format_args!("'{}' occurs twice", shown.escape_ascii()))
+}
+
+fn duplicate(what: &str) -> Problem {
+    Problem::malformed(format_args!(
+        "the elements are not those of a {what}: one is left over, twice there or out of order"
+    ))
+}
