@@ -235,6 +235,13 @@ fn find_keys(ctx: &Context<'_, '_>) -> Result<Vec<(usize, &'static str)>, Comman
     }
     let mut keys = Vec::new();
     let mut valid = true;
+    let incomplete = spec.keys.iter().any(|key| key.begin == Begin::Unknown);
+    if let Some(find) = spec.find_keys.filter(|_| incomplete) {
+        find(line, &mut |position, flags| {
+            keys.push((position + 2, flags))
+        });
+        return Ok(keys);
+    }
     for key_spec in specs {
         let flags = effective_flags(spec, key_spec, line);
         valid &= key_spec.positions(line, |position| keys.push((position + 2, flags)));

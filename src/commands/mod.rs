@@ -31,6 +31,7 @@ pub mod scanning;
 pub mod scripting;
 pub mod sets;
 pub mod slowlog;
+pub mod sort;
 pub mod sorted_set_algebra;
 pub mod sorted_set_pops;
 pub mod sorted_set_ranges;
@@ -76,6 +77,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     pubsub::COMMANDS,
     scripting::COMMANDS,
     sets::COMMANDS,
+    sort::COMMANDS,
     sorted_set_algebra::COMMANDS,
     sorted_set_pops::COMMANDS,
     sorted_set_ranges::COMMANDS,

@@ -592,7 +592,8 @@ impl Nested<'_, '_, '_> {
         let flags = command.spec.flags;
         let keyspace = self.context.txn.keyspace();
         // Without declared keys only the constant commands (PING, TIME, PUBLISH …) leave the data alone.
-        if flags.has(Flags::ALL_SHARDS) || command.spec.keys.is_empty() && !flags.has(Flags::FAST) {
+        let may_touch_any = command.spec.keys.is_empty() && !flags.has(Flags::FAST);
+        if command.needs_all_shards(args) || may_touch_any {
             return keyspace.all_shards();
         }
         let mut keys: Vec<&[u8]> = Vec::new();

@@ -6,6 +6,10 @@ use super::{CommandResult, Context};
 /// A command's handler.
 pub type Handler = for<'a, 't> fn(&mut Context<'a, 't>) -> CommandResult;
 
+/// Finds the keys of a command line where no [`KeySpec`] can: calls `visit` with the position of each and with what
+/// happens to it. True when the command reaches further keys, whose names depend on the data.
+pub type KeyFinder = fn(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool;
+
 /// One command, or one subcommand of a container.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandSpec {
@@ -19,6 +23,8 @@ pub struct CommandSpec {
     pub acl: &'static str,
     /// Where its keys stand.
     pub keys: &'static [KeySpec],
+    /// What finds its keys for the locks instead, where the rules fall short.
+    pub find_keys: Option<KeyFinder>,
     /// Documentation group: `string`, `list`, `server`, …
     pub group: &'static str,
     /// First Redis version that had it.
@@ -53,6 +59,7 @@ impl CommandSpec {
             flags,
             acl: "",
             keys: &[],
+            find_keys: None,
             group: "generic",
             since: "1.0.0",
             summary: "",

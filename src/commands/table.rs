@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 
-use super::spec::{Begin, CommandSpec, Find};
+use super::spec::{Begin, CommandSpec, Find, Flags, KeyFinder};
 use super::{CommandError, FAMILIES};
 
 /// Longest name of a command.
@@ -151,6 +151,10 @@ fn printable(bytes: &[u8], limit: usize) -> String {
 impl Command {
     /// Calls `visit` with the position of each key. False when the words break the rules that the entry gives.
     pub fn key_positions(&self, args: &[&[u8]], mut visit: impl FnMut(usize)) -> bool {
+        if let Some(find) = self.spec.find_keys {
+            find(args, &mut |position, _| visit(position));
+            return true;
+        }
         let mut complete = true;
         for spec in self
             .spec
@@ -161,5 +165,12 @@ impl Command {
             complete &= spec.positions(args, &mut visit);
         }
         complete
+    }
+
+    /// Whether this line needs every shard: always, or because it reaches keys whose names depend on the data.
+    #[must_use]
+    pub fn needs_all_shards(&self, args: &[&[u8]]) -> bool {
+        let reaches_further = |find: KeyFinder| find(args, &mut |_, _| {});
+        self.spec.flags.has(Flags::ALL_SHARDS) || self.spec.find_keys.is_some_and(reaches_further)
     }
 }

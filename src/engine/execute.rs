@@ -240,7 +240,7 @@ impl Inner {
 
     /// The shards that a command needs: those of its keys, or all.
     fn shards_of(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
-        if command.spec.flags.has(Flags::ALL_SHARDS) {
+        if command.needs_all_shards(args) {
             return self.keyspace.all_shards();
         }
         if let Some((first, 0, _)) = command.fixed_keys {

@@ -46,14 +46,31 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 /// white space is skipped, an empty bound is 0, and what does not fit is infinite or 0. `nan` is refused.
 #[must_use]
 pub fn parse_f64_bound(text: &[u8]) -> Option<f64> {
-    // The bound is read as a C string there: a zero byte ends it.
-    let end = text.iter().position(|byte| *byte == 0);
-    let text = &text[..end.unwrap_or(text.len())];
+    scan_c_string(text).map(|(value, _)| value)
+}
+
+/// Parses what SORT compares: read like a bound, but what does not fit a normal number is refused.
+#[must_use]
+pub fn parse_f64_weight(text: &[u8]) -> Option<f64> {
+    let (value, in_range) = scan_c_string(text)?;
+    (in_range && !value.is_subnormal()).then_some(value)
+}
+
+/// As [`scan_f64`], of a text that Redis reads as a C string: a zero byte ends it, leading white space is skipped, and
+/// where nothing is left it is 0.
+fn scan_c_string(text: &[u8]) -> Option<(f64, bool)> {
+    let text = until_nul(text);
     if text.is_empty() {
-        return Some(0.0);
+        return Some((0.0, true));
     }
     let start = text.iter().position(|byte| !is_c_space(*byte))?;
-    scan_f64(&text[start..]).map(|(value, _)| value)
+    scan_f64(&text[start..])
+}
+
+/// The text as C sees it: up to a zero byte.
+#[must_use]
+pub fn until_nul(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// White space as C's `isspace` has it, which knows the vertical tab, unlike [`u8::is_ascii_whitespace`].
@@ -486,6 +503,22 @@ mod tests {
         assert_eq!(parse_f64_bound(b"1 "), None);
         assert_eq!(parse_f64_bound(b"nan"), None);
         assert_eq!(parse_f64_bound(b"  "), None);
+    }
+
+    #[test]
+    fn weights_are_bounds_that_fit() {
+        for (text, weight) in [
+            ("", Some(0.0)),
+            (" \t-1", Some(-1.0)),
+            ("5\0x", Some(5.0)),
+            ("inf", Some(f64::INFINITY)),
+            ("1e400", None),
+            ("1e-310", None),
+            ("nan", None),
+            ("1 ", None),
+        ] {
+            assert_eq!(parse_f64_weight(text.as_bytes()), weight, "{text:?}");
+        }
     }
 
     // Expected values: printf("%.17g").

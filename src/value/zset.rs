@@ -370,6 +370,11 @@ impl SortedSet {
         Inserted::Added
     }
 
+    /// Leaves the listpack form, for good. O(n log n).
+    pub fn leave_listpack(&mut self) {
+        self.ranking();
+    }
+
     /// Removes a member and returns its score. O(log n).
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         match &mut self.form {

@@ -20,6 +20,10 @@ impl Pool {
     pub(crate) const CLASSES: &'static [(&'static str, &'static [&'static str])] = &[
         // Sorted sets in which all scores are the same: only there a lexicographic range has a defined answer.
         ("lexkey", &["x1", "x1", "x2", "x2", "x3", "nothing"]),
+        ("sortable", &["l1", "l2", "l3", "l4", "t1", "t2", "t3", "z1", "z2", "z3", "h1", "nothing"]),
+        ("sortpattern", &["s*", "z*", "h*->f1", "h*->f2", "*"]),
+        ("getpattern", &["#", "#", "s*", "h*->f1", "h*->", "l*->f1", "nothing", "*", "s1", "\0*"]),
+        ("nothing", &["nosort", "nothing", "#", ""]),
         ("value", &["1", "2", "10", "-7", "3.5", "a", "b", "abc", "hello world", "", "\0\r\n\u{ff}", "9223372036854775806",
             "12345678901234567890", "1.0e2", " 1", "ohmytext", "mynewtext", LONG]),
         ("field", &["f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "10", "11", "", LONG]),

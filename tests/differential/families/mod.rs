@@ -6,6 +6,7 @@ mod keys;
 mod lists;
 mod pubsub;
 mod sets;
+mod sort;
 mod strings;
 mod transactions;
 mod zsets;
@@ -49,6 +50,12 @@ pub(crate) const FAMILIES: &[Family] = &[
         prefix: crate::pool::ANY,
         weight: 22,
         commands: keys::COMMANDS,
+    },
+    Family {
+        name: "sort",
+        prefix: 'l',
+        weight: 8,
+        commands: sort::COMMANDS,
     },
     Family {
         name: "transactions",
@@ -115,6 +122,12 @@ pub(crate) const WAKERS: &[Family] = &[
         prefix: 'z',
         weight: 1,
         commands: zsets::WAKERS,
+    },
+    Family {
+        name: "sort",
+        prefix: 'l',
+        weight: 1,
+        commands: sort::WAKERS,
     },
     Family {
         name: "keys",

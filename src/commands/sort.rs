@@ -1,0 +1,474 @@
+//! SORT: the elements of a list, set or sorted set in an order of the client's, by themselves or by other keys, and
+//! what other keys say about each. It knows how keys are named by patterns, and nothing of how collections are stored.
+
+use std::cmp::Ordering;
+
+use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec, one_key};
+use super::{CommandError, CommandResult, Context, Outcome};
+use crate::keyspace::{Entry, EventClass, Txn, ValueRef};
+use crate::value::list::List;
+use crate::value::listpack::Element;
+use crate::value::number::{parse_f64_weight, parse_i64, until_nul};
+
+const NOT_A_WEIGHT: CommandError =
+    CommandError::text("ERR One or more scores can't be converted into double");
+
+const PATTERN_KEYS: KeySpec = KeySpec {
+    flags: "RO access",
+    notes: "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the content of the key we sort",
+    begin: Begin::Unknown,
+    find: Find::Unknown,
+};
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        arguments: "key:key#0 pattern:pattern#1=BY? offset_count:block=LIMIT?{offset:integer count:integer} pattern:pattern#1=GET?*+ order:oneof?{asc:pure-token=ASC desc:pure-token=DESC} sorting:pure-token=ALPHA? destination:key#2=STORE?",
+        acl: "write set sortedset list slow dangerous",
+        keys: &[
+            one_key("RO access"),
+            PATTERN_KEYS,
+            KeySpec {
+                flags: "OW update",
+                notes: "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in the argument array",
+                begin: Begin::Unknown,
+                find: Find::Unknown,
+            },
+        ],
+        find_keys: Some(find_keys),
+        since: "1.0.0",
+        summary: "Sort the elements in a list, set or sorted set",
+        complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).",
+        ..CommandSpec::new(
+            "sort",
+            -2,
+            Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+            sort,
+        )
+    },
+    CommandSpec {
+        arguments: "key:key#0 pattern:pattern#1=BY? offset_count:block=LIMIT?{offset:integer count:integer} pattern:pattern#1=GET?*+ order:oneof?{asc:pure-token=ASC desc:pure-token=DESC} sorting:pure-token=ALPHA?",
+        acl: "read set sortedset list slow dangerous",
+        keys: &[one_key("RO access"), PATTERN_KEYS],
+        find_keys: Some(find_keys),
+        since: "7.0.0",
+        summary: "Sort the elements in a list, set or sorted set. Read-only variant of SORT.",
+        complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).",
+        ..CommandSpec::new(
+            "sort_ro",
+            -2,
+            Flags::READONLY.and(Flags::MOVABLEKEYS),
+            sort_ro,
+        )
+    },
+];
+
+// ------------------------------------------------------------------------------------------------ the words
+
+/// How many words belong to the option at `at`, itself included; nothing where the line breaks off before them.
+fn option_len(args: &[&[u8]], at: usize) -> Option<usize> {
+    let is = |option: &[u8]| args[at].eq_ignore_ascii_case(option);
+    let len = match () {
+        () if is(b"limit") => 3,
+        () if is(b"by") || is(b"get") => 2,
+        () => 1,
+    };
+    (at + len <= args.len()).then_some(len)
+}
+
+/// The key that is sorted, and the last one that STORE names. Patterns with a `*` reach keys that the data names.
+fn find_keys(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool {
+    let (mut stored, mut by_pattern) = (None, false);
+    let mut at = 2;
+    while at < args.len() {
+        let len = option_len(args, at).unwrap_or(1);
+        if len == 2 {
+            by_pattern |= until_nul(args[at + 1]).contains(&b'*');
+        } else if args[at].eq_ignore_ascii_case(b"store") && at + 1 < args.len() {
+            stored = Some(at + 1);
+        }
+        at += len;
+    }
+    visit(1, "RO access");
+    if let Some(at) = stored {
+        visit(at, "OW update");
+    }
+    by_pattern
+}
+
+/// What the words of a SORT say.
+#[derive(Debug, Default)]
+struct Options<'a> {
+    by: Option<&'a [u8]>,
+    /// LIMIT: how many to pass over, and how many to take (all where negative).
+    limit: Option<(i64, i64)>,
+    get: Vec<&'a [u8]>,
+    descending: bool,
+    alphabetic: bool,
+    unsorted: bool,
+    store: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: &[&'a [u8]], may_store: bool) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        let mut at = 2;
+        while at < args.len() {
+            let len = option_len(args, at).ok_or(CommandError::Syntax)?;
+            let is = |option: &[u8]| args[at].eq_ignore_ascii_case(option);
+            match args[at..at + len] {
+                [_, start, count] => {
+                    let number = |word| parse_i64(word).ok_or(CommandError::NotInteger);
+                    options.limit = Some((number(start)?, number(count)?));
+                }
+                [_, pattern] if is(b"get") => options.get.push(pattern),
+                [_, pattern] => {
+                    options.by = Some(pattern);
+                    // A pattern that names no element stays in force, whatever another BY says after it.
+                    options.unsorted |= !until_nul(pattern).contains(&b'*');
+                }
+                [_] if is(b"asc") => options.descending = false,
+                [_] if is(b"desc") => options.descending = true,
+                [_] if is(b"alpha") => options.alphabetic = true,
+                [_] if is(b"store") && may_store && at + 1 < args.len() => {
+                    options.store = Some(args[at + 1]);
+                    at += 1;
+                }
+                _ => return Err(CommandError::Syntax),
+            }
+            at += len;
+        }
+        Ok(options)
+    }
+
+    /// Which of `len` elements are wanted.
+    fn window(&self, len: usize) -> std::ops::Range<usize> {
+        let (start, count) = self.limit.unwrap_or((0, -1));
+        let start = usize::try_from(start).unwrap_or(0).min(len);
+        let count = usize::try_from(count).unwrap_or(len);
+        start..start.saturating_add(count).min(len)
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ the elements
+
+/// What the key holds: the wanted elements in their own order where nothing is to be sorted, otherwise all.
+#[derive(Debug, Default)]
+struct Source {
+    elements: Vec<Vec<u8>>,
+    /// Whether LIMIT is applied already.
+    cut: bool,
+    /// Whether the elements have no order of their own.
+    is_set: bool,
+}
+
+impl Source {
+    fn read(context: &mut Context<'_, '_>, options: &Options<'_>) -> Result<Self, CommandError> {
+        let key = context.args[1];
+        if let Some(ValueRef::SortedSet(set)) = context.txn.read(key).map(Entry::value)
+            && set.as_listpack().is_some()
+            && let Some(set) = context.txn.sorted_set_mut(key)?
+        {
+            // OBJECT ENCODING tells that Redis leaves the compact form here.
+            set.leave_listpack();
+        }
+        let value = context.txn.peek(key).map(Entry::value);
+        let (len, elements): (usize, Box<dyn Iterator<Item = Element<'_>> + '_>) = match value {
+            None => return Ok(Self::default()),
+            Some(ValueRef::Set(set)) => {
+                return Ok(Self {
+                    elements: set.iter().map(|element| element.to_vec()).collect(),
+                    cut: false,
+                    is_set: true,
+                });
+            }
+            Some(ValueRef::List(list)) if options.unsorted && options.descending => {
+                let last = list.len().saturating_sub(1);
+                (list.len(), Box::new(list.iter_back_from(last)))
+            }
+            Some(ValueRef::List(list)) => (list.len(), Box::new(list.iter())),
+            Some(ValueRef::SortedSet(set)) => {
+                let entries = set.iter();
+                let members: Box<dyn Iterator<Item = Element<'_>>> =
+                    if options.unsorted && options.descending {
+                        Box::new(entries.rev().map(|(member, _)| member))
+                    } else {
+                        Box::new(entries.map(|(member, _)| member))
+                    };
+                (set.len(), members)
+            }
+            Some(ValueRef::String(_) | ValueRef::Hash(_)) => return Err(CommandError::WrongType),
+        };
+        let wanted = if options.unsorted {
+            options.window(len)
+        } else {
+            0..len
+        };
+        let elements = elements.skip(wanted.start).take(wanted.len());
+        Ok(Self {
+            elements: elements.map(|element| element.to_vec()).collect(),
+            cut: options.unsorted,
+            is_set: false,
+        })
+    }
+}
+
+/// What a pattern says about an element: the string, or the field of a hash, at the key with the element in place of
+/// the first `*`. The pattern `#` is the element itself.
+fn look_up(txn: &mut Txn<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
+    if pattern == b"#" {
+        return Some(element.to_vec());
+    }
+    let star = until_nul(pattern).iter().position(|byte| *byte == b'*')?;
+    let (prefix, rest) = (&pattern[..star], &pattern[star + 1..]);
+    let arrow = until_nul(rest).windows(2).position(|two| two == b"->");
+    let field = arrow
+        .map(|at| &rest[at + 2..])
+        .filter(|field| !until_nul(field).is_empty());
+    let suffix = match (arrow, field) {
+        (Some(at), Some(_)) => &rest[..at],
+        _ => rest,
+    };
+    let key = [prefix, element, suffix].concat();
+    match (txn.read(&key)?.value(), field) {
+        (ValueRef::String(text), None) => Some(text.to_vec()),
+        (ValueRef::Hash(hash), Some(field)) => hash.get(field).map(|value| value.to_vec()),
+        _ => None,
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ sorting
+
+/// What an element is compared by.
+#[derive(Debug)]
+enum Weight {
+    /// Itself, as text.
+    Element,
+    /// A number.
+    Number(f64),
+    /// A text, or nothing, which comes first.
+    Text(Option<Vec<u8>>),
+}
+
+/// An element and its weight.
+#[derive(Debug)]
+struct Weighed {
+    element: Vec<u8>,
+    weight: Weight,
+}
+
+/// How texts are compared: an answer follows the C locale, in which a text ends at a zero byte; what is stored is
+/// compared byte by byte.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    stored: bool,
+    of_set: bool,
+}
+
+impl Order {
+    fn texts(self, one: &[u8], other: &[u8]) -> Ordering {
+        if self.stored {
+            one.cmp(other)
+        } else {
+            until_nul(one).cmp(until_nul(other))
+        }
+    }
+
+    fn compare(self, one: &Weighed, other: &Weighed) -> Ordering {
+        let by_bytes = || one.element.cmp(&other.element);
+        let order = match (&one.weight, &other.weight) {
+            (Weight::Number(number), Weight::Number(second)) => number
+                .partial_cmp(second)
+                .unwrap_or(Ordering::Equal)
+                .then_with(by_bytes),
+            (Weight::Text(Some(text)), Weight::Text(Some(second))) => self.texts(text, second),
+            (Weight::Text(text), Weight::Text(second)) => text.is_some().cmp(&second.is_some()),
+            _ => self.texts(&one.element, &other.element),
+        };
+        // The order of a set depends on its form, and what is logged must store the same when it is read again.
+        order.then_with(|| {
+            if self.of_set {
+                by_bytes()
+            } else {
+                Ordering::Equal
+            }
+        })
+    }
+}
+
+/// Gives every element its weight. The keys of all are read, even where one turns out to be no number.
+fn weigh(
+    txn: &mut Txn<'_>,
+    elements: Vec<Vec<u8>>,
+    options: &Options<'_>,
+) -> Result<Vec<Weighed>, CommandError> {
+    let mut valid = true;
+    let mut weighed = Vec::with_capacity(elements.len());
+    for element in elements {
+        let text = options.by.map(|pattern| look_up(txn, pattern, &element));
+        let weight = match (options.alphabetic, text) {
+            (true, Some(text)) => Weight::Text(text),
+            (true, None) => Weight::Element,
+            (false, Some(None)) => Weight::Number(0.0),
+            (false, text) => {
+                let number = parse_f64_weight(text.flatten().as_deref().unwrap_or(&element));
+                valid &= number.is_some();
+                Weight::Number(number.unwrap_or_default())
+            }
+        };
+        weighed.push(Weighed { element, weight });
+    }
+    valid.then_some(weighed).ok_or(NOT_A_WEIGHT)
+}
+
+/// The wanted elements in order.
+fn sorted(
+    context: &mut Context<'_, '_>,
+    options: &mut Options<'_>,
+) -> Result<Vec<Vec<u8>>, CommandError> {
+    let Source {
+        mut elements,
+        cut,
+        is_set,
+    } = Source::read(context, options)?;
+    if options.unsorted && is_set && (options.store.is_some() || context.mode.script) {
+        // The order of a set would differ from one server to the next.
+        options.by = None;
+        (options.unsorted, options.alphabetic) = (false, true);
+    }
+    if !options.unsorted {
+        let order = Order {
+            stored: options.store.is_some(),
+            of_set: is_set && options.store.is_some(),
+        };
+        let mut weighed = weigh(context.txn, elements, options)?;
+        weighed.sort_by(|one, other| {
+            let order = order.compare(one, other);
+            if options.descending {
+                order.reverse()
+            } else {
+                order
+            }
+        });
+        elements = weighed.into_iter().map(|weighed| weighed.element).collect();
+    }
+    if !cut {
+        let window = options.window(elements.len());
+        elements.truncate(window.end);
+        elements.drain(..window.start);
+    }
+    Ok(elements)
+}
+
+// ------------------------------------------------------------------------------------------------ handlers
+
+fn answer(context: &mut Context<'_, '_>, elements: &[Vec<u8>], options: &Options<'_>) {
+    let each = options.get.len().max(1);
+    context.reply.array(elements.len() * each);
+    for element in elements {
+        if options.get.is_empty() {
+            context.reply.bulk(element);
+        }
+        for pattern in &options.get {
+            match look_up(context.txn, pattern, element) {
+                Some(text) => context.reply.bulk(&text),
+                None => context.reply.null(),
+            }
+        }
+    }
+}
+
+fn store(txn: &mut Txn<'_>, key: &[u8], elements: &[Vec<u8>], get: &[&[u8]]) -> usize {
+    let limits = txn.limits().list;
+    let mut list = List::new();
+    for element in elements {
+        if get.is_empty() {
+            list.push_back(element, &limits);
+        }
+        for pattern in get {
+            let text = look_up(txn, pattern, element).unwrap_or_default();
+            list.push_back(&text, &limits);
+        }
+    }
+    let len = list.len();
+    if len > 0 {
+        txn.insert(key, list.into(), None);
+        txn.changed(EventClass::LIST, "sortstore", key);
+        txn.add_dirty(len as u64 - 1);
+    } else if txn.remove(key) {
+        txn.changed(EventClass::GENERIC, "del", key);
+    }
+    len
+}
+
+fn sort(context: &mut Context<'_, '_>) -> CommandResult {
+    let mut options = Options::parse(context.args, true)?;
+    let elements = sorted(context, &mut options)?;
+    match options.store {
+        None => answer(context, &elements, &options),
+        Some(key) => {
+            let len = store(context.txn, key, &elements, &options.get);
+            context.reply.int(len as i64);
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn sort_ro(context: &mut Context<'_, '_>) -> CommandResult {
+    let mut options = Options::parse(context.args, false)?;
+    let elements = sorted(context, &mut options)?;
+    answer(context, &elements, &options);
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::Harness;
+
+    /// What redis-server 7.0.15 answers, publishes and logs.
+    #[test]
+    fn answers_as_redis_does() {
+        Harness::new().check(include_str!("sort/transcript.txt"));
+    }
+
+    #[test]
+    fn the_keys_that_the_words_name() {
+        Harness::new().expect(&[
+            ("COMMAND GETKEYS SORT k", "[\"k\"]"),
+            (
+                "COMMAND GETKEYS SORT k BY store GET # STORE d",
+                "[\"k\" \"d\"]",
+            ),
+            (
+                "COMMAND GETKEYS SORT k STORE a DESC STORE b",
+                "[\"k\" \"b\"]",
+            ),
+            ("COMMAND GETKEYS SORT k LIMIT 0 STORE d", "[\"k\"]"),
+            ("COMMAND GETKEYS SORT_RO k BY w* GET x", "[\"k\"]"),
+        ]);
+    }
+
+    /// Only patterns that make names of elements reach beyond the named keys.
+    #[test]
+    fn which_lines_need_every_shard() {
+        let needs_all = |line: &str| {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let command = crate::commands::lookup(&words).expect("a known name");
+            command.needs_all_shards(&words)
+        };
+        for line in ["SORT k", "SORT k BY nosort GET #", "SORT k STORE a*"] {
+            assert!(!needs_all(line), "{line}");
+        }
+        for line in ["SORT k BY w*", "SORT_RO k GET w*->f", "SORT k GET # GET *"] {
+            assert!(needs_all(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn members_of_sets_are_stored_in_an_order_of_their_own() {
+        let mut h = Harness::new();
+        h.run("SADD s 30 4 200 x");
+        h.run("SORT s BY none* ALPHA STORE d");
+        h.expect(&[("LRANGE d 0 -1", "[\"200\" \"30\" \"4\" \"x\"]")]);
+    }
+}
