@@ -41,6 +41,8 @@ pub enum Error {
     },
     /// Something that this version does not have.
     Unavailable(&'static str),
+    /// The users of the configuration or of the ACL file cannot be understood.
+    Users(String),
     /// There is no log (`appendonly no`).
     NoLog,
     /// A rewrite of the log runs already.
@@ -64,6 +66,7 @@ impl fmt::Display for Error {
                 write!(f, "{} holds {what}, which cannot be loaded", path.display())
             }
             Self::Unavailable(what) => write!(f, "{what}: not available in this version"),
+            Self::Users(problem) => f.write_str(problem),
             Self::NoLog => f.write_str("there is no append only file (appendonly no)"),
             Self::RewriteInProgress => {
                 f.write_str("Background append only file rewriting already in progress")

@@ -426,13 +426,18 @@ fn flag_letters(info: &ClientInfo) -> String {
 /// Appends a client's line, without its end.
 fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
     let is_self = info.id == ctx.session.info.id;
-    let now = ctx.txn.now_ms();
+    let running = is_self.then_some(ctx.command.full_name.as_str());
+    out.push_str(&line_of(info, ctx.txn.now_ms(), running));
+}
+
+/// A client's line, without its end; `running` is the command that it runs at this moment.
+pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> String {
+    let mut out = String::new();
     let get = |counter: &std::sync::atomic::AtomicUsize| counter.load(Ordering::Relaxed);
     let seconds_since = |ms: i64| (now - ms).max(0) / 1000;
-    let last = if is_self {
-        now
-    } else {
-        info.last_active_ms.load(Ordering::Relaxed)
+    let last = match running {
+        Some(_) => now,
+        None => info.last_active_ms.load(Ordering::Relaxed),
     };
     let multi = match info.has_flag(ClientFlags::MULTI) {
         true => info.multi.load(Ordering::Relaxed),
@@ -454,7 +459,7 @@ fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
     ];
     let total =
         memory.into_iter().map(get).sum::<usize>() + free_input + mailbox + size_of::<ClientInfo>();
-    let user = info.user.lock();
+    let user = info.user.lock().display_name();
     let result = write!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
@@ -480,17 +485,14 @@ fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
         get(&info.reply_buffer_peak),
         usize::from(mailbox > 0),
         if mailbox + output > 0 { "rw" } else { "r" },
-        if is_self {
-            &ctx.command.full_name
-        } else {
-            last_command(info)
-        },
-        if user.is_empty() { "default" } else { &user },
+        running.unwrap_or_else(|| last_command(info)),
+        user,
         info.resp.load(Ordering::Relaxed).max(2),
         String::from_utf8_lossy(&info.lib_name.lock()),
         String::from_utf8_lossy(&info.lib_version.lock()),
     );
     debug_assert!(result.is_ok(), "writing to a string cannot fail");
+    out
 }
 
 fn last_command(info: &ClientInfo) -> &'static str {
@@ -612,10 +614,6 @@ impl<'a> KillFilter<'a> {
             b"addr" => self.addr = Some(value),
             b"laddr" => self.laddr = Some(value),
             b"type" => self.kind = Some(ClientKind::parse(value)?),
-            b"user" if value != b"default" => {
-                let user = String::from_utf8_lossy(value);
-                return Err(format!("ERR No such user '{user}'").into());
-            }
             b"user" => self.user = Some(value),
             b"maxage" => {
                 let error = CommandError::text("ERR maxage is not an integer or out of range");
@@ -629,8 +627,6 @@ impl<'a> KillFilter<'a> {
     }
 
     fn matches(&self, info: &ClientInfo, own_id: u64, now_ms: i64) -> bool {
-        let user = info.user.lock();
-        let user = if user.is_empty() { "default" } else { &user };
         let age = (now_ms - info.created_ms) / 1000;
         self.id.is_none_or(|id| id == info.id)
             && self.addr.is_none_or(|addr| addr == info.addr.as_bytes())
@@ -638,7 +634,9 @@ impl<'a> KillFilter<'a> {
                 .laddr
                 .is_none_or(|laddr| laddr == info.laddr.as_bytes())
             && self.kind.is_none_or(|kind| kind == ClientKind::of(info))
-            && self.user.is_none_or(|wanted| wanted == user.as_bytes())
+            && self
+                .user
+                .is_none_or(|wanted| *wanted == *info.user.lock().name)
             && self.min_age_seconds.is_none_or(|min| age >= min)
             && !(self.spare_self && info.id == own_id)
     }
@@ -656,6 +654,12 @@ fn client_kill(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
         _ => (KillFilter::parse(args.get(2..).unwrap_or_default())?, false),
     };
+    if let Some(user) = filter.user
+        && ctx.services.acl.user(user).is_none()
+    {
+        let user = String::from_utf8_lossy(user);
+        return Err(format!("ERR No such user '{user}'").into());
+    }
     let (own, now) = (ctx.session.info.id, ctx.txn.now_ms());
     let mut killed = ctx.services.clients.list();
     killed.retain(|info| filter.matches(info, own, now));

@@ -221,32 +221,16 @@ fn find_keys(ctx: &Context<'_, '_>) -> Result<Vec<(usize, &'static str)>, Comman
     let command =
         super::lookup(line).map_err(|_| CommandError::text("ERR Invalid command specified"))?;
     let spec = command.spec;
-    let mut specs = spec
-        .keys
-        .iter()
-        .filter(|spec| !spec.flags.contains("not_key"))
-        .peekable();
-    if specs.peek().is_none() {
+    let is_key = |key: &KeySpec| !key.flags.contains("not_key");
+    if !spec.keys.iter().any(is_key) {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
     if !spec.accepts(line.len()) {
         let text = "ERR Invalid number of arguments specified for command";
         return Err(CommandError::text(text));
     }
-    let mut keys = Vec::new();
-    let mut valid = true;
-    let incomplete = spec.keys.iter().any(|key| key.begin == Begin::Unknown);
-    if let Some(find) = spec.find_keys.filter(|_| incomplete) {
-        find(line, &mut |position, flags| {
-            keys.push((position + 2, flags))
-        });
-        return Ok(keys);
-    }
-    for key_spec in specs {
-        let flags = effective_flags(spec, key_spec, line);
-        valid &= key_spec.positions(line, |position| keys.push((position + 2, flags)));
-    }
-    if valid {
+    if let Some(mut keys) = keys_with_flags(command, line) {
+        keys.iter_mut().for_each(|(position, _)| *position += 2);
         Ok(keys)
     } else if spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         Ok(Vec::new())
@@ -257,13 +241,39 @@ fn find_keys(ctx: &Context<'_, '_>) -> Result<Vec<(usize, &'static str)>, Comman
     }
 }
 
+/// The positions of a command's keys among its words, with what happens to each. `None`: the words break the rules.
+pub(super) fn keys_with_flags(
+    command: &Command,
+    line: &[&[u8]],
+) -> Option<Vec<(usize, &'static str)>> {
+    let spec = command.spec;
+    let mut keys = Vec::new();
+    let incomplete = spec.keys.iter().any(|key| key.begin == Begin::Unknown);
+    if let Some(find) = spec.find_keys.filter(|_| incomplete) {
+        find(line, &mut |position, flags| keys.push((position, flags)));
+        return Some(keys);
+    }
+    let mut valid = true;
+    for key_spec in spec
+        .keys
+        .iter()
+        .filter(|key| !key.flags.contains("not_key"))
+    {
+        let flags = effective_flags(spec, key_spec, line);
+        valid &= key_spec.positions(line, |position| keys.push((position, flags)));
+    }
+    valid.then_some(keys)
+}
+
 /// What happens to a key, where the other words decide that.
 fn effective_flags(spec: &CommandSpec, key: &KeySpec, line: &[&[u8]]) -> &'static str {
     if !key.flags.contains("variable_flags") {
         return key.flags;
     }
+    // The value of SET is no option.
+    let options = if spec.name == "set" { 3 } else { 2 };
     let has = |word: &str| {
-        let mut words = line.iter().skip(2);
+        let mut words = line.iter().skip(options);
         words.any(|given| given.eq_ignore_ascii_case(word.as_bytes()))
     };
     match spec.name {

@@ -1,7 +1,7 @@
 //! CONFIG: reads and changes parameters, and sees to it that a change takes effect everywhere, or nowhere.
 
 use super::spec::{CommandSpec, Flags};
-use super::{CommandError, CommandResult, Context, Outcome, help};
+use super::{CommandError, CommandResult, Context, Outcome, acl, help};
 use crate::config::{Changes, Config, SetContext, SetError};
 use crate::services::apply;
 use crate::services::{ClientFlags, ClientInfo};
@@ -159,6 +159,12 @@ fn apply(ctx: &mut Context<'_, '_>, changes: &Changes) -> Result<(), SetError> {
         apply_outside(ctx, changes, change.parameter.name)?;
     }
     services.apply_config();
+    if changes.contains("requirepass") {
+        let config = services.config.read();
+        services
+            .acl
+            .set_default_password(config.text("requirepass"));
+    }
     let limits = apply::limits(&services.config.read(), ctx.txn.limits());
     ctx.txn.set_limits(limits);
     if let Some(hooks) = &*services.hooks.read() {
@@ -226,7 +232,7 @@ fn is_local(client: &ClientInfo) -> bool {
 
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
     let config = ctx.services.config.read().clone();
-    match config.rewrite_file(&[], false) {
+    match config.rewrite_file(&acl::lines(ctx.services), false) {
         Ok(()) => {
             ctx.reply.ok();
             Ok(Outcome::Done)

@@ -1,11 +1,13 @@
 //! The connection itself: AUTH, HELLO, PING, SELECT, RESET … What concerns other connections is CLIENT's.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::pubsub::unsubscribe_all;
 use super::spec::{CommandSpec, Flags};
 use super::transactions::unwatch_all;
-use super::{CommandError, CommandResult, Context, Outcome};
+use super::{CommandError, CommandResult, Context, Outcome, acl};
+use crate::services::acl::DEFAULT_USER;
 use crate::services::{ClientFlags, ReplyMode, SessionState};
 use crate::value::number::parse_i64;
 
@@ -146,10 +148,10 @@ fn auth(ctx: &mut Context<'_, '_>) -> CommandResult {
     let args = ctx.args;
     let (user, password) = match *args {
         [_, password] => {
-            if ctx.services.config.read().text("requirepass").is_empty() {
+            if ctx.services.acl.default_user().rights().no_password {
                 return Err(NO_PASSWORD_SET);
             }
-            (&b"default"[..], password)
+            (DEFAULT_USER, password)
         }
         [_, user, password] => (user, password),
         _ => return Err(CommandError::Syntax),
@@ -164,23 +166,13 @@ fn authenticate(
     user: &[u8],
     password: &[u8],
 ) -> Result<(), CommandError> {
-    let config = ctx.services.config.read();
-    let wanted = config.text("requirepass");
-    if user != b"default" || !(wanted.is_empty() || is_same_secret(wanted, password)) {
+    let Some(user) = ctx.services.acl.authenticate(user, password) else {
+        acl::note_failed_login(ctx, user);
         return Err(WRONG_PASSWORD);
-    }
-    drop(config);
+    };
     ctx.session.authenticated = true;
-    *ctx.session.info.user.lock() = "default".to_owned();
+    ctx.session.set_user(user);
     Ok(())
-}
-
-/// Compares in a time that does not tell how much of a guess is right.
-fn is_same_secret(wanted: &[u8], given: &[u8]) -> bool {
-    let difference = wanted.iter().enumerate().fold(0, |difference, (i, byte)| {
-        difference | (byte ^ given.get(i).copied().unwrap_or(!byte))
-    });
-    difference == 0 && wanted.len() == given.len()
 }
 
 fn hello(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -312,7 +304,8 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     let session = &mut *ctx.session;
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
-    session.authenticated = ctx.services.config.read().text("requirepass").is_empty();
+    session.authenticated = !ctx.services.acl.needs_password();
+    session.set_user(Arc::clone(ctx.services.acl.default_user()));
     session.set_protocol(false);
     let info = &session.info;
     if info.has_flag(ClientFlags::MONITOR) {
@@ -325,7 +318,6 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
         ClientFlags::MONITOR | ClientFlags::PUBSUB | ClientFlags::NO_EVICT | ClientFlags::NO_TOUCH;
     info.set_flag(gone, false);
     info.name.lock().clear();
-    *info.user.lock() = "default".to_owned();
     select_db(ctx, 0);
     ctx.reply.set_protocol(false);
     ctx.reply.simple("RESET");

@@ -571,6 +571,7 @@ impl Nested<'_, '_, '_> {
                 "ERR Wrong number of args calling Redis command from script",
             ));
         }
+        super::acl::admit_from_script(self.context, command, args).map_err(ScriptError::fixed)?;
         let switches = &self.context.services.switches;
         if flags.has(Flags::NOSCRIPT) && !switches.scripts_unrestricted.load(Ordering::Relaxed) {
             return Err(NOT_FROM_SCRIPT);

@@ -236,6 +236,15 @@ pub(super) fn trim(line: &[u8]) -> &[u8] {
     }
 }
 
+/// The bytes of a file.
+///
+/// # Errors
+///
+/// What the system said.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path)
+}
+
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(path).map_err(|error| LoadError::Unreadable {
         path: path.into(),

@@ -17,10 +17,10 @@ use std::sync::LazyLock;
 
 pub use arguments::{Invocation, Source, USAGE, parse_arguments};
 pub use events::KeyspaceEvents;
-pub use file::{Directive, LoadError, Loaded};
+pub use file::{Directive, LoadError, Loaded, read_file};
 pub use memory::{format_memory, parse_memory};
 pub use parameter::{Kind, Parameter, TextCheck};
-pub use rewrite::RewriteError;
+pub use rewrite::{RewriteError, replace_file};
 pub use set::{Change, Changes, SetContext, SetError};
 pub use table::{FOREIGN_DIRECTIVES, PARAMETERS};
 pub use value::{OutputBufferLimit, OutputBufferLimits, Refusal, SavePoint, Value, quote};

@@ -84,7 +84,7 @@ impl Config {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error.into()),
         };
-        replace(path, &self.rewritten(&old, users, all))?;
+        replace_file(path, &self.rewritten(&old, users, all))?;
         Ok(())
     }
 }
@@ -94,8 +94,12 @@ fn is_absent(kind: &Kind, value: &Value) -> bool {
     matches!((kind, value), (Kind::Text { optional: true, .. }, Value::Text(text)) if text.is_empty())
 }
 
-/// Writes beside the file, syncs, and renames over it.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Writes beside the file, syncs, and renames over it: after a crash either the old or the new one is there, whole.
+///
+/// # Errors
+///
+/// It cannot be written; the old file is then untouched.
+pub fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
     // A link stays a link: its target is what is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let mut name = path.file_name().unwrap_or_default().to_os_string();

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 
 use super::Inner;
 use super::session::{Blocked, Delivered, Flow, Session};
-use crate::commands::{Block, Command, CommandError, Context, Flags, Mode, Outcome, call, lookup};
+use crate::commands::{
+    Block, Command, CommandError, Context, Flags, Mode, Outcome, acl, call, lookup,
+};
 use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply};
@@ -183,7 +185,11 @@ impl Inner {
         reply: &mut dyn Reply,
     ) {
         let started_us = self.keyspace.now_us();
-        self.feed_monitors(state, command, args, txn.now_ms());
+        let now_ms = txn.now_ms();
+        if let Err(error) = acl::admit_queued(state, &self.services, command, args, now_ms) {
+            return self.fail(command, &error, reply);
+        }
+        self.feed_monitors(state, command, args, now_ms);
         txn.select(state.db);
         let mode = Mode {
             nested: true,

@@ -18,7 +18,7 @@ use innkeep_aof::{RealStorage, Storage};
 
 pub use session::{Blocked, Flow, Session};
 
-use crate::commands::{CommandError, Shutdown, table};
+use crate::commands::{CommandError, Shutdown, acl, table};
 use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Keyspace;
@@ -101,6 +101,7 @@ impl Engine {
         );
         let services = Services::new(config, table::table().all.len(), keyspace.now_ms());
         services.apply_config();
+        acl::load_configured(&services).map_err(Error::Users)?;
         set_limits(&keyspace, &services);
         let inner = Arc::new(Inner {
             keyspace,
@@ -166,17 +167,20 @@ impl Engine {
     #[must_use]
     pub fn session(&self) -> Session {
         let id = self.0.services.clients.next_id();
-        let mut session = self.session_for(ClientInfo {
+        let info = ClientInfo {
             id,
             ..ClientInfo::new(self.0.keyspace.now_ms())
-        });
+        };
+        let mut session = Session::new(self.clone(), info);
         session.state.authenticated = true;
         session
     }
 
-    /// A new session for a client that is described already.
+    /// A new session for a client that is described already, and that comes from outside: it has the rights of the user
+    /// `default` until it authenticates.
     #[must_use]
     pub fn session_for(&self, info: ClientInfo) -> Session {
+        *info.user.lock() = Arc::clone(self.0.services.acl.default_user());
         Session::new(self.clone(), info)
     }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 
 use super::background::Timer;
 use super::{Engine, Inner};
-use crate::commands::{Block, Command, CommandError, Flags, Mode, TimeoutReply, lookup, pubsub};
+use crate::commands::{
+    Block, Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub,
+};
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::Journal;
 use crate::reply::{Reply, Response, SinkReply};
@@ -90,7 +92,7 @@ pub(super) struct Delivered {
 impl Session {
     pub(super) fn new(engine: Engine, info: ClientInfo) -> Self {
         let info = Arc::new(info);
-        let authenticated = !engine.0.services.needs_password();
+        let authenticated = !engine.0.services.acl.needs_password();
         engine.0.services.clients.add(Arc::clone(&info));
         let state = SessionState::new(info, authenticated);
         Self {
@@ -195,7 +197,7 @@ impl Session {
             .info
             .last_command
             .store(command.index + 1, Ordering::Relaxed);
-        if let Err(error) = self.admit(command) {
+        if let Err(error) = self.admit(command, args, now_ms) {
             return self.reject(Some(command), &error, reply);
         }
         let queues = self.state.multi.is_some() && !is_immediate(command);
@@ -280,15 +282,19 @@ impl Session {
     }
 
     /// Whether the session may run this command now.
-    fn admit(&self, command: &Command) -> Result<(), CommandError> {
-        let flags = command.spec.flags;
+    fn admit(&self, command: &Command, args: &[&[u8]], now_ms: i64) -> Result<(), CommandError> {
+        let (flags, services) = (command.spec.flags, &self.inner().services);
+        if !self.state.authenticated && !flags.has(Flags::NO_AUTH) && services.acl.needs_password()
+        {
+            return Err(CommandError::text("NOAUTH Authentication required."));
+        }
         if self.state.multi.is_some() && flags.has(Flags::NO_MULTI) {
             return Err(CommandError::text(
                 "ERR Command not allowed inside a transaction",
             ));
         }
-        if !self.state.authenticated && !flags.has(Flags::NO_AUTH) {
-            return Err(CommandError::text("NOAUTH Authentication required."));
+        if !self.state.user.is_unrestricted() {
+            acl::admit(&self.state, services, command, args, now_ms)?;
         }
         self.admit_change(command)?;
         if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(command.spec.name) {

@@ -39,6 +39,7 @@ impl Services {
             .store(config.u64("maxmemory"), Ordering::Relaxed);
         self.min_replicas_to_write
             .store(config.u64("min-replicas-to-write"), Ordering::Relaxed);
+        self.acl.log.set_max_len(config.usize("acllog-max-len"));
         for client in self.clients.list() {
             set_output_limits(&config, &client);
         }

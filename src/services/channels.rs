@@ -217,6 +217,36 @@ impl Channels {
     }
 }
 
+impl Channels {
+    /// The clients with a subscription that `wanted` picks, each once.
+    #[must_use]
+    pub fn subscribers_who(
+        &self,
+        wanted: impl Fn(&ClientInfo, Kind, &[u8]) -> bool,
+    ) -> Vec<Arc<ClientInfo>> {
+        let mut found: Vec<Arc<ClientInfo>> = Vec::new();
+        let mut look = |kind, name: &[u8], subscribers: &Subscribers| {
+            for client in &subscribers.0.lock().clients {
+                let known = found.iter().any(|known| known.id == client.id);
+                if !known && wanted(client, kind, name) {
+                    found.push(Arc::clone(client));
+                }
+            }
+        };
+        for (kind, map) in [
+            (Kind::Channel, &self.channels),
+            (Kind::Shard, &self.shard_channels),
+        ] {
+            map.iter()
+                .for_each(|entry| look(kind, entry.key(), entry.value()));
+        }
+        for (pattern, subscribers) in self.patterns.read().iter() {
+            look(Kind::Pattern, pattern, subscribers);
+        }
+        found
+    }
+}
+
 /// Takes a closed list out of the map, unless a new one stands there already.
 fn forget(map: &ChannelMap, name: &[u8], closed: &Arc<Subscribers>) {
     map.remove_if(name, |_, subscribers| Arc::ptr_eq(subscribers, closed));

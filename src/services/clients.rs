@@ -11,6 +11,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use super::acl::User;
 use crate::keyspace::Waiter;
 
 /// Bits of [`ClientInfo::flags`], with the letters of CLIENT LIST.
@@ -62,7 +63,7 @@ pub struct ClientInfo {
     /// CLIENT SETINFO LIB-VER.
     pub lib_version: Mutex<Vec<u8>>,
     /// The user it is authenticated as.
-    pub user: Mutex<String>,
+    pub user: Mutex<Arc<User>>,
     /// Unix milliseconds of its last command.
     pub last_active_ms: AtomicI64,
     /// Selected database.
@@ -120,7 +121,6 @@ impl ClientInfo {
             last_active_ms: AtomicI64::new(now_ms),
             multi: AtomicI64::new(-1),
             resp: AtomicU8::new(2),
-            user: Mutex::new("default".to_owned()),
             ..Self::default()
         }
     }

@@ -18,12 +18,6 @@ const PROTECTED_MODE: &str = "DENIED Redis is running in protected mode because 
     accepting connections from the outside.";
 
 impl Services {
-    /// Whether clients have to authenticate.
-    #[must_use]
-    pub fn needs_password(&self) -> bool {
-        !self.config.read().text("requirepass").is_empty()
-    }
-
     /// `timeout`: seconds after which an idle client is closed; 0: never.
     #[must_use]
     pub fn client_timeout_s(&self) -> u64 {
@@ -37,8 +31,9 @@ impl Services {
         if self.clients.len() as u64 >= config.u64("maxclients") {
             return Some("ERR max number of clients reached".to_owned());
         }
-        let open =
-            from_outside && config.bool("protected-mode") && config.text("requirepass").is_empty();
+        let open = from_outside
+            && config.bool("protected-mode")
+            && self.acl.default_user().rights().no_password;
         open.then(|| PROTECTED_MODE.to_owned())
     }
 

@@ -1,6 +1,7 @@
 //! What an engine has besides its data: connected clients, pub/sub channels, configuration, statistics. Commands that
 //! administer see it; it knows no command, no reply form and no socket.
 
+pub mod acl;
 pub mod apply;
 pub mod channels;
 pub mod clients;
@@ -17,6 +18,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, RwLock};
 
+pub use acl::Acl;
 pub use channels::Channels;
 pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
 pub use hooks::{Hooks, Rebind, Switches};
@@ -33,6 +35,8 @@ use crate::script::Registry;
 pub struct Services {
     /// The parameters in force.
     pub config: RwLock<Config>,
+    /// Who may do what.
+    pub acl: Acl,
     /// Who is connected.
     pub clients: Clients,
     /// Who listens.
@@ -71,6 +75,7 @@ impl Services {
     pub fn new(config: Config, commands: usize, now_ms: i64) -> Self {
         Self {
             config: RwLock::new(config),
+            acl: Acl::default(),
             clients: Clients::default(),
             channels: Channels::default(),
             stats: Stats::new(commands, now_ms),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::acl::User;
 use super::{ClientFlags, ClientInfo};
 use crate::keyspace::WatchFlag;
 
@@ -59,6 +60,8 @@ pub struct SessionState {
     pub db: usize,
     /// Whether replies are RESP3.
     pub resp3: bool,
+    /// Whose rights it has.
+    pub user: Arc<User>,
     /// Whether the password was given, or none is needed.
     pub authenticated: bool,
     /// The open MULTI.
@@ -83,10 +86,12 @@ impl SessionState {
     /// A new session's state.
     #[must_use]
     pub fn new(info: Arc<ClientInfo>, authenticated: bool) -> Self {
+        let user = Arc::clone(&info.user.lock());
         Self {
             info,
             db: 0,
             resp3: false,
+            user,
             authenticated,
             multi: None,
             watched: Vec::new(),
@@ -117,6 +122,12 @@ impl SessionState {
         if Arc::weak_count(&self.watch_flag) > 0 || self.watch_flag.is_raised() {
             self.watch_flag = Arc::default();
         }
+    }
+
+    /// Gives it the rights of a user.
+    pub fn set_user(&mut self, user: Arc<User>) {
+        *self.info.user.lock() = Arc::clone(&user);
+        self.user = user;
     }
 
     /// Switches the protocol.
