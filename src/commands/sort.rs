@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec, one_key};
-use super::{CommandError, CommandResult, Context, Outcome};
+use super::{CommandError, CommandResult, Context, Outcome, acl};
 use crate::keyspace::{Entry, EventClass, Txn, ValueRef};
 use crate::value::list::List;
 use crate::value::listpack::Element;
@@ -96,7 +96,12 @@ fn find_keys(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool
     by_pattern
 }
 
-/// What the words of a SORT say.
+const BY_DENIED: CommandError =
+    CommandError::text("ERR BY option of SORT denied due to insufficient ACL permissions.");
+const GET_DENIED: CommandError =
+    CommandError::text("ERR GET option of SORT denied due to insufficient ACL permissions.");
+
+/// What the words of a SORT say. Keys that only the data names are followed where the user may read every key.
 #[derive(Debug, Default)]
 struct Options<'a> {
     by: Option<&'a [u8]>,
@@ -110,7 +115,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: &[&'a [u8]], may_store: bool) -> Result<Self, CommandError> {
+    fn parse(args: &[&'a [u8]], may_store: bool, may_follow: bool) -> Result<Self, CommandError> {
         let mut options = Self::default();
         let mut at = 2;
         while at < args.len() {
@@ -120,6 +125,10 @@ impl<'a> Options<'a> {
                 [_, start, count] => {
                     let number = |word| parse_i64(word).ok_or(CommandError::NotInteger);
                     options.limit = Some((number(start)?, number(count)?));
+                }
+                [_, _] if is(b"get") && !may_follow => return Err(GET_DENIED),
+                [_, pattern] if until_nul(pattern).contains(&b'*') && !may_follow => {
+                    return Err(BY_DENIED);
                 }
                 [_, pattern] if is(b"get") => options.get.push(pattern),
                 [_, pattern] => {
@@ -402,7 +411,7 @@ fn store(txn: &mut Txn<'_>, key: &[u8], elements: &[Vec<u8>], get: &[&[u8]]) -> 
 }
 
 fn sort(context: &mut Context<'_, '_>) -> CommandResult {
-    let mut options = Options::parse(context.args, true)?;
+    let mut options = Options::parse(context.args, true, acl::may_read_every_key(context))?;
     let elements = sorted(context, &mut options)?;
     match options.store {
         None => answer(context, &elements, &options),
@@ -415,7 +424,7 @@ fn sort(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn sort_ro(context: &mut Context<'_, '_>) -> CommandResult {
-    let mut options = Options::parse(context.args, false)?;
+    let mut options = Options::parse(context.args, false, acl::may_read_every_key(context))?;
     let elements = sorted(context, &mut options)?;
     answer(context, &elements, &options);
     Ok(Outcome::Done)

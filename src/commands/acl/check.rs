@@ -91,6 +91,20 @@ pub(super) fn check(user: &User, command: &Command, args: &[&[u8]]) -> Result<()
     Err(denied)
 }
 
+/// Whether the user may run a command that reads keys which only the data names.
+pub fn may_read_every_key(ctx: &Context<'_, '_>) -> bool {
+    let user = &ctx.session.user;
+    let wanted = Access {
+        read: true,
+        write: false,
+    };
+    user.is_unrestricted()
+        || user.rights().all_selectors().any(|selector| {
+            selector.allows_all_keys(wanted)
+                && check_selector(selector, ctx.command, ctx.args).is_ok()
+        })
+}
+
 fn check_selector(selector: &Selector, command: &Command, args: &[&[u8]]) -> Result<(), Denied> {
     let first = args.get(1).copied();
     if !command.spec.flags.has(Flags::NO_AUTH) && !selector.allows_command(command.index, first) {
