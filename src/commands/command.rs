@@ -278,7 +278,7 @@ fn effective_flags(spec: &CommandSpec, key: &KeySpec, line: &[&[u8]]) -> &'stati
     };
     match spec.name {
         "set" if !has("get") => "OW update",
-        "bitfield" if !has("set") && !has("incrby") => "RO access",
+        "bitfield" if super::bitfield::only_reads(line) => "RO access",
         _ => "RW access update",
     }
 }

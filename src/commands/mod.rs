@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod admin;
+pub mod bitfield;
 pub mod bitmaps;
 pub mod blocking_lists;
 pub mod client;
@@ -57,6 +58,7 @@ use crate::value::number::{parse_f64, parse_f64_bound, parse_i64};
 pub static FAMILIES: &[&[CommandSpec]] = &[
     acl::COMMANDS,
     admin::COMMANDS,
+    bitfield::COMMANDS,
     bitmaps::COMMANDS,
     blocking_lists::COMMANDS,
     client::COMMANDS,

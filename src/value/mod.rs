@@ -1,5 +1,6 @@
 //! The data structures. Bytes in, bytes out: no keys, no clock, no commands, no locks.
 
+pub mod bitmap;
 pub mod glob;
 pub mod hash;
 pub mod hasher;

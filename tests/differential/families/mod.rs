@@ -1,5 +1,6 @@
 //! The tables of commands, one file a family. A new command is a line in its family's table.
 
+mod bitmaps;
 mod connection;
 mod hashes;
 mod keys;
@@ -20,6 +21,12 @@ pub(crate) const FAMILIES: &[Family] = &[
         prefix: 's',
         weight: 20,
         commands: strings::COMMANDS,
+    },
+    Family {
+        name: "bitmaps",
+        prefix: 's',
+        weight: 10,
+        commands: bitmaps::COMMANDS,
     },
     Family {
         name: "lists",
