@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::connection::{is_printable, set_client_name};
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, help, table};
-use crate::services::{ClientFlags, ClientInfo, ReplyMode, UnblockKind};
+use crate::services::{ClientFlags, ClientInfo, Paused, ReplyMode, UnblockKind};
 use crate::value::number::parse_i64;
 
 /// Seconds after which an idle client's read buffer counts as given back, as in Redis.
@@ -723,22 +723,17 @@ fn client_pause(ctx: &mut Context<'_, '_>) -> CommandResult {
         return Err(CommandError::NegativeTimeout);
     }
     let now = ctx.txn.now_ms();
-    let until = now.saturating_add(ms);
-    let mut pause = ctx.services.pause.lock();
-    // A pause never ends sooner, nor lets more through, because of a second one.
-    *pause = Some(match *pause {
-        Some((before, writes)) if before > now => (before.max(until), writes && only_writes),
-        _ => (until, only_writes),
-    });
-    drop(pause);
+    let wanted = Paused {
+        until_ms: now.saturating_add(ms),
+        only_writes,
+    };
+    ctx.services.pause.begin(now, wanted);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
 fn client_unpause(ctx: &mut Context<'_, '_>) -> CommandResult {
-    *ctx.services.pause.lock() = None;
-    let wakers = std::mem::take(&mut *ctx.services.paused.lock());
-    wakers.into_iter().for_each(std::task::Waker::wake);
+    ctx.services.pause.lift();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -282,25 +282,8 @@ pub fn call(context: &mut Context<'_, '_>) -> CommandResult {
     if !spec.accepts(context.args.len()) {
         return Err(CommandError::WrongArity(context.command.full_name.clone()));
     }
-    let Context {
-        txn,
-        args,
-        reply,
-        session,
-        services,
-        command,
-        mode,
-    } = context;
-    let args: &[&[u8]] = args;
-    txn.command(args, |txn| {
-        (spec.handler)(&mut Context {
-            txn,
-            args,
-            reply: &mut **reply,
-            session,
-            services,
-            command,
-            mode: *mode,
-        })
-    })
+    let entered = context.txn.enter();
+    let result = (spec.handler)(context);
+    context.txn.leave(&entered, context.args);
+    result
 }

@@ -9,6 +9,10 @@ use super::{CommandError, FAMILIES};
 
 /// Longest name of a command.
 const MAX_NAME: usize = 32;
+/// Names of up to this many bytes are found by [`Short`]; nearly all are.
+const SHORT_NAME: usize = 16;
+/// Slots of the table of short names: sparse, so that nearly every name stands where it is looked for.
+const SLOTS: usize = 2048;
 
 /// An entry as the engine uses it.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub struct Command {
     pub full_name: String,
     /// First word, last word relative to the end or the first, step: when the keys can be told without searching.
     pub fixed_keys: Option<(usize, i32, usize)>,
+    /// Where its only key stands, if every line of it has one and reaches no other.
+    pub single_key: Option<usize>,
+    /// Whether it takes constant time for each of its words: flagged as fast and about keys, or PING.
+    pub is_constant: bool,
     /// By lower-case name.
     pub subcommands: HashMap<&'static str, &'static Self>,
 }
@@ -29,6 +37,7 @@ pub struct Command {
 #[derive(Debug)]
 pub struct Table {
     by_name: HashMap<&'static str, &'static Command>,
+    short: Short,
     /// Commands and subcommands; the index is [`Command::index`].
     pub all: Vec<&'static Command>,
     /// Commands without their subcommands, in order of their families.
@@ -45,12 +54,14 @@ impl Table {
     fn build() -> Self {
         let mut table = Self {
             by_name: HashMap::new(),
+            short: Short::default(),
             all: Vec::new(),
             commands: Vec::new(),
         };
         for spec in FAMILIES.iter().flat_map(|family| family.iter()) {
             let command = table.add(spec, None);
             table.commands.push(command);
+            table.short.add(command);
             let before = table.by_name.insert(spec.name, command);
             assert!(
                 before.is_none(),
@@ -85,12 +96,21 @@ impl Table {
             },
             _ => None,
         };
+        let reaches_further = spec.flags.has(Flags::ALL_SHARDS) || spec.find_keys.is_some();
+        let single_key = match fixed_keys {
+            Some((first, 0, _)) if !reaches_further => Some(first),
+            _ => None,
+        };
+        let is_constant =
+            spec.flags.has(Flags::FAST) && (!spec.keys.is_empty() || spec.name == "ping");
         let index = self.all.len();
         let command = &*Box::leak(Box::new(Command {
             spec,
             index,
             full_name,
             fixed_keys,
+            single_key,
+            is_constant,
             subcommands,
         }));
         self.all.push(command);
@@ -100,8 +120,65 @@ impl Table {
     /// A command by its name in any case.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<&'static Command> {
+        if let Some(packed) = pack(name) {
+            return self.short.find(packed);
+        }
         with_lower_case(name, |name| self.by_name.get(name).copied()).flatten()
     }
+}
+
+/// Commands by short names, each packed into one number: a look-up is a multiplication and a comparison.
+#[derive(Debug)]
+struct Short(Box<[Option<(u128, &'static Command)>]>);
+
+impl Default for Short {
+    fn default() -> Self {
+        Self(vec![None; SLOTS].into_boxed_slice())
+    }
+}
+
+impl Short {
+    fn slot(packed: u128) -> usize {
+        let folded = (packed as u64) ^ ((packed >> 64) as u64).rotate_left(29);
+        let spread = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (spread >> (64 - SLOTS.trailing_zeros())) as usize
+    }
+
+    fn add(&mut self, command: &'static Command) {
+        let Some(packed) = pack(command.spec.name.as_bytes()) else {
+            return;
+        };
+        let mut slot = Self::slot(packed);
+        while self.0[slot].is_some() {
+            slot = (slot + 1) % SLOTS;
+        }
+        self.0[slot] = Some((packed, command));
+    }
+
+    fn find(&self, packed: u128) -> Option<&'static Command> {
+        let mut slot = Self::slot(packed);
+        while let Some((name, command)) = self.0[slot] {
+            if name == packed {
+                return Some(command);
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+        None
+    }
+}
+
+/// A short name in lower case as a number, filled up with zeros; two names are the same number only where one is the other
+/// with zero bytes behind it, which no entry's name has.
+fn pack(name: &[u8]) -> Option<u128> {
+    let mut bytes = [0; SHORT_NAME];
+    if name.len() > SHORT_NAME || name.last() == Some(&0) {
+        return None;
+    }
+    for (to, from) in bytes.iter_mut().zip(name) {
+        *to = *from;
+    }
+    bytes.make_ascii_lowercase();
+    Some(u128::from_le_bytes(bytes))
 }
 
 fn with_lower_case<T>(name: &[u8], then: impl FnOnce(&str) -> T) -> Option<T> {

@@ -9,29 +9,32 @@ use super::session::{Blocked, Delivered, Flow, Session};
 use crate::commands::{
     Block, Command, CommandError, Context, Flags, Mode, Outcome, acl, call, lookup,
 };
-use crate::keyspace::txn::{Journal, TxnOptions};
+use crate::keyspace::txn::{HashHint, Journal, TxnOptions};
 use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply};
 use crate::services::{ClientFlags, SessionState, Watched};
 
 impl Session {
-    /// Runs a command that was admitted, at `started_us` (Unix microseconds).
+    /// Runs a command that was admitted, at `started_us` (Unix microseconds). The hint is of one of its words, or of
+    /// none.
     pub(super) fn run(
         &mut self,
         command: &'static Command,
         args: &[&[u8]],
         reply: &mut dyn Reply,
         started_us: i64,
+        hint: HashHint,
     ) -> Flow {
         let Self {
             engine,
             state,
             journal,
             logged,
+            tally,
             ..
         } = self;
         let inner = &engine.0;
-        let set = inner.shards_of(command, args);
+        let (set, hint) = inner.shards_and_hint(command, args, hint);
         let journal_box = journal.take().unwrap_or_default();
         let mut txn = inner.keyspace.begin_at(
             started_us / 1000,
@@ -40,8 +43,9 @@ impl Session {
             inner.options(),
             journal_box,
         );
+        txn.hint(hint);
         txn.journal.apart = command.spec.flags.has(Flags::READONLY);
-        if inner.waiters_reach(&txn, command, args) {
+        if command.spec.flags.may_write() && inner.waiters_reach(&txn, command, args) {
             // What serving them needs is locked before the command runs, so that nothing comes between.
             txn.lock_all();
         }
@@ -64,8 +68,14 @@ impl Session {
                 Flow::Continue
             }
         };
-        *logged = inner.finish(&mut txn).max(*logged);
+        if !txn.journal.is_settled() {
+            *logged = inner.finish(&mut txn).max(*logged);
+        }
+        let waited = txn.has_waited();
         *journal = Some(inner.close(txn));
+        if waited {
+            tally.look(inner);
+        }
         flow
     }
 }
@@ -246,13 +256,27 @@ impl Inner {
 
     /// The shards that a command needs: those of its keys, or all.
     fn shards_of(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
+        self.shards_and_hint(command, args, HashHint::default()).0
+    }
+
+    /// The same, with the hash of its key if it has one only.
+    #[inline]
+    fn shards_and_hint(
+        &self,
+        command: &Command,
+        args: &[&[u8]],
+        hint: HashHint,
+    ) -> (ShardSet, HashHint) {
+        if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
+            let hash = hint.of(key);
+            return (1 << self.keyspace.shard_of(hash), HashHint::new(key, hash));
+        }
+        (self.shards_of_all(command, args), HashHint::default())
+    }
+
+    fn shards_of_all(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
         if command.needs_all_shards(args) {
             return self.keyspace.all_shards();
-        }
-        if let Some((first, 0, _)) = command.fixed_keys {
-            return args
-                .get(first)
-                .map_or(0, |key| 1 << self.keyspace.shard_of(Keyspace::hash(key)));
         }
         let mut set = 0;
         command.key_positions(args, |position| {
@@ -284,6 +308,9 @@ impl Inner {
     /// Logs effects, publishes events, serves waiters, until nothing is left. Returns the log position.
     pub(super) fn finish(&self, txn: &mut Txn<'_>) -> u64 {
         let mut position = self.flush(txn);
+        if txn.journal.ready.is_empty() {
+            return position;
+        }
         let mut ready: VecDeque<WaitKey> = std::mem::take(&mut txn.journal.ready).into();
         while let Some(name) = ready.pop_front() {
             position = self.serve(txn, &name).max(position);

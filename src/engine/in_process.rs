@@ -178,13 +178,7 @@ impl Session {
     }
 
     fn poll_lifted(&self, waker: &Waker) -> Poll<()> {
-        let services = &self.inner().services;
-        services.paused.lock().push(waker.clone());
-        if services.pause.lock().is_none() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        self.inner().services.pause.poll_lifted(waker)
     }
 
     fn park_while_paused(&self, until_ms: i64) {

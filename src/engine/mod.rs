@@ -10,6 +10,7 @@ pub mod propagation;
 mod recovery;
 mod rewrite;
 pub mod session;
+mod tally;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

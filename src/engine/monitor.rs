@@ -32,13 +32,16 @@ impl Inner {
         }
     }
 
-    /// Adds calls to the counters of a command.
+    /// Adds calls of a command, of which there is at least one, and the time that they took together.
     pub(crate) fn count_calls(&self, command: usize, calls: u64, usec: u64) {
         let stats = &self.services.stats;
         stats.commands.fetch_add(calls, Ordering::Relaxed);
         let counters = &stats.by_command[command];
         counters.calls.fetch_add(calls, Ordering::Relaxed);
         counters.usec.fetch_add(usec, Ordering::Relaxed);
+        if stats.latency_tracking.load(Ordering::Relaxed) {
+            counters.record_durations(usec.saturating_mul(1000) / calls, calls);
+        }
     }
 
     /// Remembers a call that took long.
@@ -51,10 +54,6 @@ impl Inner {
         usec: u64,
     ) {
         let services = &self.services;
-        let stats = &services.stats;
-        if stats.latency_tracking.load(Ordering::Relaxed) {
-            stats.by_command[command.index].record_duration(usec.saturating_mul(1000));
-        }
         let now_ms = started_us / 1000;
         let fast = command.spec.flags.has(Flags::FAST);
         let event = if fast { "fast-command" } else { "command" };

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::background::Timer;
+use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
 use crate::commands::{
     Block, Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub,
 };
 use crate::keyspace::Waiter;
-use crate::keyspace::txn::Journal;
+use crate::keyspace::txn::{HashHint, Journal};
 use crate::reply::{Reply, Response, SinkReply};
 use crate::services::{
     ClientFlags, ClientInfo, Multi, QueuedCommand, ReplyMode, SessionState, UnblockKind,
@@ -30,19 +31,11 @@ pub struct Session {
     pub(super) journal: Option<Box<Journal>>,
     /// Log position that covers everything this session has done.
     pub(super) logged: u64,
-    /// End of the last command of a batch, in Unix microseconds: the beginning of the next.
-    clock_us: Option<i64>,
-    tally: Tally,
+    pub(super) tally: Tally,
+    /// The hash of one word of the next command, where its owner knew it already.
+    hint: HashHint,
     /// Asks a failing log again.
     retry: Option<Timer>,
-}
-
-/// Calls of one command in a row, before they are added to the counters that all sessions share.
-#[derive(Debug, Default)]
-struct Tally {
-    command: usize,
-    calls: u64,
-    usec: u64,
 }
 
 /// What the owner of a session has to do after a command.
@@ -100,8 +93,8 @@ impl Session {
             state,
             journal: None,
             logged: 0,
-            clock_us: None,
             tally: Tally::default(),
+            hint: HashHint::default(),
             retry: None,
         }
     }
@@ -144,6 +137,12 @@ impl Session {
         }
     }
 
+    /// Tells the hash of a word of the command that is executed next.
+    #[inline]
+    pub(crate) fn hint(&mut self, word: &[u8], hash: u64) {
+        self.hint = HashHint::new(word, hash);
+    }
+
     /// Runs one command; `args` begin with its name. Exactly one value goes to `reply`, unless the flow or CLIENT REPLY
     /// says otherwise, or the command is a subscription (one value a channel).
     pub fn execute_into(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
@@ -175,21 +174,22 @@ impl Session {
         }
     }
 
+    #[inline]
     fn execute_answered(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
-        let started_us = self
-            .clock_us
-            .take()
-            .unwrap_or_else(|| self.inner().keyspace.now_us());
-        let now_ms = started_us / 1000;
-        self.state
-            .info
-            .last_active_ms
-            .store(now_ms, Ordering::Relaxed);
+        // It holds for this command only, whatever becomes of it.
+        let hint = std::mem::take(&mut self.hint);
         let command = match lookup(args) {
             Ok(command) => command,
             Err(_) if is_http(args) => return Flow::Close,
             Err(error) => return self.reject(None, &error, reply),
         };
+        let short = is_short(&self.engine.0, command, args);
+        let started_us = self.tally.begin(&self.engine.0, short);
+        let now_ms = started_us / 1000;
+        self.state
+            .info
+            .last_active_ms
+            .store(now_ms, Ordering::Relaxed);
         if let Err(error) = check_arity(command, args) {
             return self.reject(Some(command), &error, reply);
         }
@@ -211,11 +211,11 @@ impl Session {
         }
         self.inner()
             .feed_monitors(&self.state, command, args, now_ms);
-        if self.tally.command != command.index {
-            self.end_batch();
-            self.tally.command = command.index;
+        let flow = self.run(command, args, reply, started_us, hint);
+        self.tally.count(command.index);
+        if short {
+            return flow;
         }
-        let flow = self.run(command, args, reply, started_us);
         // DEBUG SLEEP takes its time after this, without a lock; it counts as if it had taken it already.
         let slept_ms = match flow {
             Flow::Sleep(ms) => i64::try_from(ms).unwrap_or(i64::MAX),
@@ -226,29 +226,18 @@ impl Session {
         flow
     }
 
-    /// Counts the call; its end is the beginning of the batch's next command.
+    /// Times the call; its end is the beginning of the batch's next command.
     fn note_call(&mut self, command: &'static Command, args: &[&[u8]], started_us: i64) {
         let inner = &self.engine.0;
-        let ended_us = inner.keyspace.now_us();
+        let ended_us = self.tally.look(inner);
         let usec = (ended_us - started_us).max(0).unsigned_abs();
         inner.note_slow_call(&self.state, command, args, started_us, usec);
-        self.tally.calls += 1;
-        self.tally.usec += usec;
-        self.clock_us = Some(ended_us);
     }
 
     /// Tells that no further command of this batch follows: the clock is read anew, the counters are brought up to
     /// date. For callers of [`Self::execute_into`].
     pub fn end_batch(&mut self) {
-        self.clock_us = None;
-        let Tally {
-            command,
-            calls,
-            usec,
-        } = std::mem::take(&mut self.tally);
-        if calls > 0 {
-            self.engine.0.count_calls(command, calls, usec);
-        }
+        self.tally.rest(&self.engine.0);
     }
 
     /// Refuses a command before it ran; inside MULTI that spoils the transaction.
@@ -334,8 +323,8 @@ impl Session {
     }
 
     fn paused_until(&self, command: &Command, now_ms: i64) -> Option<i64> {
-        let (until, writes_only) = (*self.inner().services.pause.lock())?;
-        if now_ms >= until || command.full_name.starts_with("client|") {
+        let paused = self.inner().services.pause.get()?;
+        if now_ms >= paused.until_ms || command.full_name.starts_with("client|") {
             return None;
         }
         let flags = command.spec.flags;
@@ -343,7 +332,7 @@ impl Session {
         let changes = flags.may_write()
             || flags.has(Flags::MAY_REPLICATE)
             || command.spec.name == "exec" && queued.is_some_and(|multi| multi.may_write);
-        (!writes_only || changes).then_some(until)
+        (!paused.only_writes || changes).then_some(paused.until_ms)
     }
 
     fn queue(&mut self, command: &Command, args: &[&[u8]]) {

@@ -152,8 +152,14 @@ impl Keyspace {
         Ok(())
     }
 
-    pub(crate) fn lock_shard(&self, index: usize) -> MutexGuard<'_, Shard> {
-        self.shards[index].lock()
+    /// Locks a shard; tells whether somebody else had it.
+    #[inline]
+    pub(crate) fn lock_shard(&self, index: usize) -> (MutexGuard<'_, Shard>, bool) {
+        let shard = &self.shards[index];
+        match shard.try_lock() {
+            Some(guard) => (guard, false),
+            None => (shard.lock(), true),
+        }
     }
 
     /// Unix time in milliseconds.

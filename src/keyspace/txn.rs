@@ -83,6 +83,17 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Whether there is nothing for the engine to do, but perhaps to drop values.
+    #[must_use]
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        self.dirty == 0
+            && self.effects.commands.is_empty()
+            && self.events.is_empty()
+            && self.ready.is_empty()
+            && self.earliest_expiry_ms.is_none()
+    }
+
     /// Forgets everything, keeping the memory.
     pub fn clear(&mut self) {
         self.effects.clear();
@@ -104,15 +115,53 @@ pub struct TxnOptions {
     pub keep_expired: bool,
 }
 
+/// The hash of a word that was hashed already. It knows the word by its place in memory, so it may be asked only while
+/// that word is borrowed: then no other word can have the same place and length.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HashHint {
+    place: usize,
+    len: usize,
+    hash: u64,
+}
+
+impl HashHint {
+    /// `word` hashes to `hash`.
+    #[must_use]
+    #[inline]
+    pub fn new(word: &[u8], hash: u64) -> Self {
+        debug_assert_eq!(Keyspace::hash(word), hash);
+        Self {
+            place: word.as_ptr().addr(),
+            len: word.len(),
+            hash,
+        }
+    }
+
+    /// The hash of any word.
+    #[must_use]
+    #[inline]
+    pub fn of(&self, word: &[u8]) -> u64 {
+        if word.as_ptr().addr() == self.place && word.len() == self.len {
+            debug_assert_eq!(Keyspace::hash(word), self.hash);
+            self.hash
+        } else {
+            Keyspace::hash(word)
+        }
+    }
+}
+
 /// Locked shards, one clock reading, and what has been done so far.
 pub struct Txn<'k> {
     keyspace: &'k Keyspace,
+    hint: HashHint,
     guards: SmallVec<[MutexGuard<'k, Shard>; 2]>,
     held: ShardSet,
     db: usize,
     now_ms: i64,
     options: TxnOptions,
     rewritten: bool,
+    /// Whether a lock was somebody else's for a while, so that its time is not what it was.
+    waited: bool,
     /// Collected for the engine.
     pub journal: Box<Journal>,
 }
@@ -124,6 +173,15 @@ impl std::fmt::Debug for Txn<'_> {
             .field("db", &self.db)
             .finish_non_exhaustive()
     }
+}
+
+/// How things stood when a command began.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    /// Whether the command around it, a script's or EXEC's, has said what is logged.
+    outer: bool,
+    dirty: u64,
+    db: usize,
 }
 
 // ------------------------------------------------------------------------------------------------ locks
@@ -154,12 +212,14 @@ impl Keyspace {
     ) -> Txn<'_> {
         let mut txn = Txn {
             keyspace: self,
+            hint: HashHint::default(),
             guards: SmallVec::new(),
             held: 0,
             db,
             now_ms,
             options,
             rewritten: false,
+            waited: false,
             journal,
         };
         txn.acquire(set);
@@ -168,6 +228,13 @@ impl Keyspace {
 }
 
 impl<'k> Txn<'k> {
+    /// Tells the hash of a word that outlives the transaction.
+    #[inline]
+    pub fn hint(&mut self, hint: HashHint) {
+        self.hint = hint;
+    }
+
+    #[inline]
     fn acquire(&mut self, set: ShardSet) {
         debug_assert!(
             self.guards.is_empty(),
@@ -175,8 +242,9 @@ impl<'k> Txn<'k> {
         );
         let mut rest = set;
         while rest != 0 {
-            let index = rest.trailing_zeros() as usize;
-            self.guards.push(self.keyspace.lock_shard(index));
+            let (guard, waited) = self.keyspace.lock_shard(rest.trailing_zeros() as usize);
+            self.guards.push(guard);
+            self.waited |= waited;
             rest &= rest - 1;
         }
         self.held = set;
@@ -186,6 +254,12 @@ impl<'k> Txn<'k> {
     #[must_use]
     pub fn into_journal(self) -> Box<Journal> {
         self.journal
+    }
+
+    /// Whether it had to wait for a lock.
+    #[must_use]
+    pub const fn has_waited(&self) -> bool {
+        self.waited
     }
 
     /// Whether every shard is locked.
@@ -382,7 +456,7 @@ impl Txn<'_> {
     /// The key, with no side effect at all; what has expired is not seen. Several can be held at a time.
     #[must_use]
     pub fn peek(&self, key: &[u8]) -> Option<&Entry> {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         self.shard(hash).databases[self.db]
             .find(hash, key)
             .filter(|entry| !self.is_due(entry))
@@ -399,7 +473,7 @@ impl Txn<'_> {
     }
 
     fn read_entry(&mut self, key: &[u8], touch: bool) -> Option<&Entry> {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         let (db, now_ms, keep) = (self.db, self.now_ms, self.options.keep_expired);
         let slot = self.slot(hash);
         let found = self.guards[slot].databases[db]
@@ -480,7 +554,7 @@ impl Txn<'_> {
 impl Txn<'_> {
     /// The key, for a command that changes it in place; expired keys are removed first.
     pub fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         if self.expire_if_due(hash, key) {
             return None;
         }
@@ -550,7 +624,7 @@ impl Txn<'_> {
     }
 
     fn existing_or(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> &mut Entry {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         self.expire_if_due(hash, key);
         let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
         let missing = self.shard(hash).databases[db].find(hash, key).is_none();
@@ -574,7 +648,7 @@ impl Txn<'_> {
 
     /// Sets the key to a string, integers recognised; an old value and its expiry are gone.
     pub fn insert_string(&mut self, key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
         let (now_ms, keep) = (self.now_ms, self.options.keep_expired);
         if let Some(entry) = self.changing(hash).databases[db]
@@ -610,7 +684,7 @@ impl Txn<'_> {
     }
 
     fn insert_entry(&mut self, key: &[u8], mut entry: Entry) {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         entry.touch((self.now_ms / 1000) as u32 & 0x00ff_ffff);
         let db = self.db;
         let at = entry.expires_at_ms();
@@ -636,7 +710,7 @@ impl Txn<'_> {
 
     /// Removes the key; false if there was none (or it had expired).
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         if self.expire_if_due(hash, key) {
             return false;
         }
@@ -652,7 +726,7 @@ impl Txn<'_> {
 
     /// Removes the key and returns its value and expiry.
     pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<i64>)> {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         if self.expire_if_due(hash, key) {
             return None;
         }
@@ -681,7 +755,7 @@ impl Txn<'_> {
     /// Sets or removes the key's expiry, in Unix milliseconds; false if there is no such key. A time that has passed
     /// is the caller's to handle (EXPIRE deletes the key).
     pub fn set_expiry(&mut self, key: &[u8], at: Option<i64>) -> bool {
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         if self.expire_if_due(hash, key) {
             return false;
         }
@@ -711,7 +785,7 @@ impl Txn<'_> {
     /// through here once for each event that Redis names.
     pub fn changed(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
         self.journal.dirty += 1;
-        self.note_change(Keyspace::hash(key), key);
+        self.note_change(self.hint.of(key), key);
         self.notify(class, event, key);
     }
 
@@ -760,17 +834,23 @@ impl Txn<'_> {
         self.rewritten = true;
     }
 
-    /// Runs one command's handler within the transaction and afterwards logs the command itself, if it changed
-    /// something and did not say otherwise.
-    pub fn command<T>(&mut self, args: &[&[u8]], run: impl FnOnce(&mut Self) -> T) -> T {
-        let outer = std::mem::replace(&mut self.rewritten, false);
-        let (dirty, db) = (self.journal.dirty, self.db);
-        let result = run(self);
-        if self.journal.dirty != dirty && !self.rewritten && self.options.propagate {
-            self.journal.effects.push(db, args);
+    /// A command's handler is about to run within the transaction; [`Self::leave`] takes what this answers.
+    #[inline]
+    pub(crate) fn enter(&mut self) -> Entered {
+        Entered {
+            outer: std::mem::replace(&mut self.rewritten, false),
+            dirty: self.journal.dirty,
+            db: self.db,
         }
-        self.rewritten = outer;
-        result
+    }
+
+    /// A handler has run: logs the command itself, if it changed something and did not say otherwise.
+    #[inline]
+    pub(crate) fn leave(&mut self, entered: &Entered, args: &[&[u8]]) {
+        if self.journal.dirty != entered.dirty && !self.rewritten && self.options.propagate {
+            self.journal.effects.push(entered.db, args);
+        }
+        self.rewritten = entered.outer;
     }
 }
 
@@ -819,7 +899,7 @@ impl Txn<'_> {
     /// goes away is no change.
     pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
         let name = (self.db, Box::from(key));
-        let hash = Keyspace::hash(key);
+        let hash = self.hint.of(key);
         let watcher = Watcher {
             flag: Arc::downgrade(flag),
             overdue: self.presence(hash, self.db, key) == Presence::Overdue,

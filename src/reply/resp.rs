@@ -66,6 +66,7 @@ impl RespReply {
     }
 
     /// Appends a reply that is encoded already, for the same protocol.
+    #[inline]
     pub fn raw(&mut self, encoded: &[u8]) {
         self.buffer.extend_from_slice(encoded);
     }
@@ -90,12 +91,17 @@ impl RespReply {
     }
 
     /// `kind`, a number, a line break: the head of every aggregate and string.
+    #[inline]
     fn head(&mut self, kind: u8, number: usize) {
-        if let Ok(digit @ 0..=9) = u8::try_from(number) {
-            self.buffer
-                .extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']);
-        } else {
-            self.line(kind, itoa::Buffer::new().format(number).as_bytes());
+        let digit = |n: usize| b'0' + (n % 10) as u8;
+        match number {
+            0..10 => self.raw(&[kind, digit(number), b'\r', b'\n']),
+            10..100 => self.raw(&[kind, digit(number / 10), digit(number), b'\r', b'\n']),
+            100..1000 => {
+                let (hundreds, tens) = (digit(number / 100), digit(number / 10));
+                self.raw(&[kind, hundreds, tens, digit(number), b'\r', b'\n']);
+            }
+            _ => self.line(kind, itoa::Buffer::new().format(number).as_bytes()),
         }
     }
 }
@@ -118,11 +124,9 @@ impl Reply for RespReply {
     }
 
     fn int(&mut self, value: i64) {
-        if let Ok(digit @ 0..=9) = u8::try_from(value) {
-            self.buffer
-                .extend_from_slice(&[b':', b'0' + digit, b'\r', b'\n']);
-        } else {
-            self.line(b':', itoa::Buffer::new().format(value).as_bytes());
+        match usize::try_from(value) {
+            Ok(number) => self.head(b':', number),
+            Err(_) => self.line(b':', itoa::Buffer::new().format(value).as_bytes()),
         }
     }
 

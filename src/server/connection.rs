@@ -64,6 +64,8 @@ pub(super) struct Connection {
     /// Words of the commands that are parsed ahead, one after the other; each relative to its command's start.
     args: Vec<Range<usize>>,
     ahead: Vec<Ahead>,
+    /// Of each command that is parsed ahead, the hash of its second word, where that was looked up ahead.
+    hashes: SmallVec<[u64; BATCH]>,
 }
 
 /// A command that is parsed and not executed.
@@ -99,6 +101,7 @@ impl Connection {
             written: 0,
             args: Vec::new(),
             ahead: Vec::new(),
+            hashes: SmallVec::new(),
         }
     }
 
@@ -229,7 +232,18 @@ impl Connection {
             let last = self.parse_ahead(consumed);
             self.prefetch();
             for index in 0..self.ahead.len() {
-                while !self.execute_ahead(index).await? {}
+                loop {
+                    let flow = self.execute_ahead(index);
+                    if matches!(flow, Flow::Continue)
+                        && self.output.len() - self.written < FLUSH_SIZE
+                    {
+                        self.follow_protocol();
+                        break;
+                    }
+                    if self.follow(flow).await? {
+                        break;
+                    }
+                }
                 consumed = self
                     .ahead
                     .get(index)
@@ -247,7 +261,7 @@ impl Connection {
                 }) => {
                     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                     loop {
-                        let flow = self.session.execute_into(&args, &mut self.output);
+                        let flow = execute(&mut self.session, &mut self.output, &args);
                         if self.follow(flow).await? {
                             break;
                         }
@@ -299,39 +313,36 @@ impl Connection {
 
     /// Starts loading what the batch will look up: the second word of a command is nearly always its key.
     fn prefetch(&mut self) {
+        self.hashes.clear();
         if self.ahead.len() < MIN_PREFETCH {
             return;
         }
-        let mut hashes: SmallVec<[u64; BATCH]> = SmallVec::new();
         let mut first = 0;
         for command in &self.ahead {
-            if let Some(range) = self
-                .args
-                .get(first + 1..command.args)
-                .and_then(<[_]>::first)
-                && range.len() <= LONGEST_PREFETCHED_KEY
-                && let Some(key) = self
+            let words = self.args.get(first..command.args).unwrap_or_default();
+            let key = match words {
+                [_, range, ..] if range.len() <= LONGEST_PREFETCHED_KEY => self
                     .input
-                    .get(command.start + range.start..command.start + range.end)
-            {
-                hashes.push(Keyspace::hash(key));
-            }
+                    .get(command.start + range.start..command.start + range.end),
+                _ => None,
+            };
+            self.hashes.push(key.map_or(0, Keyspace::hash));
             first = command.args;
         }
         self.session
             .engine()
             .keyspace()
-            .prefetch(self.session.state.db, &hashes);
+            .prefetch(self.session.state.db, &self.hashes);
     }
 
-    /// Executes a parsed command; false when it has to be executed again.
-    async fn execute_ahead(&mut self, index: usize) -> Result<bool, End> {
+    /// Executes a parsed command.
+    fn execute_ahead(&mut self, index: usize) -> Flow {
         let first = index
             .checked_sub(1)
             .and_then(|before| self.ahead.get(before))
             .map_or(0, |before| before.args);
         let Some(command) = self.ahead.get(index) else {
-            return Ok(true);
+            return Flow::Continue;
         };
         let input = self
             .input
@@ -342,15 +353,12 @@ impl Connection {
             .iter()
             .map(|range| input.get(range.clone()).unwrap_or_default())
             .collect();
-        let flow = self.session.execute_into(&args, &mut self.output);
-        drop(args);
-        match flow {
-            Flow::Continue if self.output.len() - self.written < FLUSH_SIZE => {
-                self.follow_protocol();
-                Ok(true)
-            }
-            flow => self.follow(flow).await,
+        if let (Some(hash), [_, key, ..]) = (self.hashes.get(index), args.as_slice())
+            && key.len() <= LONGEST_PREFETCHED_KEY
+        {
+            self.session.hint(key, *hash);
         }
+        execute(&mut self.session, &mut self.output, &args)
     }
 
     /// HELLO and AUTH change how replies are written and requests are limited.
@@ -480,17 +488,7 @@ impl Connection {
             .saturating_sub(engine.keyspace().now_ms())
             .max(0)
             .unsigned_abs();
-        let lifted = poll_fn(|cx| {
-            if services.pause.lock().is_none() {
-                return Poll::Ready(());
-            }
-            services.paused.lock().push(cx.waker().clone());
-            if services.pause.lock().is_none() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        });
+        let lifted = poll_fn(|cx| services.pause.poll_lifted(cx.waker()));
         let end = tokio::select! {
             biased;
             () = lifted => Ok(()),
@@ -561,6 +559,25 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Executes one command. What was published to a subscriber meanwhile goes out before its answer, as Redis has it: behind
+/// the end of a subscription, a client would take it for the answer to its next command.
+#[inline]
+fn execute(session: &mut Session, output: &mut RespReply, args: &[&[u8]]) -> Flow {
+    if !session.state.is_subscribed() {
+        return session.execute_into(args, output);
+    }
+    let mark = output.len();
+    let flow = session.execute_into(args, output);
+    if session.state.info.mailbox.pending() > 0 {
+        let reply = output.buffer_mut().split_off(mark);
+        while let Some(message) = session.state.info.mailbox.try_pop() {
+            output.raw(&message);
+        }
+        output.raw(&reply);
+    }
+    flow
 }
 
 async fn sleep_for(time: Option<Duration>) {

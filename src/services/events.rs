@@ -44,6 +44,15 @@ impl Services {
         limit > 0 && self.stats.memory().0 as u64 > limit
     }
 
+    /// Whether somebody wants to know of commands that take less than a millisecond, or of every one that takes some.
+    #[must_use]
+    pub fn wants_exact_times(&self) -> bool {
+        const SHORT_US: i64 = 1000;
+        let slower_than = self.slow_log.slower_than_us.load(Ordering::Relaxed);
+        (0..SHORT_US).contains(&slower_than)
+            || self.latency.threshold_ms.load(Ordering::Relaxed) > 0
+    }
+
     /// Classes of events that somebody may hear.
     #[must_use]
     pub fn wanted_events(&self) -> EventClass {

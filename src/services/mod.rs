@@ -9,20 +9,21 @@ pub mod events;
 pub mod histogram;
 pub mod hooks;
 pub mod latency;
+pub mod pause;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::task::Waker;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 pub use acl::Acl;
 pub use channels::Channels;
 pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
 pub use hooks::{Hooks, Rebind, Switches};
 pub use latency::LatencyMonitor;
+pub use pause::{Pause, Paused};
 pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
 pub use slowlog::SlowLog;
 pub use stats::Stats;
@@ -45,10 +46,8 @@ pub struct Services {
     pub stats: Stats,
     /// `notify-keyspace-events` as bits, read by every command.
     pub event_mask: AtomicU32,
-    /// CLIENT PAUSE: until when, in Unix milliseconds, and whether only writes wait.
-    pub pause: Mutex<Option<(i64, bool)>>,
-    /// Sessions that wait for the end of CLIENT PAUSE; woken by CLIENT UNPAUSE.
-    pub paused: Mutex<Vec<Waker>>,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
     /// SLOWLOG.
     pub slow_log: SlowLog,
     /// LATENCY.
@@ -80,8 +79,7 @@ impl Services {
             channels: Channels::default(),
             stats: Stats::new(commands, now_ms),
             event_mask: AtomicU32::new(0),
-            pause: Mutex::new(None),
-            paused: Mutex::default(),
+            pause: Pause::default(),
             slow_log: SlowLog::default(),
             latency: LatencyMonitor::default(),
             switches: Switches::default(),

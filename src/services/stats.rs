@@ -36,13 +36,15 @@ impl CommandStats {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
         if track {
-            self.record_duration(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+            self.record_durations(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), 1);
         }
     }
 
-    /// Keeps the duration of a call that is counted elsewhere.
-    pub fn record_duration(&self, ns: u64) {
-        self.durations.get_or_init(Box::default).record(ns);
+    /// Keeps the duration of calls that are counted elsewhere.
+    pub fn record_durations(&self, ns: u64, calls: u64) {
+        self.durations
+            .get_or_init(Box::default)
+            .record_many(ns, calls);
     }
 
     fn reset(&self) {

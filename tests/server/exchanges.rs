@@ -63,6 +63,28 @@ fn exchange(server: &Server, request: &[u8], expected: &[u8], closed: bool) {
 }
 
 #[test]
+fn a_message_goes_out_before_the_answer_to_what_ended_the_subscription() {
+    let server = crate::server();
+    let mut stream = server.connect().expect("the server accepts");
+    let request =
+        b"HELLO 3\r\nSUBSCRIBE a\r\nPUBLISH a one\r\nPUBLISH a two\r\nUNSUBSCRIBE a\r\nQUIT\r\n";
+    stream.write_all(request).expect("the server reads");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("QUIT closes the connection");
+    let end = answer.find(">3").map_or("", |start| &answer[start..]);
+    // As redis-server 7.0.15 answers.
+    assert_eq!(
+        end,
+        ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n\
+         >3\r\n$7\r\nmessage\r\n$1\r\na\r\n$3\r\none\r\n:1\r\n\
+         >3\r\n$7\r\nmessage\r\n$1\r\na\r\n$3\r\ntwo\r\n:1\r\n\
+         >3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n+OK\r\n"
+    );
+}
+
+#[test]
 fn inline_commands() {
     all_go_on(&[
         (b"PING\r\nPING\n", b"+PONG\r\n+PONG\r\n"),

@@ -180,11 +180,17 @@ fn pauses_add_up() {
     let mut harness = Harness::new();
     let now = 1_000_000_000;
     assert_eq!(harness.run("CLIENT PAUSE 1000 WRITE"), ok());
-    assert_eq!(*harness.services.pause.lock(), Some((now + 1000, true)));
+    let paused = |only_writes| {
+        Some(Paused {
+            until_ms: now + 1000,
+            only_writes,
+        })
+    };
+    assert_eq!(harness.services.pause.get(), paused(true));
     assert_eq!(harness.run("CLIENT PAUSE 10"), ok());
-    assert_eq!(*harness.services.pause.lock(), Some((now + 1000, false)));
+    assert_eq!(harness.services.pause.get(), paused(false));
     assert_eq!(harness.run("CLIENT UNPAUSE"), ok());
-    assert_eq!(*harness.services.pause.lock(), None);
+    assert_eq!(harness.services.pause.get(), None);
     for (line, error) in [
         (
             "CLIENT PAUSE x",
