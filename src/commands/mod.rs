@@ -16,6 +16,7 @@ pub mod databases;
 pub mod debug;
 mod digest;
 pub mod docs;
+pub mod dump;
 pub mod elements;
 pub mod error;
 pub mod expiry;
@@ -68,6 +69,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     counters::COMMANDS,
     databases::COMMANDS,
     debug::COMMANDS,
+    dump::COMMANDS,
     expiry::COMMANDS,
     hashes::COMMANDS,
     info::COMMANDS,

@@ -708,6 +708,15 @@ impl Txn<'_> {
         }
     }
 
+    /// Sets the access clock of a key, as it was brought along.
+    pub fn set_access(&mut self, key: &[u8], clock: u32) {
+        let (hash, db) = (Keyspace::hash(key), self.db);
+        let table = &mut self.changing(hash).databases[db].table;
+        if let Some(entry) = table.find_mut(hash, |entry| entry.key() == key) {
+            entry.touch(clock);
+        }
+    }
+
     /// Removes the key; false if there was none (or it had expired).
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let hash = self.hint.of(key);

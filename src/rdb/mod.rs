@@ -1,5 +1,6 @@
-//! The RDB codec: reads the snapshot format of Redis, versions 1 to 12, from any `Read`. It knows values, and no paths,
-//! no clock and no table of keys: what it reads goes to a handler, one entry at a time.
+//! The RDB codec: reads the snapshot format of Redis, versions 1 to 12, from any `Read`, and writes version 10 to any
+//! `Write`. It knows values, and no paths, no clock and no table of keys: what it reads goes to a handler, one entry at a
+//! time.
 //!
 //! ```text
 //! "REDIS" | version (4 digits) | item … | 0xff | CRC-64 (u64 LE, from version 5 on; 0: not computed)
@@ -7,9 +8,11 @@
 //! ```
 
 mod crc64;
+mod encoder;
 mod error;
 mod lzf;
 mod object;
+mod payload;
 mod primitive;
 mod reader;
 #[cfg(test)]
@@ -17,8 +20,14 @@ mod redis_tests;
 mod source;
 #[cfg(test)]
 mod tests;
+mod writer;
+#[cfg(test)]
+mod writing_tests;
 mod ziplist;
 mod zipmap;
 
+pub use encoder::{Encoder, KeyHeader, Usage};
 pub use error::{Problem, RdbError};
+pub use payload::{PayloadError, dump, restore};
 pub use reader::{RdbEntry, RdbSummary, read};
+pub use writer::{RdbHeader, RdbWriter};

@@ -17,24 +17,24 @@ use crate::value::zset::{Inserted, SortedSet};
 /// The highest number of a type of value; opcodes are far above.
 pub(super) const MAX_TYPE: u8 = 26;
 
-const STRING: u8 = 0;
+pub(super) const STRING: u8 = 0;
 const LIST: u8 = 1;
-const SET: u8 = 2;
+pub(super) const SET: u8 = 2;
 const ZSET: u8 = 3;
-const HASH: u8 = 4;
-const ZSET_2: u8 = 5;
+pub(super) const HASH: u8 = 4;
+pub(super) const ZSET_2: u8 = 5;
 const MODULE_OLD: u8 = 6;
 const MODULE: u8 = 7;
 const HASH_ZIPMAP: u8 = 9;
 const LIST_ZIPLIST: u8 = 10;
-const SET_INTSET: u8 = 11;
+pub(super) const SET_INTSET: u8 = 11;
 const ZSET_ZIPLIST: u8 = 12;
 const HASH_ZIPLIST: u8 = 13;
 const LIST_QUICKLIST: u8 = 14;
 const STREAM: u8 = 15;
-const HASH_LISTPACK: u8 = 16;
-const ZSET_LISTPACK: u8 = 17;
-const LIST_QUICKLIST_2: u8 = 18;
+pub(super) const HASH_LISTPACK: u8 = 16;
+pub(super) const ZSET_LISTPACK: u8 = 17;
+pub(super) const LIST_QUICKLIST_2: u8 = 18;
 const STREAM_2: u8 = 19;
 const SET_LISTPACK: u8 = 20;
 const STREAM_3: u8 = 21;
@@ -43,8 +43,8 @@ const HASH_WITH_EXPIRIES_LAST: u8 = 25;
 const STREAM_4: u8 = 26;
 
 /// A node of a list that is one element by itself, and one that is a listpack.
-const NODE_PLAIN: u64 = 1;
-const NODE_PACKED: u64 = 2;
+pub(super) const NODE_PLAIN: u64 = 1;
+pub(super) const NODE_PACKED: u64 = 2;
 
 impl<R: Read> Source<'_, R> {
     /// The value of a key of this type. None where a collection is empty: servers with a bug long gone wrote such

@@ -2,12 +2,13 @@
 
 use std::io::Read;
 
+use super::encoder::Usage;
 use super::object::MAX_TYPE;
 use super::source::Source;
 use super::{Problem, RdbError};
 use crate::keyspace::{Limits, Value};
 
-const MAX_VERSION: u32 = 12;
+pub(super) const MAX_VERSION: u32 = 12;
 /// The first version that ends with a checksum.
 const CHECKSUM_VERSION: u32 = 5;
 
@@ -15,14 +16,14 @@ const SLOT_INFO: u8 = 0xf4;
 const FUNCTION: u8 = 0xf5;
 const FUNCTION_CANDIDATE: u8 = 0xf6;
 const MODULE_AUX: u8 = 0xf7;
-const IDLE: u8 = 0xf8;
-const FREQUENCY: u8 = 0xf9;
-const AUX: u8 = 0xfa;
-const RESIZE_DB: u8 = 0xfb;
-const EXPIRE_TIME_MS: u8 = 0xfc;
+pub(super) const IDLE: u8 = 0xf8;
+pub(super) const FREQUENCY: u8 = 0xf9;
+pub(super) const AUX: u8 = 0xfa;
+pub(super) const RESIZE_DB: u8 = 0xfb;
+pub(super) const EXPIRE_TIME_MS: u8 = 0xfc;
 const EXPIRE_TIME: u8 = 0xfd;
-const SELECT_DB: u8 = 0xfe;
-const EOF: u8 = 0xff;
+pub(super) const SELECT_DB: u8 = 0xfe;
+pub(super) const EOF: u8 = 0xff;
 
 /// One key of an RDB.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct RdbEntry {
     pub value: Value,
     /// When it expires, in Unix milliseconds; perhaps long ago.
     pub expires_at_ms: Option<i64>,
+    /// When it was used, where the writing server kept that.
+    pub usage: Option<Usage>,
 }
 
 /// What an RDB held.
@@ -76,6 +79,7 @@ pub fn read<E: From<RdbError>>(
         summary: RdbSummary::default(),
         db: 0,
         expires_at_ms: None,
+        usage: None,
         key: None,
     };
     decoder.header().map_err(|problem| decoder.error(problem))?;
@@ -96,6 +100,7 @@ struct Decoder<'a, R> {
     db: usize,
     /// For the next key.
     expires_at_ms: Option<i64>,
+    usage: Option<Usage>,
     /// The key whose value is being read.
     key: Option<Vec<u8>>,
 }
@@ -154,8 +159,8 @@ impl<R: Read> Decoder<'_, R> {
             EXPIRE_TIME_MS => self.expires_at_ms = Some(i64::from_le_bytes(source.array()?)),
             RESIZE_DB => self.skip_lengths(2)?,
             SLOT_INFO => self.skip_lengths(3)?,
-            IDLE => self.skip_lengths(1)?,
-            FREQUENCY => source.byte().map(|_frequency| ())?,
+            IDLE => self.usage = Some(Usage::Idle(source.length()?)),
+            FREQUENCY => self.usage = Some(Usage::Frequency(source.byte()?)),
             AUX => {
                 let field = (source.string()?, source.string()?);
                 self.summary.aux.push(field);
@@ -188,7 +193,7 @@ impl<R: Read> Decoder<'_, R> {
     }
 
     fn entry(&mut self, kind: u8) -> Result<Item, Problem> {
-        let expires_at_ms = self.expires_at_ms.take();
+        let (expires_at_ms, usage) = (self.expires_at_ms.take(), self.usage.take());
         let begin = self.source.mark();
         let key = self.key.insert(self.source.string()?);
         self.source.return_to_mark(begin);
@@ -205,6 +210,7 @@ impl<R: Read> Decoder<'_, R> {
             key,
             value,
             expires_at_ms,
+            usage,
         }))
     }
 
