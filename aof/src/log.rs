@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::error::{AofError, LogError};
+use crate::manifest::BaseForm;
 use crate::options::{FsyncPolicy, Options};
 use crate::rewrite::RewriteSink;
 use crate::shared::{LogState, Pending, Position, Shared, Switch, lock};
@@ -371,8 +372,13 @@ impl Inner {
     }
 
     /// Puts a finished base in place. Its failure is no failure of the log.
-    pub(crate) fn install(&self, len: u64, first: u64) -> Result<Vec<PathBuf>, AofError> {
-        let outcome = lock(&self.core).install(len, first, &self.shared);
+    pub(crate) fn install(
+        &self,
+        len: u64,
+        first: u64,
+        form: BaseForm,
+    ) -> Result<Vec<PathBuf>, AofError> {
+        let outcome = lock(&self.core).install(len, first, form, &self.shared);
         self.shared.urge();
         outcome
     }

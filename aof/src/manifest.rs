@@ -22,6 +22,13 @@ pub(crate) enum Kind {
     Increment,
 }
 
+/// What a base consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BaseForm {
+    Commands,
+    Rdb,
+}
+
 /// A file of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -70,8 +77,12 @@ impl Layout {
         self.directory.join(&self.file_name)
     }
 
-    pub(crate) fn base_name(&self, sequence: u64) -> String {
-        format!("{}.{sequence}.base.aof", self.file_name)
+    pub(crate) fn base_name(&self, sequence: u64, form: BaseForm) -> String {
+        let suffix = match form {
+            BaseForm::Commands => "aof",
+            BaseForm::Rdb => "rdb",
+        };
+        format!("{}.{sequence}.base.{suffix}", self.file_name)
     }
 
     pub(crate) fn increment_name(&self, sequence: u64) -> String {

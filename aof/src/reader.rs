@@ -241,6 +241,14 @@ impl Recovery {
         &self.report
     }
 
+    /// Whether nothing was ever logged here: there is no base and no command.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let mut files = self.files.iter();
+        self.report.cut.is_none()
+            && files.all(|file| file.kind == Kind::Increment && file.verified.commands == 0)
+    }
+
     /// The base, where it is (or begins with) an RDB: its path and its bytes. The caller loads it before it applies commands,
     /// and where the RDB ends before the file does, says so with [`Recovery::set_base_tail`].
     #[must_use]

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{AofError, LogError};
 use crate::frame::{file_header, seal_batch};
 use crate::log::Inner;
+use crate::manifest::BaseForm;
 use crate::shared::Switch;
 use crate::storage::{File, Storage};
 
@@ -23,6 +24,7 @@ pub struct RewriteSink {
     storage: Arc<dyn Storage>,
     path: PathBuf,
     file: Option<Box<dyn File>>,
+    form: BaseForm,
     chunk: Vec<u8>,
     len: u64,
     synced: u64,
@@ -41,10 +43,20 @@ impl RewriteSink {
             storage,
             path,
             file: None,
+            form: BaseForm::Commands,
             chunk: Vec::new(),
             len: 0,
             synced: 0,
         }
+    }
+
+    /// The base will be an RDB: what is written from now on are its bytes, which carry a checksum of their own. Before the
+    /// first [`RewriteSink::write`].
+    #[must_use]
+    pub fn with_rdb(mut self) -> Self {
+        debug_assert!(self.is_empty(), "a base has one form");
+        self.form = BaseForm::Rdb;
+        self
     }
 
     /// Adds whole RESP commands to the base; the base begins with database 0 selected. Written in chunks of about 1 MiB.
@@ -91,7 +103,7 @@ impl RewriteSink {
             .unwrap_or_else(|| Err(LogError::new("switch", "the new file was not begun")))?;
         let len = self.len;
         // A base that cannot be put in place is no failure of the log.
-        let history = self.inner.install(len, first)?;
+        let history = self.inner.install(len, first, self.form)?;
         self.file = None;
         for path in history {
             // History that stays is removed at the next start.
@@ -112,7 +124,10 @@ impl RewriteSink {
                 .storage
                 .create(&self.path)
                 .map_err(AofError::io("create", &self.path))?;
-            let header = file_header();
+            let header = match self.form {
+                BaseForm::Commands => file_header(),
+                BaseForm::Rdb => Vec::new(),
+            };
             file.write_all_at(&header, 0)
                 .map_err(AofError::io("write", &self.path))?;
             self.len = header.len() as u64;
@@ -126,7 +141,9 @@ impl RewriteSink {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        seal_batch(&mut self.chunk, self.synced);
+        if self.form == BaseForm::Commands {
+            seal_batch(&mut self.chunk, self.synced);
+        }
         let file = self.file.as_ref().expect("it was created above");
         file.write_all_at(&self.chunk, self.len)
             .map_err(AofError::io("write", &self.path))?;

@@ -15,7 +15,7 @@ use std::sync::mpsc::Sender;
 use crate::blocks::Blocks;
 use crate::error::{AofError, LogError};
 use crate::frame::{file_header, seal_batch};
-use crate::manifest::{Entry, Kind, Layout, Manifest};
+use crate::manifest::{BaseForm, Entry, Kind, Layout, Manifest};
 use crate::options::FsyncPolicy;
 use crate::shared::{Position, Shared, Switch, lock};
 use crate::storage::{File, Storage};
@@ -480,12 +480,13 @@ impl Core {
         &mut self,
         size: u64,
         first: u64,
+        form: BaseForm,
         shared: &Shared,
     ) -> Result<Vec<PathBuf>, AofError> {
         self.make_ready(shared)?;
         let temporary = self.layout.temporary_base_path();
         let sequence = self.manifest.next_base();
-        let name = self.layout.base_name(sequence);
+        let name = self.layout.base_name(sequence, form);
         let path = self.layout.path(&name);
         self.storage
             .rename(&temporary, &path)

@@ -230,16 +230,22 @@ fn module_list(ctx: &mut Context<'_, '_>) -> CommandResult {
 // ------------------------------------------------------------------------------------------------ saving and stopping
 
 fn save(_: &mut Context<'_, '_>) -> CommandResult {
-    Ok(Outcome::Save { background: false })
+    Ok(Outcome::Save {
+        background: false,
+        schedule: false,
+    })
 }
 
 fn bgsave(ctx: &mut Context<'_, '_>) -> CommandResult {
-    match ctx.args.len() {
-        1 => {}
-        2 if ctx.is(1, "schedule") => {}
+    let schedule = match ctx.args.len() {
+        1 => false,
+        2 if ctx.is(1, "schedule") => true,
         _ => return Err(CommandError::Syntax),
-    }
-    Ok(Outcome::Save { background: true })
+    };
+    Ok(Outcome::Save {
+        background: true,
+        schedule,
+    })
 }
 
 fn bgrewriteaof(_: &mut Context<'_, '_>) -> CommandResult {
@@ -362,6 +368,10 @@ mod tests {
     #[test]
     fn what_the_engine_does() {
         let mut harness = Harness::new();
+        let save = |background, schedule| Outcome::Save {
+            background,
+            schedule,
+        };
         let with = |save| {
             Outcome::Shutdown(Shutdown {
                 save,
@@ -369,9 +379,9 @@ mod tests {
             })
         };
         for (line, outcome) in [
-            ("SAVE", Outcome::Save { background: false }),
-            ("BGSAVE", Outcome::Save { background: true }),
-            ("BGSAVE schedule", Outcome::Save { background: true }),
+            ("SAVE", save(false, false)),
+            ("BGSAVE", save(true, false)),
+            ("BGSAVE schedule", save(true, true)),
             ("BGREWRITEAOF", Outcome::RewriteLog),
             ("MONITOR", Outcome::Monitor),
             ("SHUTDOWN", with(None)),

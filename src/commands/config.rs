@@ -308,6 +308,10 @@ mod tests {
             self.0.lock().push(format!("log {line}"));
         }
 
+        fn emptied(&self, _: &mut crate::keyspace::Txn<'_>) -> bool {
+            false
+        }
+
         fn changed(&self, name: &str) {
             self.0.lock().push(format!("changed {name}"));
         }

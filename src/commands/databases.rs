@@ -183,9 +183,17 @@ fn flushdb(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn flushall(context: &mut Context<'_, '_>) -> CommandResult {
     check_flush_options(context)?;
-    for db in 0..context.txn.keyspace().databases() {
-        let removed = context.txn.flush_db(db);
+    let databases = 0..context.txn.keyspace().databases();
+    let removed: usize = databases.map(|db| context.txn.flush_db(db)).sum();
+    let hooks = context.services.hooks.read();
+    let saved = !context.mode.loading
+        && hooks
+            .as_ref()
+            .is_some_and(|hooks| hooks.emptied(context.txn));
+    if !saved {
         context.txn.add_dirty(removed as u64);
+    } else if removed > 0 {
+        context.txn.propagate(context.args);
     }
     context.reply.ok();
     Ok(Outcome::Done)

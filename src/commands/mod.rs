@@ -151,6 +151,8 @@ pub enum Outcome {
     Save {
         /// BGSAVE.
         background: bool,
+        /// BGSAVE SCHEDULE: later, where a rewrite of the log runs.
+        schedule: bool,
     },
     /// DEBUG RELOAD: write a snapshot and load it again; the engine answers.
     Reload {

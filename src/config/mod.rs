@@ -229,6 +229,15 @@ impl Config {
         }
     }
 
+    /// The words of `shutdown-on-sigterm` or `shutdown-on-sigint`; `default` stands for none.
+    #[must_use]
+    pub fn words(&self, name: &'static str) -> &[&'static str] {
+        match self.get(name) {
+            Value::Words(words) => words,
+            _ => wrong_kind(name),
+        }
+    }
+
     #[must_use]
     pub fn output_buffer_limits(&self) -> OutputBufferLimits {
         match self.get("client-output-buffer-limit") {

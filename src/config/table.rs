@@ -39,7 +39,7 @@ pub static PARAMETERS: &[Parameter] = &[
     yes_no("aof-load-truncated", "yes"),
     yes_no("aof-rewrite-incremental-fsync", "yes"),
     yes_no("aof-timestamp-enabled", "no"),
-    yes_no("aof-use-rdb-preamble", "yes"),
+    yes_no("aof-use-rdb-preamble", "yes").own("no"),
     optional("aof_rewrite_cpulist").immutable(),
     text("appenddirname", "appendonlydir")
         .check(TextCheck::NonEmptyDirectoryName)
@@ -220,7 +220,7 @@ pub static PARAMETERS: &[Parameter] = &[
         .immutable(),
     optional("requirepass").sensitive(),
     choice("sanitize-dump-payload", &["no", "yes", "clients"], "no"),
-    special("save", Kind::Save, "3600 1 300 100 60 10000"),
+    special("save", Kind::Save, "3600 1 300 100 60 10000").own(""),
     optional("server_cpulist").immutable(),
     integer("set-max-intset-entries", 0, i64::MAX, "512"),
     integer("set-max-listpack-entries", 0, i64::MAX, "128"),

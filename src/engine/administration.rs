@@ -1,4 +1,4 @@
-//! What handlers leave to the engine: rewriting the log, loading it again.
+//! What handlers leave to the engine: rewriting the log, saving, loading again.
 
 use std::sync::Arc;
 
@@ -7,6 +7,8 @@ use crate::commands::{Command, CommandError, Outcome};
 use crate::error::Error;
 use crate::keyspace::Txn;
 use crate::reply::Reply;
+
+const SAVING: CommandError = CommandError::text("ERR Background save already in progress");
 
 impl Inner {
     /// Does what a handler asked for and answers. `nested`: inside EXEC.
@@ -24,23 +26,76 @@ impl Inner {
                 txn.lock_all();
                 self.reload_log(txn).map(|()| reply.ok())
             }
-            Outcome::Reload {
-                save: true,
-                flush: true,
-                merge: false,
+            Outcome::Reload { save, flush, merge } => {
+                txn.lock_all();
+                let result = self.reload_snapshot(txn, *save, *flush, *merge);
+                return self.answer(command, result, |reply| reply.ok(), reply);
+            }
+            Outcome::Save {
+                background: false, ..
             } => {
                 txn.lock_all();
-                self.reload_snapshot(txn).map(|()| reply.ok())
+                let result = self.answer_save(txn);
+                return self.answer(command, result, |reply| reply.ok(), reply);
             }
-            Outcome::Reload { .. } => Err(Error::Unavailable("DEBUG RELOAD with options")),
-            Outcome::Save { .. } => Err(Error::Unavailable(
-                "RDB snapshots (the append only file keeps the data)",
-            )),
+            Outcome::Save { schedule, .. } => {
+                txn.lock_all();
+                let result = self.answer_background_save(txn, *schedule, nested);
+                let started = |reply: &mut dyn Reply| reply.simple("Background saving started");
+                match result {
+                    Ok(true) => reply.simple("Background saving scheduled"),
+                    result => self.answer(command, result, started, reply),
+                }
+                return;
+            }
             _ => Ok(()),
         };
         if let Err(error) = result {
             self.fail(command, &CommandError::from(format!("ERR {error}")), reply);
         }
+    }
+
+    fn answer<T>(
+        &self,
+        command: &Command,
+        result: Result<T, CommandError>,
+        good: impl FnOnce(&mut dyn Reply),
+        reply: &mut dyn Reply,
+    ) {
+        match result {
+            Ok(_) => good(reply),
+            Err(error) => self.fail(command, &error, reply),
+        }
+    }
+
+    fn answer_save(&self, txn: &mut Txn<'_>) -> Result<(), CommandError> {
+        if self.is_saving() {
+            return Err(SAVING);
+        }
+        self.save_now(txn).map_err(|_| CommandError::text("ERR"))
+    }
+
+    /// True where the save is scheduled only.
+    fn answer_background_save(
+        self: &Arc<Self>,
+        txn: &mut Txn<'_>,
+        schedule: bool,
+        nested: bool,
+    ) -> Result<bool, CommandError> {
+        if self.is_saving() {
+            return Err(SAVING);
+        }
+        if !self.is_rewriting() && !nested {
+            self.begin_save(txn);
+            return Ok(false);
+        }
+        if !schedule && !nested {
+            return Err(CommandError::text(
+                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
+            ));
+        }
+        self.schedule_save();
+        Ok(true)
     }
 
     fn answer_rewrite(
@@ -52,7 +107,7 @@ impl Inner {
         if self.is_rewriting() {
             return Err(Error::RewriteInProgress);
         }
-        if nested {
+        if nested || self.is_saving() {
             self.schedule_rewrite();
             reply.simple("Background append only file rewriting scheduled");
             return Ok(());

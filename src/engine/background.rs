@@ -25,10 +25,28 @@ struct State {
     garbage: Vec<Value>,
     /// The log is to be rewritten.
     rewrite: bool,
+    /// Save points and scheduled saves are to be looked at.
+    save_check: bool,
+    /// When the next save point is reached, in Unix milliseconds.
+    next_save_ms: Option<i64>,
     /// Tasks that wait for a time (Unix milliseconds); the second number tells equal times apart.
     timers: BTreeMap<(i64, u64), Waker>,
     last_timer: u64,
     stop: bool,
+}
+
+impl State {
+    fn has_save_check(&self, now_ms: i64) -> bool {
+        self.save_check || self.next_save_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    fn take_save_check(&mut self, now_ms: i64) -> bool {
+        let due = self.has_save_check(now_ms);
+        if due {
+            (self.save_check, self.next_save_ms) = (false, None);
+        }
+        due
+    }
 }
 
 /// A task's wish to be woken; dropped, it is forgotten.
@@ -88,6 +106,12 @@ impl Background {
         self.0.wake.notify_one();
     }
 
+    /// Has the save points looked at, soon.
+    pub(crate) fn request_save_check(&self) {
+        self.0.state.lock().save_check = true;
+        self.0.wake.notify_one();
+    }
+
     /// Wakes a task at a time.
     pub(crate) fn wake_at(&self, at_ms: i64, waker: Waker) -> Timer {
         let mut state = self.0.state.lock();
@@ -131,6 +155,10 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
             engine.rewrite_now();
         }
         let now_ms = engine.keyspace.now_ms();
+        if shared.state.lock().take_save_check(now_ms) {
+            let next = engine.save_if_due();
+            shared.state.lock().next_save_ms = next;
+        }
         if shared.next_round_ms.load(Ordering::Relaxed) < now_ms {
             shared.next_round_ms.store(i64::MAX, Ordering::Relaxed);
             if let Some(next) = engine.expire_round() {
@@ -155,13 +183,18 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
             return None;
         }
         let next = shared.next_round_ms.load(Ordering::Relaxed);
-        if !state.garbage.is_empty() || state.rewrite || next < now_ms {
+        if !state.garbage.is_empty()
+            || state.rewrite
+            || next < now_ms
+            || state.has_save_check(now_ms)
+        {
             return Some(std::mem::take(&mut state.garbage));
         }
         let next = state
             .timers
             .first_key_value()
             .map_or(next, |((at, _), _)| next.min(*at - 1));
+        let next = state.next_save_ms.map_or(next, |at| next.min(at - 1));
         if next == i64::MAX {
             shared.wake.wait(&mut state);
         } else {

@@ -323,9 +323,12 @@ impl Inner {
         let now_ms = txn.now_ms();
         let journal = &mut txn.journal;
         if journal.dirty > 0 {
-            self.services
-                .dirty
-                .fetch_add(journal.dirty, Ordering::Relaxed);
+            let dirty = &self.services.dirty;
+            let before = dirty.fetch_add(journal.dirty, Ordering::Relaxed);
+            if self.saving.is_due_after(before + journal.dirty) {
+                self.saving.note_awaited_changes();
+                self.background.request_save_check();
+            }
             journal.dirty = 0;
         }
         if let Some(at) = journal.earliest_expiry_ms.take() {

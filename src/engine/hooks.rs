@@ -63,11 +63,28 @@ impl Hooks for EngineHooks {
     }
 
     fn changed(&self, name: &str) {
-        if let Ok(engine) = self.engine()
-            && name.starts_with("auto-aof-rewrite")
-        {
+        let Ok(engine) = self.engine() else { return };
+        if name.starts_with("auto-aof-rewrite") {
             engine.plan_rewrite();
+        } else if matches!(name, "save" | "stop-writes-on-bgsave-error") {
+            engine.judge_writes();
+            engine.background.request_save_check();
         }
+    }
+
+    fn emptied(&self, txn: &mut crate::keyspace::Txn<'_>) -> bool {
+        let Ok(engine) = self.engine() else {
+            return false;
+        };
+        engine.abandon_save();
+        if engine.services.config.read().save_points().is_empty() {
+            return false;
+        }
+        if engine.is_saving() {
+            engine.schedule_save();
+            return false;
+        }
+        engine.save_now(txn).is_ok()
     }
 
     fn refresh(&self) {

@@ -2,14 +2,18 @@
 
 mod administration;
 pub mod background;
+mod disk_file;
 pub mod execute;
 mod hooks;
 pub mod in_process;
+mod loading;
 pub mod monitor;
 pub mod propagation;
 mod recovery;
 mod rewrite;
+mod saving;
 pub mod session;
+mod snapshot;
 mod tally;
 
 use std::sync::Arc;
@@ -31,6 +35,7 @@ use crate::value::hasher::hash_bytes;
 use background::Background;
 use hooks::EngineHooks;
 use propagation::Propagation;
+use saving::Saving;
 
 /// An engine: a keyspace with its commands, its clients and its log. Cheap to clone; it stops when the last clone, session
 /// and connection is gone.
@@ -57,6 +62,8 @@ pub struct Inner {
     pub(crate) services: Services,
     pub(crate) propagation: Propagation,
     pub(crate) background: Background,
+    storage: Arc<dyn Storage>,
+    saving: Saving,
     loading: AtomicBool,
     /// Size of the log at which it is to be rewritten; `u64::MAX`: never.
     rewrite_at: AtomicU64,
@@ -66,10 +73,11 @@ impl Engine {
     /// An engine that keeps nothing on disk, with the default settings.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::without_log(Config::default()).expect("the system gives a thread")
+        Self::new_on(Config::default(), Arc::new(RealStorage)).expect("the system gives a thread")
     }
 
-    /// Opens an engine: finds the log in the configured directory, loads it, and goes on writing it.
+    /// Opens an engine: finds the log in the configured directory, loads it, and goes on writing it. Without a log
+    /// (`appendonly no`) it loads the snapshot that it finds there; so does the beginning of a log, whose base that becomes.
     ///
     /// # Errors
     ///
@@ -86,14 +94,17 @@ impl Engine {
     #[doc(hidden)]
     pub fn open_on(config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
         let logged = config.bool("appendonly");
-        let engine = Self::without_log(config)?;
+        let engine = Self::new_on(config, storage)?;
         if logged {
-            engine.0.open_log(storage)?;
+            engine.0.open_log()?;
+        } else {
+            engine.0.open_snapshot()?;
         }
+        engine.0.background.request_save_check();
         Ok(engine)
     }
 
-    fn without_log(config: Config) -> Result<Self, Error> {
+    fn new_on(config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
         let databases = config.usize("databases");
         let keyspace = Keyspace::new(
             config.usize("shards"),
@@ -109,6 +120,8 @@ impl Engine {
             services,
             propagation: Propagation::default(),
             background: Background::default(),
+            storage,
+            saving: Saving::default(),
             loading: AtomicBool::new(false),
             rewrite_at: AtomicU64::new(u64::MAX),
         });
@@ -117,7 +130,8 @@ impl Engine {
         Ok(Self(inner))
     }
 
-    /// Brings everything to disk, because the process is about to end. The engine goes on.
+    /// Brings everything to disk, because the process is about to end. The engine goes on. A snapshot is written where
+    /// `how` asks for it, or where it does not say and there are save points.
     ///
     /// # Errors
     ///
@@ -126,6 +140,7 @@ impl Engine {
         if how.abort {
             return Err(Error::NothingToAbort);
         }
+        self.0.save_at_the_end(how)?;
         let Some(log) = self.0.propagation.log() else {
             return Ok(());
         };
@@ -203,8 +218,11 @@ impl Inner {
         self.loading.load(Ordering::Relaxed)
     }
 
-    /// Whether a write may run: not while the log cannot take it.
+    /// Whether a write may run: not while the log cannot take it, or snapshots fail.
     pub(crate) fn admit_write(&self) -> Result<(), CommandError> {
+        if self.saving.refuses_writes() {
+            return Err(saving::REFUSAL);
+        }
         self.propagation.admit_write()
     }
 

@@ -3,28 +3,58 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use innkeep_aof::{ApplyError, FsyncPolicy, Log, Options, RealStorage, Recovery, Report, Storage};
+use innkeep_aof::{ApplyError, FsyncPolicy, Log, Options, Recovery, Report};
 use log::{info, warn};
 
 use super::Inner;
+use super::loading::{Wanted, tell_refusal};
 use crate::commands::{CommandError, Context, Mode, Outcome, call, lookup};
 use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Txn;
 use crate::keyspace::txn::Journal;
-use crate::rdb;
 use crate::reply::SinkReply;
 use crate::services::{ClientInfo, SessionState};
 
 impl Inner {
     /// Loads the log of the configured directory and opens it for what follows.
-    pub(super) fn open_log(&self, storage: Arc<dyn Storage>) -> Result<(), Error> {
+    pub(super) fn open_log(&self) -> Result<(), Error> {
         let started = std::time::Instant::now();
-        let mut recovery = Recovery::open(storage, self.log_options())?;
+        let mut recovery = Recovery::open(Arc::clone(&self.storage), self.log_options())?;
+        if recovery.is_blank() && self.open_snapshot()? {
+            return self.begin_with_snapshot(recovery);
+        }
         self.apply_log(&mut recovery)?;
         tell(recovery.report(), started.elapsed());
         self.start_log(recovery.start()?);
         Ok(())
+    }
+
+    /// What a snapshot brought becomes the base of a log that has nothing yet. Until that base is complete the log counts
+    /// as blank, so that an interruption loses nothing.
+    fn begin_with_snapshot(&self, recovery: Recovery) -> Result<(), Error> {
+        info!("The append only file begins with what the snapshot holds");
+        let log = recovery.start()?;
+        let sink = log.switch()?;
+        let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
+        let written = self.write_whole_base(&mut txn, sink);
+        self.close(txn);
+        written?;
+        self.start_log(log);
+        Ok(())
+    }
+
+    /// Loads the snapshot of the configured directory, where there is one; false if there is none.
+    pub(super) fn open_snapshot(&self) -> Result<bool, Error> {
+        self.set_loading(true);
+        let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
+        let result = self.load_snapshot(&mut txn, false);
+        self.close(txn);
+        self.set_loading(false);
+        result.inspect_err(|error| {
+            tell_refusal(error);
+            warn!("Terminating server after rdb file reading failure.");
+        })
     }
 
     fn start_log(&self, log: Log) {
@@ -47,7 +77,9 @@ impl Inner {
         self.set_loading(true);
         let set = self.keyspace.all_shards();
         let mut txn = self.begin(set, 0, Journal::default());
-        let result = load_base(&mut txn, recovery).and_then(|()| self.replay(&mut txn, recovery));
+        let result = self
+            .load_base(&mut txn, recovery)
+            .and_then(|()| self.replay(&mut txn, recovery));
         self.close(txn);
         self.set_loading(false);
         result
@@ -123,38 +155,63 @@ impl Inner {
         };
         log.flush_and_sync()
             .map_err(|error| Error::Log(error.into()))?;
-        let recovery = Recovery::open(Arc::new(RealStorage), self.log_options())?;
-        self.replace_all(txn, &recovery)
+        let mut recovery = Recovery::open(Arc::clone(&self.storage), self.log_options())?;
+        self.replace_all(txn, |txn| {
+            txn.keep_expired(true);
+            let result = self
+                .load_base(txn, &mut recovery)
+                .and_then(|()| self.replay(txn, &recovery));
+            txn.keep_expired(false);
+            result
+        })
     }
 
-    /// Everything in memory gives way to what the log holds. Nothing of it is logged again.
-    fn replace_all(&self, txn: &mut Txn<'_>, recovery: &Recovery) -> Result<(), Error> {
+    /// Everything in memory gives way to what `load` brings. Nothing of it is logged again.
+    fn replace_all(
+        &self,
+        txn: &mut Txn<'_>,
+        load: impl FnOnce(&mut Txn<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let (before, propagating) = (txn.db(), txn.options().propagate);
         txn.set_propagating(false);
-        txn.keep_expired(true);
         (0..self.keyspace.databases()).for_each(|db| {
             txn.flush_db(db);
         });
-        let result = self.replay(txn, recovery);
-        txn.keep_expired(false);
+        let result = load(txn);
         txn.set_propagating(propagating);
         txn.select(before);
         result
     }
 
-    /// DEBUG RELOAD: everything goes to a log of its own beside the real one, and comes back from it.
-    pub(super) fn reload_snapshot(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
-        let mut options = self.log_options();
-        options.append_directory = format!("temp-reload-{}", std::process::id());
-        let directory = options.directory.join(&options.append_directory);
-        let log = Recovery::open(Arc::new(RealStorage), options.clone())?.start()?;
-        let mut sink = log.switch()?;
-        super::rewrite::write_all(txn, &mut sink)?;
-        sink.finish()?;
-        log.close().map_err(|error| Error::Log(error.into()))?;
-        let result = self.replace_all(txn, &Recovery::open(Arc::new(RealStorage), options)?);
-        std::fs::remove_dir_all(directory)?;
-        result
+    /// DEBUG RELOAD: everything goes to a snapshot, and comes back from it. Every shard is locked. With `save` false what
+    /// an earlier snapshot holds comes instead, which the log knows nothing of: it is rewritten.
+    pub(super) fn reload_snapshot(
+        self: &Arc<Self>,
+        txn: &mut Txn<'_>,
+        save: bool,
+        flush: bool,
+        merge: bool,
+    ) -> Result<(), CommandError> {
+        if save && self.save_now(txn).is_err() {
+            return Err(CommandError::text("ERR"));
+        }
+        let load = |txn: &mut Txn<'_>| match self.load_snapshot(txn, merge) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Io(std::io::ErrorKind::NotFound.into())),
+            Err(error) => Err(error),
+        };
+        let result = if flush {
+            self.replace_all(txn, load)
+        } else {
+            load(txn)
+        };
+        if !save && self.propagation.log().is_some() {
+            self.schedule_rewrite();
+        }
+        result.map_err(|error| {
+            tell_refusal(&error);
+            CommandError::text("ERR Error trying to load the RDB dump, check server logs.")
+        })
     }
 
     /// BGREWRITEAOF without a log: writes one that holds what is in memory now, and leaves it.
@@ -174,50 +231,31 @@ impl Inner {
     fn new_log(&self, txn: &mut Txn<'_>) -> Result<Log, Error> {
         let begun = &self.services.stats.log.rewrites_begun;
         begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let log = Recovery::open(Arc::new(RealStorage), self.log_options())?.start()?;
-        let mut sink = log.switch()?;
-        super::rewrite::write_all(txn, &mut sink)?;
-        sink.finish()?;
+        let log = Recovery::open(Arc::clone(&self.storage), self.log_options())?.start()?;
+        self.write_whole_base(txn, log.switch()?)?;
         Ok(log)
     }
-}
 
-/// Loads the base where it is an RDB, as a real Redis writes it. Keys whose time has come are left out, as Redis does.
-fn load_base(txn: &mut Txn<'_>, recovery: &mut Recovery) -> Result<(), Error> {
-    let Some((path, mut bytes)) = recovery.rdb_base() else {
-        return Ok(());
-    };
-    let path = path.to_owned();
-    let (limits, now_ms, databases) = (txn.limits(), txn.now_ms(), txn.keyspace().databases());
-    let summary = rdb::read(&mut bytes, &limits, |entry| {
-        if entry.db >= databases {
-            return Err(Error::Unsupported {
-                path: path.clone(),
-                what: "keys of a database that is not configured (raise `databases`)",
-            });
-        }
-        if entry.expires_at_ms.is_none_or(|at| at >= now_ms) {
-            txn.in_db(entry.db, |txn| {
-                txn.insert(&entry.key, entry.value, entry.expires_at_ms)
-            });
-        }
-        txn.journal.clear();
-        Ok(())
-    })
-    .map_err(|error| match error {
-        Error::Rdb { source, .. } => Error::Rdb {
-            path: path.clone(),
-            source,
-        },
-        error => error,
-    })?;
-    info!(
-        "The base {} is an RDB of version {} with {} keys",
-        path.display(),
-        summary.version,
-        summary.keys
-    );
-    Ok(recovery.set_base_tail(summary.bytes)?)
+    /// Loads the base where it is an RDB, as a real Redis writes it. Keys whose time has come are kept: a command of the log
+    /// may have given them another.
+    fn load_base(&self, txn: &mut Txn<'_>, recovery: &mut Recovery) -> Result<(), Error> {
+        let Some((path, mut bytes)) = recovery.rdb_base() else {
+            return Ok(());
+        };
+        let path = path.to_owned();
+        let wanted = Wanted {
+            expired: true,
+            merge: false,
+        };
+        let summary = self.load_rdb(txn, &path, &mut bytes, wanted)?;
+        info!(
+            "The base {} is an RDB of version {} with {} keys",
+            path.display(),
+            summary.version,
+            summary.keys
+        );
+        Ok(recovery.set_base_tail(summary.bytes)?)
+    }
 }
 
 pub(super) fn policy_of(config: &Config) -> FsyncPolicy {

@@ -2,6 +2,7 @@
 //! into a new base. A writer that changes a segment which is not written yet hands it over first.
 
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +11,7 @@ use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::Inner;
+use super::snapshot::Snapshot;
 use crate::error::Error;
 use crate::keyspace::txn::{Journal, encode_command};
 use crate::keyspace::{Entry, SnapshotSink, Txn, ValueRef};
@@ -48,9 +50,7 @@ impl Inner {
         let Some(sink) = self.propagation.switch()? else {
             return Err(Error::NoLog);
         };
-        let chunks = Arc::new(Chunks::default());
-        let as_sink: Arc<dyn SnapshotSink> = Arc::<Chunks>::clone(&chunks);
-        txn.begin_snapshot(&as_sink);
+        let base = self.begin_base(txn);
         let log_stats = &self.services.stats.log;
         log_stats.rewrite_scheduled.store(false, Ordering::Release);
         log_stats.rewrites_begun.fetch_add(1, Ordering::Relaxed);
@@ -61,10 +61,11 @@ impl Inner {
         let spawned = std::thread::Builder::new()
             .name("innkeep-rewrite".into())
             .spawn(move || {
-                let result = inner.write_base(sink, &chunks);
+                let result = inner.write_base(sink, &base);
                 inner.end_rewrite(result);
             });
         if let Err(error) = spawned {
+            txn.end_snapshot();
             self.end_rewrite(Err(AofError::Io {
                 action: "start a thread for",
                 path: "the rewrite".into(),
@@ -74,8 +75,26 @@ impl Inner {
         Ok(())
     }
 
-    fn write_base(&self, mut sink: RewriteSink, chunks: &Chunks) -> Result<(), AofError> {
+    fn begin_base(&self, txn: &mut Txn<'_>) -> Base {
+        if self.services.config.read().bool("aof-use-rdb-preamble") {
+            return Base::Rdb(self.begin_snapshot(txn, true));
+        }
+        let chunks = Arc::new(Chunks::default());
+        let as_sink: Arc<dyn SnapshotSink> = Arc::<Chunks>::clone(&chunks);
+        txn.begin_snapshot(&as_sink);
+        Base::Commands(chunks)
+    }
+
+    fn write_base(&self, mut sink: RewriteSink, base: &Base) -> Result<(), AofError> {
         info!("Background append only file rewriting started");
+        let chunks = match base {
+            Base::Commands(chunks) => chunks,
+            Base::Rdb(snapshot) => {
+                let out = RdbBase(sink.with_rdb());
+                let written = self.write_snapshot(snapshot, out, |_| Ok(()));
+                return written.map_err(log_error)?.0.finish();
+            }
+        };
         let drain = |sink: &mut RewriteSink| {
             while let Some(chunk) = chunks.0.lock().pop_front() {
                 sink.write(&chunk)?;
@@ -107,6 +126,7 @@ impl Inner {
             }
         }
         self.plan_rewrite();
+        self.background.request_save_check();
         if log_stats.rewrite_scheduled.load(Ordering::Acquire) {
             self.background.request_rewrite();
         }
@@ -154,7 +174,7 @@ impl Inner {
     /// Rewrites because the log has grown, or because it was asked for inside EXEC: then there may be no log yet.
     pub(super) fn rewrite_now(self: &Arc<Self>) {
         // What is scheduled meanwhile is begun at the end of the one that runs.
-        if self.is_rewriting() {
+        if self.is_rewriting() || self.is_saving() {
             return;
         }
         let scheduled = &self.services.stats.log.rewrite_scheduled;
@@ -174,8 +194,54 @@ impl Inner {
     }
 }
 
-/// Writes everything that the transaction sees into a base, at once.
-pub(super) fn write_all(txn: &mut Txn<'_>, sink: &mut RewriteSink) -> Result<(), AofError> {
+/// A base that is being written, in one form or the other.
+enum Base {
+    Commands(Arc<Chunks>),
+    Rdb(Snapshot),
+}
+
+/// A base as something that an RDB is written to.
+struct RdbBase(RewriteSink);
+
+impl Write for RdbBase {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the log said, which went through an RDB's writer.
+fn log_error(error: io::Error) -> AofError {
+    error.downcast().unwrap_or_else(|source| AofError::Io {
+        action: "write",
+        path: "the base".into(),
+        source,
+    })
+}
+
+impl Inner {
+    /// Writes everything that the transaction sees into a base, at once.
+    pub(super) fn write_whole_base(
+        &self,
+        txn: &mut Txn<'_>,
+        sink: RewriteSink,
+    ) -> Result<(), AofError> {
+        if self.services.config.read().bool("aof-use-rdb-preamble") {
+            let out = RdbBase(sink.with_rdb());
+            let written = self.write_rdb(txn, true, out, |_| {});
+            return written.map_err(log_error)?.0.finish();
+        }
+        let mut sink = sink;
+        write_all(txn, &mut sink)?;
+        sink.finish()
+    }
+}
+
+fn write_all(txn: &mut Txn<'_>, sink: &mut RewriteSink) -> Result<(), AofError> {
     let before = txn.db();
     for db in 0..txn.keyspace().databases() {
         txn.select(db);

@@ -133,10 +133,15 @@ impl Keyspace {
     /// everything. `pace` is called between segments, with nothing locked; an error ends the walk.
     pub fn walk_snapshot<E>(&self, mut pace: impl FnMut() -> Result<(), E>) -> Result<(), E> {
         let walk = self.walk_shards(&mut pace);
+        self.end_snapshot();
+        walk
+    }
+
+    /// Gives up a snapshot; without effect when there is none. Locks one shard after the other.
+    pub fn end_snapshot(&self) {
         for shard in &self.shards {
             shard.lock().end_snapshot();
         }
-        walk
     }
 
     fn walk_shards<E>(&self, pace: &mut impl FnMut() -> Result<(), E>) -> Result<(), E> {

@@ -988,11 +988,14 @@ impl Txn<'_> {
 
     /// Every entry of the selected database that has not expired.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let stored = self
-            .guards
+        self.stored_entries().filter(|entry| !self.is_due(entry))
+    }
+
+    /// Every entry of the selected database, also those that are still stored though their time has come.
+    pub fn stored_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.guards
             .iter()
-            .flat_map(|shard| shard.databases[self.db].table.iter());
-        stored.filter(|entry| !self.is_due(entry))
+            .flat_map(|shard| shard.databases[self.db].table.iter())
     }
 
     /// Visits about `count` entries from `cursor` on, expired ones included, and returns the next cursor; 0 begins and
@@ -1162,6 +1165,13 @@ impl Txn<'_> {
         self.guards
             .iter_mut()
             .for_each(|shard| shard.begin_snapshot(Arc::clone(sink)));
+    }
+
+    /// Gives up the snapshot of the locked shards.
+    pub fn end_snapshot(&mut self) {
+        self.guards
+            .iter_mut()
+            .for_each(|shard| shard.end_snapshot());
     }
 
     /// Counters of all locked shards together.

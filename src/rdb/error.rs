@@ -71,6 +71,21 @@ impl fmt::Display for Problem {
     }
 }
 
+impl RdbError {
+    /// A key that the RDB holds although it is there already.
+    #[must_use]
+    pub fn twice(db: usize, key: &[u8]) -> Self {
+        let shown = key.escape_ascii();
+        Self {
+            offset: 0,
+            key: None,
+            problem: Problem::malformed(format_args!(
+                "RDB has duplicated key '{shown}' in DB {db}"
+            )),
+        }
+    }
+}
+
 impl fmt::Display for RdbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "offset {}", self.offset)?;

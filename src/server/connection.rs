@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use log::warn;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
@@ -400,7 +401,19 @@ impl Connection {
             }
             Flow::Shutdown(how) => {
                 self.flush().await?;
-                return Err(End::Shutdown(how));
+                match self.session.engine().shut_down(how) {
+                    // Whoever ends the program need not write a snapshot again.
+                    Ok(()) => {
+                        let save = Some(false);
+                        return Err(End::Shutdown(Shutdown { save, ..how }));
+                    }
+                    Err(problem) => {
+                        warn!("Errors trying to shut down the server: {problem}");
+                        let text = "ERR Errors trying to SHUTDOWN. Check logs.";
+                        self.session.engine().services().stats.count_error(text);
+                        self.output.error(text);
+                    }
+                }
             }
         }
         Ok(true)

@@ -104,7 +104,7 @@ async fn host(config: Config) -> io::Result<()> {
     }
     info!("Ready to accept connections");
     loop {
-        let how = stop_requested(&mut server).await?;
+        let how = stop_requested(&mut server, &engine).await?;
         match engine.shut_down(how) {
             Ok(()) => break,
             Err(problem) => {
@@ -120,20 +120,34 @@ async fn host(config: Config) -> io::Result<()> {
     Ok(())
 }
 
-async fn stop_requested(server: &mut Server) -> io::Result<Shutdown> {
+async fn stop_requested(server: &mut Server, engine: &Engine) -> io::Result<Shutdown> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    tokio::select! {
-        _ = terminate.recv() => info!("Received SIGTERM scheduling shutdown..."),
-        _ = interrupt.recv() => info!("Received SIGINT scheduling shutdown..."),
+    let parameter = tokio::select! {
+        _ = terminate.recv() => {
+            info!("Received SIGTERM scheduling shutdown...");
+            "shutdown-on-sigterm"
+        }
+        _ = interrupt.recv() => {
+            info!("Received SIGINT scheduling shutdown...");
+            "shutdown-on-sigint"
+        }
         how = server.shutdown_requested() => {
             info!("User requested shutdown...");
             return Ok(how);
         }
-    }
-    Ok(Shutdown::default())
+    };
+    let config = engine.services().config.read();
+    let words = config.words(parameter);
+    let save = words.contains(&"save").then_some(true);
+    Ok(Shutdown {
+        save: save.or(words.contains(&"nosave").then_some(false)),
+        now: words.contains(&"now"),
+        force: words.contains(&"force"),
+        abort: false,
+    })
 }
 
 fn server_options(config: &Config) -> io::Result<ServerOptions> {

@@ -1,0 +1,156 @@
+//! RDB files come in: at the start, as the base of a log, and for DEBUG RELOAD. The codec finds what is damaged; here it
+//! is told in words that operators of Redis know.
+
+use std::io::Read;
+use std::path::Path;
+
+use log::{info, warn};
+
+use super::Inner;
+use super::disk_file::FileReader;
+use crate::commands::dump::access_of;
+use crate::error::Error;
+use crate::keyspace::Txn;
+use crate::rdb::{self, Problem, RdbEntry, RdbError, RdbSummary};
+use std::sync::atomic::Ordering;
+
+/// What becomes of the keys of an RDB.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    /// Keys whose time has come are kept: what stands behind a log's base may give them another.
+    pub(super) expired: bool,
+    /// Keys that are there already are replaced; otherwise they are an error.
+    pub(super) merge: bool,
+}
+
+impl Inner {
+    /// Loads the snapshot of the configured file, if there is one; false if there is none. Every shard is locked.
+    pub(super) fn load_snapshot(&self, txn: &mut Txn<'_>, merge: bool) -> Result<bool, Error> {
+        let path = self.rdb_path();
+        let Some(mut file) = FileReader::open(&*self.storage, &path)? else {
+            return Ok(false);
+        };
+        let started = std::time::Instant::now();
+        let wanted = Wanted {
+            expired: false,
+            merge,
+        };
+        let summary = self.load_rdb(txn, &path, &mut file, wanted)?;
+        let expired = self.services.stats.loaded_expired.load(Ordering::Relaxed);
+        let keys = summary.keys - expired;
+        if summary.empty_keys > 0 {
+            let empty = summary.empty_keys;
+            info!(
+                "Done loading RDB, keys loaded: {keys}, keys expired: {expired}, empty keys skipped: {empty}."
+            );
+        } else {
+            info!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
+        }
+        info!(
+            "DB loaded from disk: {:.3} seconds",
+            started.elapsed().as_secs_f64()
+        );
+        Ok(true)
+    }
+
+    /// Loads one RDB. Nothing of it is logged, and nobody is told of it.
+    pub(super) fn load_rdb(
+        &self,
+        txn: &mut Txn<'_>,
+        path: &Path,
+        bytes: &mut impl Read,
+        wanted: Wanted,
+    ) -> Result<RdbSummary, Error> {
+        let policy = self.services.config.read().word("maxmemory-policy");
+        let (limits, now_ms) = (txn.limits(), txn.now_ms());
+        let mut expired = 0;
+        let summary = rdb::read(bytes, &limits, |entry| {
+            let is_due = entry.expires_at_ms.is_some_and(|at| at < now_ms);
+            if is_due && !wanted.expired {
+                expired += 1;
+            } else {
+                insert(txn, path, entry, policy, wanted.merge)?;
+            }
+            txn.journal.clear();
+            Ok(())
+        })
+        .map_err(|error| match error {
+            Error::Rdb { source, .. } => Error::Rdb {
+                path: path.to_owned(),
+                source,
+            },
+            error => error,
+        })?;
+        let stats = &self.services.stats;
+        stats.loaded_expired.store(expired, Ordering::Relaxed);
+        stats
+            .loaded_keys
+            .store(summary.keys - expired, Ordering::Relaxed);
+        if summary.skipped_functions > 0 {
+            warn!(
+                "{} holds {} libraries of functions, which cannot be loaded",
+                path.display(),
+                summary.skipped_functions
+            );
+        }
+        Ok(summary)
+    }
+}
+
+fn insert(
+    txn: &mut Txn<'_>,
+    path: &Path,
+    entry: RdbEntry,
+    policy: &str,
+    merge: bool,
+) -> Result<(), Error> {
+    if entry.db >= txn.keyspace().databases() {
+        return Err(Error::Unsupported {
+            path: path.to_owned(),
+            what: "keys of a database that is not configured (raise `databases`)",
+        });
+    }
+    txn.in_db(entry.db, |txn| {
+        if !merge && txn.peek(&entry.key).is_some() {
+            return Err(Error::Rdb {
+                path: path.to_owned(),
+                source: RdbError::twice(entry.db, &entry.key),
+            });
+        }
+        let now_ms = txn.now_ms();
+        txn.insert(&entry.key, entry.value, entry.expires_at_ms);
+        let access = entry
+            .usage
+            .and_then(|usage| access_of(policy, usage, now_ms));
+        if let Some(access) = access {
+            txn.set_access(&entry.key, access);
+        }
+        Ok(())
+    })
+}
+
+/// Says why a snapshot cannot be loaded, in the lines of Redis.
+pub(super) fn tell_refusal(error: &Error) {
+    let Error::Rdb { source, .. } = error else {
+        return;
+    };
+    match &source.problem {
+        Problem::Magic(_) => warn!("Wrong signature trying to load DB from file"),
+        Problem::Version(digits) => {
+            warn!("Can't handle RDB format version {}", digits.escape_ascii());
+        }
+        Problem::Checksum { stored, computed } => {
+            warn!(
+                "Wrong RDB checksum expected: ({computed:x}) but got ({stored:x}). Aborting now."
+            );
+            warn!("RDB CRC error");
+        }
+        Problem::Truncated => {
+            warn!("Short read or OOM loading DB. Unrecoverable error, aborting now.");
+        }
+        problem => warn!(
+            "Internal error in RDB reading offset {}: {problem}",
+            source.offset
+        ),
+    }
+}

@@ -1,0 +1,174 @@
+//! The data as an RDB, without fork: segment by segment while others go on changing it, or at once under all locks.
+//! Knows no files: what it writes goes to any `Write`.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Inner;
+use crate::commands::connection::REDIS_VERSION;
+use crate::commands::dump::usage_of;
+use crate::keyspace::{Entry, SnapshotSink, Txn};
+use crate::rdb::{Encoder, KeyHeader, RdbHeader, RdbWriter};
+
+/// Encoded entries are written in pieces of about this size.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Entries as an RDB holds them, and what decides on their form.
+#[derive(Debug, Clone)]
+struct Form {
+    compress: bool,
+    policy: &'static str,
+    now_ms: i64,
+}
+
+impl Form {
+    fn encode(&self, encoder: &mut Encoder, out: &mut Vec<u8>, entry: &Entry) {
+        let header = KeyHeader {
+            key: entry.key(),
+            expires_at_ms: entry.expires_at_ms(),
+            usage: usage_of(self.policy, entry.access(), self.now_ms),
+        };
+        encoder.entry(out, &header, entry.value());
+    }
+}
+
+/// A segment of one database, encoded.
+#[derive(Debug)]
+pub(super) struct Segment {
+    db: usize,
+    /// How many keys it holds.
+    pub(super) keys: u64,
+    entries: Vec<u8>,
+}
+
+/// Encoded segments on their way to an RDB.
+#[derive(Debug)]
+pub(super) struct Segments {
+    form: Form,
+    waiting: Mutex<VecDeque<Segment>>,
+}
+
+impl SnapshotSink for Segments {
+    fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>) {
+        let mut encoder = Encoder::new(self.form.compress);
+        let (mut keys, mut encoded) = (0, Vec::new());
+        for entry in entries {
+            self.form.encode(&mut encoder, &mut encoded, entry);
+            keys += 1;
+        }
+        if keys > 0 {
+            self.waiting.lock().push_back(Segment {
+                db,
+                keys,
+                entries: encoded,
+            });
+        }
+    }
+}
+
+/// A snapshot that has begun and is to be written.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    segments: Arc<Segments>,
+    header: RdbHeader,
+}
+
+impl Inner {
+    fn form(&self, txn: &Txn<'_>) -> Form {
+        let config = self.services.config.read();
+        Form {
+            compress: config.bool("rdbcompression"),
+            policy: config.word("maxmemory-policy"),
+            now_ms: txn.now_ms(),
+        }
+    }
+
+    fn rdb_header(&self, txn: &Txn<'_>, is_log_base: bool) -> RdbHeader {
+        let sizes = (0..self.keyspace.databases())
+            .map(|db| (txn.db_len(db) as u64, txn.expiring_len(db) as u64))
+            .collect();
+        RdbHeader {
+            redis_version: REDIS_VERSION,
+            created_s: txn.now_ms() / 1000,
+            used_memory: self.services.stats.memory().0 as u64,
+            is_log_base,
+            sizes,
+            checksum: self.services.config.read().bool("rdbchecksum"),
+        }
+    }
+
+    /// Begins a snapshot of this very moment. Every shard is locked; no other snapshot runs.
+    pub(super) fn begin_snapshot(&self, txn: &mut Txn<'_>, is_log_base: bool) -> Snapshot {
+        let segments = Arc::new(Segments {
+            form: self.form(txn),
+            waiting: Mutex::default(),
+        });
+        let header = self.rdb_header(txn, is_log_base);
+        let as_sink: Arc<dyn SnapshotSink> = Arc::<Segments>::clone(&segments);
+        txn.begin_snapshot(&as_sink);
+        Snapshot { segments, header }
+    }
+
+    /// Writes a snapshot that has begun; `pace` is called before each segment is written, and an error of it ends the
+    /// snapshot. Gives back what was written to. In any case the snapshot is over then.
+    pub(super) fn write_snapshot<W: Write>(
+        &self,
+        snapshot: &Snapshot,
+        out: W,
+        mut pace: impl FnMut(&Segment) -> io::Result<()>,
+    ) -> io::Result<W> {
+        let mut begun = RdbWriter::begin(out, &snapshot.header);
+        let mut drain = || {
+            let writer = match &mut begun {
+                Ok(writer) => writer,
+                Err(error) => return Err(std::mem::replace(error, io::ErrorKind::Other.into())),
+            };
+            loop {
+                let Some(segment) = snapshot.segments.waiting.lock().pop_front() else {
+                    return Ok(());
+                };
+                pace(&segment)?;
+                writer.entries(segment.db, &segment.entries)?;
+            }
+        };
+        self.keyspace.walk_snapshot(&mut drain)?;
+        drain()?;
+        Ok(begun?.finish()?.0)
+    }
+
+    /// Writes everything that the transaction sees, at once; every shard is locked. `pace` is called with a number of keys
+    /// before they are written. Gives back what was written to.
+    pub(super) fn write_rdb<W: Write>(
+        &self,
+        txn: &mut Txn<'_>,
+        is_log_base: bool,
+        out: W,
+        mut pace: impl FnMut(u64),
+    ) -> io::Result<W> {
+        let mut writer = RdbWriter::begin(out, &self.rdb_header(txn, is_log_base))?;
+        let form = self.form(txn);
+        let (mut encoder, mut entries) = (Encoder::new(form.compress), Vec::new());
+        let before = txn.db();
+        for db in 0..self.keyspace.databases() {
+            txn.select(db);
+            let mut keys = 0;
+            for entry in txn.stored_entries() {
+                form.encode(&mut encoder, &mut entries, entry);
+                keys += 1;
+                if entries.len() > PIECE_BYTES {
+                    pace(std::mem::take(&mut keys));
+                    writer.entries(db, &entries)?;
+                    entries.clear();
+                }
+            }
+            pace(keys);
+            writer.entries(db, &entries)?;
+            entries.clear();
+        }
+        txn.select(before);
+        Ok(writer.finish()?.0)
+    }
+}
