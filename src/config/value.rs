@@ -371,9 +371,13 @@ fn parse_addresses(args: &[&[u8]]) -> Result<Value, Refusal> {
     if args.len() > MAX_BIND_ADDRESSES {
         return Err("Too many bind addresses specified.".into());
     }
-    let none = matches!(args, [b""]);
-    let args = if none { &[] } else { args };
-    let addresses = args.iter().map(|address| (*address).into()).collect();
+    // An address has no blanks: what was quoted together is several, or none.
+    let addresses = args
+        .iter()
+        .flat_map(|word| word.split(u8::is_ascii_whitespace))
+        .filter(|address| !address.is_empty())
+        .map(Into::into)
+        .collect();
     Ok(Value::Addresses(addresses))
 }
 

@@ -68,7 +68,8 @@ impl Propagation {
 
     /// Appends effects and returns the position that covers them. Together: as one transaction of the log.
     pub(crate) fn append(&self, effects: &Effects, together: bool) -> u64 {
-        let Some(log) = self.log() else { return 0 };
+        let log = self.log.read();
+        let Some(log) = log.as_ref() else { return 0 };
         let mut selected = self.selected.lock();
         let transaction = together && effects.commands.len() > 1;
         log.append_with(|out| {

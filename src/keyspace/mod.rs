@@ -27,6 +27,29 @@ pub const MAX_SHARDS: usize = 64;
 /// A set of shards, one bit each.
 pub type ShardSet = u64;
 
+/// What a command will look for, as far as it can be told from its words.
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup<'a> {
+    /// Hash of the key.
+    hash: u64,
+    /// A field of a hash, or a member of a set.
+    member: Option<&'a [u8]>,
+    /// A member of a sorted set.
+    ranked: Option<&'a [u8]>,
+}
+
+impl<'a> Lookup<'a> {
+    /// A key by its hash; what may be a field or member there, if it is a hash or a set, or a sorted set.
+    #[must_use]
+    pub const fn new(hash: u64, member: Option<&'a [u8]>, ranked: Option<&'a [u8]>) -> Self {
+        Self {
+            hash,
+            member,
+            ranked,
+        }
+    }
+}
+
 /// All databases, split by the hash of the key into shards.
 #[derive(Debug)]
 pub struct Keyspace {
@@ -103,13 +126,13 @@ impl Keyspace {
         }
     }
 
-    /// Brings the entries of these hashes towards the processor, so that the misses of a batch overlap. Changes nothing;
-    /// a shard that is locked at the moment is passed over. The locks are taken together, because each is a barrier that
-    /// would keep the processor from looking ahead.
-    pub fn prefetch(&self, db: usize, hashes: &[u64]) {
-        let set = hashes
-            .iter()
-            .fold(0, |set: ShardSet, hash| set | 1 << self.shard_of(*hash));
+    /// Brings what a batch looks for towards the processor, so that its misses overlap: first the entries, then what lies
+    /// in large collections. Changes nothing; a shard that is locked at the moment is passed over. The locks are taken
+    /// together, because each is a barrier that would keep the processor from looking ahead.
+    pub fn prefetch(&self, db: usize, lookups: &[Lookup<'_>]) {
+        let set = lookups.iter().fold(0, |set: ShardSet, lookup| {
+            set | 1 << self.shard_of(lookup.hash)
+        });
         let mut guards: SmallVec<[Option<MutexGuard<'_, Shard>>; 32]> = SmallVec::new();
         let mut rest = set;
         while rest != 0 {
@@ -122,11 +145,37 @@ impl Keyspace {
                 .get(below.count_ones() as usize)
                 .and_then(Option::as_ref)
         };
-        let entries: SmallVec<[Option<&Entry>; 64]> = hashes
+        let entries: SmallVec<[Option<&Entry>; 64]> = lookups
             .iter()
-            .map(|hash| shard(*hash).and_then(|shard| shard.candidate(db, *hash)))
+            .map(|lookup| shard(lookup.hash)?.candidate(db, lookup.hash))
             .collect();
-        entries.into_iter().flatten().for_each(Entry::prefetch);
+        entries.iter().flatten().for_each(|entry| entry.prefetch());
+        for (entry, lookup) in entries.iter().zip(lookups) {
+            match (entry.map(Entry::value), lookup) {
+                (
+                    Some(ValueRef::Hash(hash)),
+                    Lookup {
+                        member: Some(field),
+                        ..
+                    },
+                ) => hash.prefetch(field),
+                (
+                    Some(ValueRef::Set(set)),
+                    Lookup {
+                        member: Some(member),
+                        ..
+                    },
+                ) => set.prefetch(member),
+                (
+                    Some(ValueRef::SortedSet(set)),
+                    Lookup {
+                        ranked: Some(member),
+                        ..
+                    },
+                ) => set.prefetch(member),
+                _ => {}
+            }
+        }
     }
 
     /// Walks what a snapshot has not seen yet, one segment under its lock at a time; returns when the sink has got

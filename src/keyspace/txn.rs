@@ -16,6 +16,7 @@ use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::listpack::Element;
 use crate::value::set::Set;
+use crate::value::table::EntryId;
 use crate::value::zset::SortedSet;
 
 /// The key holds another type than the command works on.
@@ -436,6 +437,17 @@ impl Txn<'_> {
         due
     }
 
+    /// Where the key is; it is removed instead if its time has come.
+    fn find_live(&mut self, hash: u64, key: &[u8]) -> Option<EntryId> {
+        let table = &self.shard(hash).databases[self.db].table;
+        let id = table.find_id(hash, |entry| entry.key() == key)?;
+        if table.get(id).is_some_and(|entry| self.is_due(entry)) {
+            self.expire(hash, key);
+            return None;
+        }
+        Some(id)
+    }
+
     fn expire(&mut self, hash: u64, key: &[u8]) {
         let db = self.db;
         if let Some(entry) = self.changing(hash).databases[db].remove(hash, key) {
@@ -555,14 +567,9 @@ impl Txn<'_> {
     /// The key, for a command that changes it in place; expired keys are removed first.
     pub fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let hash = self.hint.of(key);
-        if self.expire_if_due(hash, key) {
-            return None;
-        }
-        let db = self.db;
-        let clock = (self.now_ms / 1000) as u32 & 0x00ff_ffff;
-        let entry = self.changing(hash).databases[db]
-            .table
-            .find_mut(hash, |entry| entry.key() == key)?;
+        let id = self.find_live(hash, key)?;
+        let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
+        let entry = self.changing(hash).databases[db].table.get_mut(id)?;
         entry.touch(clock);
         Some(entry)
     }
@@ -625,18 +632,16 @@ impl Txn<'_> {
 
     fn existing_or(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> &mut Entry {
         let hash = self.hint.of(key);
-        self.expire_if_due(hash, key);
         let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
-        let missing = self.shard(hash).databases[db].find(hash, key).is_none();
-        if missing {
+        let found = self.find_live(hash, key);
+        if found.is_none() {
             self.notify(EventClass::NEW, "new", key);
         }
-        let database = &mut self.changing(hash).databases[db];
-        let new = || Entry::new(key, make(), None);
-        let (entry, _) =
-            database
-                .table
-                .find_or_insert(hash, |entry| entry.key() == key, new, hash_of);
+        let table = &mut self.changing(hash).databases[db].table;
+        let entry = match found {
+            Some(id) => table.get_mut(id).expect("an entry just found is there"),
+            None => table.insert_unique(hash, Entry::new(key, make(), None), hash_of),
+        };
         entry.touch(clock);
         entry
     }

@@ -16,7 +16,7 @@ use super::buffers::{Buffers, READ_SIZE};
 use super::socket::Socket;
 use crate::commands::Shutdown;
 use crate::engine::{Blocked, Flow, Session};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Lookup};
 use crate::reply::{Reply, RespReply};
 use crate::request::{Parsed, Parser, ProtocolError};
 use crate::services::ClientFlags;
@@ -173,10 +173,14 @@ impl Connection {
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        let seconds = self.session.engine().services().client_timeout_s();
+        let services = self.session.engine().services();
+        let seconds = services.client_timeout_s.load(Ordering::Relaxed);
+        if seconds == 0 {
+            return None;
+        }
         let exempt = self.session.state.is_subscribed()
             || self.session.state.info.has_flag(ClientFlags::MONITOR);
-        (seconds > 0 && !exempt).then(|| Instant::now() + Duration::from_secs(seconds))
+        (!exempt).then(|| Instant::now() + Duration::from_secs(seconds))
     }
 
     /// Reads once; false when nothing was there after all.
@@ -278,6 +282,9 @@ impl Connection {
         }
         self.session.end_batch();
         self.give_input_back(consumed);
+        if self.session.is_durable() {
+            return self.write_some();
+        }
         self.flush_or_keep().await
     }
 
@@ -312,28 +319,35 @@ impl Connection {
         }
     }
 
-    /// Starts loading what the batch will look up: the second word of a command is nearly always its key.
+    /// Starts loading what the batch will look up: the second word of a command is nearly always its key, the third or the
+    /// last the field or member.
     fn prefetch(&mut self) {
         self.hashes.clear();
         if self.ahead.len() < MIN_PREFETCH {
             return;
         }
+        let mut lookups: SmallVec<[Lookup<'_>; BATCH]> = SmallVec::new();
         let mut first = 0;
         for command in &self.ahead {
             let words = self.args.get(first..command.args).unwrap_or_default();
-            let key = match words {
-                [_, range, ..] if range.len() <= LONGEST_PREFETCHED_KEY => self
-                    .input
-                    .get(command.start + range.start..command.start + range.end),
-                _ => None,
+            let word = |range: &Range<usize>| {
+                let place = command.start + range.start..command.start + range.end;
+                let short = range.len() <= LONGEST_PREFETCHED_KEY;
+                self.input.get(place).filter(|_| short)
             };
-            self.hashes.push(key.map_or(0, Keyspace::hash));
+            let hash = words.get(1).and_then(word).map_or(0, Keyspace::hash);
+            self.hashes.push(hash);
+            lookups.push(match words {
+                [_, _, member, .., last] => Lookup::new(hash, word(member), word(last)),
+                [_, _, member] => Lookup::new(hash, word(member), word(member)),
+                _ => Lookup::new(hash, None, None),
+            });
             first = command.args;
         }
         self.session
             .engine()
             .keyspace()
-            .prefetch(self.session.state.db, &self.hashes);
+            .prefetch(self.session.state.db, &lookups);
     }
 
     /// Executes a parsed command.

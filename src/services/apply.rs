@@ -37,6 +37,8 @@ impl Services {
             .store(config.bool("appendonly"), Ordering::Relaxed);
         self.max_memory
             .store(config.u64("maxmemory"), Ordering::Relaxed);
+        self.client_timeout_s
+            .store(config.u64("timeout"), Ordering::Relaxed);
         self.min_replicas_to_write
             .store(config.u64("min-replicas-to-write"), Ordering::Relaxed);
         self.acl.log.set_max_len(config.usize("acllog-max-len"));

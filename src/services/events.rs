@@ -18,12 +18,6 @@ const PROTECTED_MODE: &str = "DENIED Redis is running in protected mode because 
     accepting connections from the outside.";
 
 impl Services {
-    /// `timeout`: seconds after which an idle client is closed; 0: never.
-    #[must_use]
-    pub fn client_timeout_s(&self) -> u64 {
-        self.config.read().u64("timeout")
-    }
-
     /// Why a new connection is turned away, if it is: too many of them, or a stranger before a server without password.
     #[must_use]
     pub fn refusal(&self, from_outside: bool) -> Option<String> {

@@ -64,6 +64,8 @@ pub struct Services {
     pub dirty: AtomicU64,
     /// `maxmemory` in bytes, read by every command that may need memory; 0: no limit.
     pub max_memory: AtomicU64,
+    /// `timeout`: seconds after which an idle client is closed; 0: never. Read whenever a client waits.
+    pub client_timeout_s: AtomicU64,
     /// `min-replicas-to-write`, read by every command that writes.
     pub min_replicas_to_write: AtomicU64,
 }
@@ -88,6 +90,7 @@ impl Services {
             scripts: Registry::default(),
             dirty: AtomicU64::new(0),
             max_memory: AtomicU64::new(0),
+            client_timeout_s: AtomicU64::new(0),
             min_replicas_to_write: AtomicU64::new(0),
         }
     }

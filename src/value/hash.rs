@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::hasher::hash_bytes;
 use super::listpack::{Element, Listpack, Position};
+use super::prefetch::prefetch_read;
 use super::random::{below, distinct_below};
 use super::table::Table;
 use super::thin_bytes::{PREFIX_LEN, ThinBytes};
@@ -242,6 +243,15 @@ impl Hash {
                     .find(hash_bytes(field), |pair| pair.field() == field)?;
                 Some(Element::Bytes(pair.value()))
             }
+        }
+    }
+
+    /// Starts to fetch what a look-up of `field` will read, where that lies far away.
+    pub fn prefetch(&self, field: &[u8]) {
+        if let Form::Table(dictionary) = &self.form
+            && let Some(pair) = dictionary.pairs.candidate(hash_bytes(field))
+        {
+            prefetch_read(pair.0.content());
         }
     }
 

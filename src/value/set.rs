@@ -7,6 +7,7 @@ use super::hasher::hash_bytes;
 use super::intset::{self, IntSet};
 use super::listpack::{Element, Listpack, Position};
 use super::number::parse_i64;
+use super::prefetch::prefetch_read;
 use super::random::{below, distinct_below};
 use super::table::Table;
 use super::thin_bytes::ThinBytes;
@@ -188,6 +189,15 @@ impl Set {
         match &self.form {
             Form::Table(dictionary) => Some(dictionary.members.bucket_count()),
             _ => None,
+        }
+    }
+
+    /// Starts to fetch what a look-up of `member` will read, where that lies far away.
+    pub fn prefetch(&self, member: &[u8]) {
+        if let Form::Table(dictionary) = &self.form
+            && let Some(stored) = dictionary.members.candidate(hash_bytes(member))
+        {
+            prefetch_read(stored.content());
         }
     }
 

@@ -17,7 +17,6 @@ use std::mem;
 use hashbrown::HashTable;
 use hashbrown::hash_table;
 
-use super::prefetch::prefetch_read;
 use super::random::{below, shuffled_prefix};
 
 /// Entries a segment holds before it splits: what a hashbrown table of 1024 buckets takes.
@@ -241,15 +240,6 @@ impl<T> Table<T> {
             .table
             .iter_hash(within_segment(hash))
             .next()
-    }
-
-    /// Starts to fetch what `find` will read of the table for `hash`. To fetch what the entry points to as well, ask
-    /// for the [`candidate`](Self::candidate) a little later and prefetch its memory.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        if let Some(entry) = self.candidate(hash) {
-            prefetch_read(entry);
-        }
     }
 
     /// Adds an entry that is known to be absent. `hash_of` gives the hash of any entry (a split needs it).

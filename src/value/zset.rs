@@ -12,6 +12,7 @@ use super::hasher::hash_bytes;
 use super::listpack::{Element, Listpack, Position};
 use super::member::Member;
 use super::number::{DoubleBuffer, parse_f64};
+use super::prefetch::prefetch_read;
 use super::random::{below, distinct_below};
 use super::table::Table;
 use super::tree::{self, CountedTree};
@@ -325,6 +326,15 @@ impl SortedSet {
         match &self.form {
             Form::Listpack(_) => None,
             Form::Tree(ranking) => Some(ranking.members.bucket_count()),
+        }
+    }
+
+    /// Starts to fetch what a look-up of `member` will read, where that lies far away.
+    pub fn prefetch(&self, member: &[u8]) {
+        if let Form::Tree(ranking) = &self.form
+            && let Some(stored) = ranking.members.candidate(hash_bytes(member))
+        {
+            prefetch_read(stored.bytes());
         }
     }
 

@@ -119,7 +119,6 @@ fn grows_by_splitting_and_shrinks_by_merging() {
             .all(|segment| segment.table.len() <= SEGMENT_CAPACITY)
     );
     for number in 0..100_000 {
-        table.prefetch(hash_of(&number));
         assert!(table.candidate(hash_of(&number)).is_some() && contains(&table, number));
     }
     let full = table.heap_size();
