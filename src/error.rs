@@ -43,6 +43,8 @@ pub enum Error {
     Unavailable(&'static str),
     /// The users of the configuration or of the ACL file cannot be understood.
     Users(String),
+    /// `maxmemory` is set in a program whose allocator does not count ([`Counting`](crate::Counting)).
+    UnknownMemory,
     /// There is no log (`appendonly no`).
     NoLog,
     /// A rewrite of the log runs already.
@@ -50,6 +52,10 @@ pub enum Error {
     /// SHUTDOWN ABORT without a shutdown that is under way.
     NothingToAbort,
 }
+
+/// Why `maxmemory` cannot be held.
+pub(crate) const UNKNOWN_MEMORY: &str =
+    "this program does not count its memory, so that no limit can be kept";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,6 +73,7 @@ impl fmt::Display for Error {
             }
             Self::Unavailable(what) => write!(f, "{what}: not available in this version"),
             Self::Users(problem) => f.write_str(problem),
+            Self::UnknownMemory => f.write_str(UNKNOWN_MEMORY),
             Self::NoLog => f.write_str("there is no append only file (appendonly no)"),
             Self::RewriteInProgress => {
                 f.write_str("Background append only file rewriting already in progress")

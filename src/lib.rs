@@ -19,6 +19,7 @@ pub mod engine;
 mod error;
 #[doc(hidden)]
 pub mod keyspace;
+mod memory;
 #[doc(hidden)]
 pub mod rdb;
 #[doc(hidden)]
@@ -39,5 +40,6 @@ pub use client::{AsyncConnection, Connection, Messages, Subscriber};
 pub use config::Config;
 pub use engine::{Engine, Session};
 pub use error::Error;
+pub use memory::{Counting, allocated_memory, allocated_size};
 pub use reply::Response;
 pub use script::{RegisterError, Script, ScriptContext, ScriptError, ScriptResult};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// The rooms under `src/`, and the rooms that each may use. `crate` root items (re-exports) are no room.
 const ARROWS: &[(&str, &[&str])] = &[
     ("value", &[]),
+    ("memory", &[]),
     ("error", &["aof", "rdb"]),
     ("request", &["value"]),
     ("rdb", &["value", "keyspace"]),
@@ -17,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["value"]),
     (
         "services",
-        &["value", "keyspace", "reply", "config", "script"],
+        &["value", "memory", "keyspace", "reply", "config", "script"],
     ),
     ("script", &["value", "reply"]),
     (
@@ -33,8 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What the engine may use, and what is around it: all but the ways in, `server` and `client`.
 const BELOW_THE_DOORS: &[&str] = &[
-    "error", "value", "request", "rdb", "keyspace", "reply", "config", "services", "script",
-    "commands", "engine", "aof",
+    "error", "value", "memory", "request", "rdb", "keyspace", "reply", "config", "services",
+    "script", "commands", "engine", "aof",
 ];
 
 /// Where one room may use only a part of another: from, to, and the first names that are its way in.

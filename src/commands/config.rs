@@ -187,10 +187,14 @@ fn apply_outside(
         return Ok(());
     };
     let config: Config = match name {
-        "appendfsync" | "appendonly" | "port" | "bind" => services.config.read().clone(),
+        "appendfsync" | "appendonly" | "port" | "bind" | "maxmemory" => {
+            services.config.read().clone()
+        }
         _ => return Ok(()),
     };
     let result = match name {
+        "maxmemory" if config.u64(name) > 0 => hooks.admit_memory_limit(),
+        "maxmemory" => Ok(()),
         "appendfsync" => hooks.set_fsync_policy(config.word(name)),
         "appendonly" => hooks.set_append_only(ctx.txn, config.bool(name), ctx.mode.nested),
         _ if name == "bind" && changes.contains("port") => Ok(()),

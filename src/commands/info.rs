@@ -7,7 +7,7 @@ use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandResult, Context, Outcome, table};
 use crate::keyspace::ShardStats;
-use crate::services::stats::{CommandStats, LogStats, resident_memory};
+use crate::services::stats::{CommandStats, LogStats, Stats, resident_memory};
 use crate::services::{ClientFlags, ClientInfo, Services};
 
 /// The entries of this family.
@@ -494,10 +494,7 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
     ]);
     page.field("evicted_keys", get(&stats.evicted_keys));
     page.field("evicted_clients", get(&stats.evicted_clients));
-    page.zeros(&[
-        "total_eviction_exceeded_time",
-        "current_eviction_exceeded_time",
-    ]);
+    exceeded_time(page, stats, sources.now_ms);
     page.field("keyspace_hits", sources.keyspace.hits);
     page.field("keyspace_misses", sources.keyspace.misses);
     let channels = &sources.services.channels;
@@ -531,6 +528,17 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
         "reply_buffer_shrinks",
         "reply_buffer_expands",
     ]);
+}
+
+/// For how long, in milliseconds, more memory was used than `maxmemory` allows.
+fn exceeded_time(page: &mut Page, stats: &Stats, now_ms: i64) {
+    let current = match stats.exceeded_since_us.load(Ordering::Relaxed) {
+        0 => 0,
+        since => (now_ms - since / 1000).max(0).unsigned_abs(),
+    };
+    let total = get(&stats.exceeded_us) / 1000 + current;
+    page.field("total_eviction_exceeded_time", total);
+    page.field("current_eviction_exceeded_time", current);
 }
 
 fn replication(page: &mut Page, sources: &Sources<'_>) {

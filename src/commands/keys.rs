@@ -2,6 +2,7 @@
 
 use super::spec::{CommandSpec, Flags, key_range, one_key};
 use super::{CommandError, CommandResult, Context, Outcome};
+use crate::keyspace::access::{AccessClock, idle_seconds};
 use crate::keyspace::{Entry, EventClass, Txn, ValueRef};
 use crate::value::listpack::Element;
 
@@ -366,32 +367,55 @@ fn object_encoding(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn object_freq(context: &mut Context<'_, '_>) -> CommandResult {
-    if inspected(context).is_some() {
-        return Err(CommandError::text(
+    let (clock, now_ms) = (context.txn.limits().access, context.txn.now_ms());
+    match inspected(context).map(Entry::access) {
+        Some(_) if clock == AccessClock::Recency => Err(CommandError::text(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
              switching between policies at runtime LRU and LFU data will take some time to adjust.",
-        ));
+        )),
+        Some(access) => {
+            context
+                .reply
+                .int(i64::from(clock.frequency(access, now_ms)));
+            Ok(Outcome::Done)
+        }
+        None => {
+            context.reply.null();
+            Ok(Outcome::Done)
+        }
     }
-    context.reply.null();
-    Ok(Outcome::Done)
 }
 
 fn object_idletime(context: &mut Context<'_, '_>) -> CommandResult {
-    let now = (context.txn.now_ms() / 1000) as u32;
+    let (clock, now_ms) = (context.txn.limits().access, context.txn.now_ms());
     match inspected(context).map(Entry::access) {
-        // The access clock has 24 bits and wraps around.
-        Some(access) => context
-            .reply
-            .int(i64::from(now.wrapping_sub(access) & 0x00ff_ffff)),
-        None => context.reply.null(),
+        Some(_) if clock != AccessClock::Recency => Err(CommandError::text(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+             policies at runtime LRU and LFU data will take some time to adjust.",
+        )),
+        Some(access) => {
+            context.reply.int(i64::from(idle_seconds(access, now_ms)));
+            Ok(Outcome::Done)
+        }
+        None => {
+            context.reply.null();
+            Ok(Outcome::Done)
+        }
     }
-    Ok(Outcome::Done)
+}
+
+/// Whether Redis shares small integers among all keys: not where each key needs an access clock of its own.
+fn shares_integers(context: &Context<'_, '_>) -> bool {
+    let config = context.services.config.read();
+    let policy = config.word("maxmemory-policy");
+    config.u64("maxmemory") == 0 || !(policy.ends_with("-lru") || policy.ends_with("-lfu"))
 }
 
 fn object_refcount(context: &mut Context<'_, '_>) -> CommandResult {
+    let shared = shares_integers(context);
     let count = inspected(context).map(|entry| match entry.value() {
-        // Redis shares these integers among all keys, and says so with the largest count.
-        ValueRef::String(Element::Int(0..=9999)) => i64::from(i32::MAX),
+        // Shared integers have the largest count.
+        ValueRef::String(Element::Int(0..=9999)) if shared => i64::from(i32::MAX),
         _ => 1,
     });
     match count {

@@ -581,6 +581,13 @@ impl Nested<'_, '_, '_> {
                 "ERR Write commands are not allowed from read-only scripts.",
             ));
         }
+        // A script that has written already may go on to its end.
+        let begins = self.context.txn.journal.dirty == 0;
+        if begins && self.context.session.out_of_memory && flags.has(Flags::DENYOOM) {
+            return Err(ScriptError::fixed(
+                "OOM command not allowed when used memory > 'maxmemory'.",
+            ));
+        }
         if self.needed_shards(command, args) & !self.context.txn.held() != 0 {
             return Err(ScriptError::fixed(
                 "ERR a native script may only touch the keys that its call declares",

@@ -29,6 +29,8 @@ struct State {
     save_check: bool,
     /// When the next save point is reached, in Unix milliseconds.
     next_save_ms: Option<i64>,
+    /// Keys are to be evicted.
+    evict: bool,
     /// Tasks that wait for a time (Unix milliseconds); the second number tells equal times apart.
     timers: BTreeMap<(i64, u64), Waker>,
     last_timer: u64,
@@ -112,6 +114,12 @@ impl Background {
         self.0.wake.notify_one();
     }
 
+    /// Has keys evicted, as `maxmemory` wants.
+    pub(crate) fn request_eviction(&self) {
+        self.0.state.lock().evict = true;
+        self.0.wake.notify_one();
+    }
+
     /// Wakes a task at a time.
     pub(crate) fn wake_at(&self, at_ms: i64, waker: Waker) -> Timer {
         let mut state = self.0.state.lock();
@@ -150,7 +158,16 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
         let Some(engine) = engine.upgrade() else {
             return;
         };
-        let rewrite = std::mem::take(&mut shared.state.lock().rewrite);
+        let (rewrite, evict) = {
+            let mut state = shared.state.lock();
+            (
+                std::mem::take(&mut state.rewrite),
+                std::mem::take(&mut state.evict),
+            )
+        };
+        if evict && engine.evict_round() {
+            shared.state.lock().evict = true;
+        }
         if rewrite {
             engine.rewrite_now();
         }
@@ -185,6 +202,7 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
         let next = shared.next_round_ms.load(Ordering::Relaxed);
         if !state.garbage.is_empty()
             || state.rewrite
+            || state.evict
             || next < now_ms
             || state.has_save_check(now_ms)
         {

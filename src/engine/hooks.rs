@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::Inner;
 use super::recovery::policy_named;
+use crate::error::UNKNOWN_MEMORY;
 use crate::services::Hooks;
 
 /// The engine as its services see it.
@@ -50,6 +51,12 @@ impl Hooks for EngineHooks {
         Ok(())
     }
 
+    fn admit_memory_limit(&self) -> Result<(), String> {
+        let engine = self.engine()?;
+        let known = engine.services.stats.knows_memory();
+        known.then_some(()).ok_or_else(|| UNKNOWN_MEMORY.to_owned())
+    }
+
     fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String> {
         let engine = self.engine()?;
         let rebind = engine.services.rebind.read();
@@ -69,6 +76,8 @@ impl Hooks for EngineHooks {
         } else if matches!(name, "save" | "stop-writes-on-bgsave-error") {
             engine.judge_writes();
             engine.background.request_save_check();
+        } else if name.starts_with("maxmemory") {
+            engine.background.request_eviction();
         }
     }
 

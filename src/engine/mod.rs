@@ -3,6 +3,7 @@
 mod administration;
 pub mod background;
 mod disk_file;
+mod eviction;
 pub mod execute;
 mod hooks;
 pub mod in_process;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use innkeep_aof::{RealStorage, Storage};
+use parking_lot::Mutex;
 
 pub use session::{Blocked, Flow, Session};
 
@@ -27,9 +29,11 @@ use crate::commands::{CommandError, Shutdown, acl, table};
 use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Keyspace;
+use crate::keyspace::eviction::EvictionPool;
 use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::script::{RegisterError, Script};
 use crate::services::apply::limits;
+use crate::services::stats::MemorySource;
 use crate::services::{ClientInfo, Services};
 use crate::value::hasher::hash_bytes;
 use background::Background;
@@ -65,6 +69,7 @@ pub struct Inner {
     storage: Arc<dyn Storage>,
     saving: Saving,
     loading: AtomicBool,
+    eviction: Mutex<EvictionPool>,
     /// Size of the log at which it is to be rewritten; `u64::MAX`: never.
     rewrite_at: AtomicU64,
 }
@@ -115,6 +120,13 @@ impl Engine {
         services.apply_config();
         acl::load_configured(&services).map_err(Error::Users)?;
         set_limits(&keyspace, &services);
+        let stats = &services.stats;
+        let startup = stats.known_memory();
+        if startup.is_none() && services.max_memory.load(Ordering::Relaxed) > 0 {
+            return Err(Error::UnknownMemory);
+        }
+        let startup = startup.unwrap_or(0);
+        stats.startup_memory.store(startup, Ordering::Relaxed);
         let inner = Arc::new(Inner {
             keyspace,
             services,
@@ -123,6 +135,7 @@ impl Engine {
             storage,
             saving: Saving::default(),
             loading: AtomicBool::new(false),
+            eviction: Mutex::default(),
             rewrite_at: AtomicU64::new(u64::MAX),
         });
         inner.background.start(&inner)?;
@@ -198,6 +211,14 @@ impl Engine {
     pub fn session_for(&self, info: ClientInfo) -> Session {
         *info.user.lock() = Arc::clone(self.0.services.acl.default_user());
         Session::new(self.clone(), info)
+    }
+
+    /// Tells the engine how many bytes the program uses, where its allocator is not [`Counting`](crate::Counting):
+    /// `maxmemory`, which can be set only then, needs to know. The source is asked before every command while there is a limit, and
+    /// may not run any itself. False if there is a source already.
+    pub fn measure_memory(&self, source: impl Fn() -> usize + Send + Sync + 'static) -> bool {
+        let source = MemorySource(Box::new(source));
+        self.0.services.stats.memory_source.set(source).is_ok()
     }
 
     /// Everything besides the data.

@@ -271,7 +271,12 @@ impl Session {
     }
 
     /// Whether the session may run this command now.
-    fn admit(&self, command: &Command, args: &[&[u8]], now_ms: i64) -> Result<(), CommandError> {
+    fn admit(
+        &mut self,
+        command: &Command,
+        args: &[&[u8]],
+        now_ms: i64,
+    ) -> Result<(), CommandError> {
         let (flags, services) = (command.spec.flags, &self.inner().services);
         if !self.state.authenticated && !flags.has(Flags::NO_AUTH) && services.acl.needs_password()
         {
@@ -298,14 +303,15 @@ impl Session {
     }
 
     /// Whether memory, replicas and log allow for what a command may change; EXEC is judged by what is queued.
-    fn admit_change(&self, command: &Command) -> Result<(), CommandError> {
+    fn admit_change(&mut self, command: &Command) -> Result<(), CommandError> {
         let flags = command.spec.flags;
         let open = self.state.multi.as_ref();
         let queued = open.filter(|_| command.spec.name == "exec");
         let uses_memory = flags.has(Flags::DENYOOM)
             || queued.is_some_and(|multi| multi.uses_memory)
             || (open.is_some() && !is_immediate(command));
-        if uses_memory && self.inner().services.is_memory_full() {
+        self.state.out_of_memory = self.inner().is_out_of_memory();
+        if uses_memory && self.state.out_of_memory {
             return Err(CommandError::text(
                 "OOM command not allowed when used memory > 'maxmemory'.",
             ));

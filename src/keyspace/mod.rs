@@ -1,8 +1,10 @@
 //! Keys to values: entries, shards and the transactions that lock them, expiry, events, waiters and watchers.
 //! It knows no command, no reply, no log and no socket.
 
+pub mod access;
 pub mod entry;
 pub mod events;
+pub mod eviction;
 pub mod shard;
 pub mod txn;
 pub mod waiter;
@@ -13,8 +15,10 @@ use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+pub use access::AccessClock;
 pub use entry::{Entry, Value, ValueRef};
 pub use events::{Event, EventClass};
+pub use eviction::{Candidate, Choice, EvictionPolicy};
 pub use shard::{Limits, Shard, ShardStats, SnapshotSink};
 pub use txn::{Txn, WrongType};
 pub use waiter::{WaitKey, Waiter, WatchFlag};

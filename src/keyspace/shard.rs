@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
 
+use super::access::AccessClock;
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{Entry, Keyspace};
 use crate::value::hash::HashLimits;
@@ -27,6 +28,8 @@ pub struct Limits {
     pub sorted_set: ZSetLimits,
     /// `proto-max-bulk-len`, in bytes: the longest string.
     pub max_string: usize,
+    /// How entries note that they are used: `maxmemory-policy`, `lfu-log-factor`, `lfu-decay-time`.
+    pub access: AccessClock,
 }
 
 impl Default for Limits {
@@ -51,6 +54,7 @@ impl Default for Limits {
                 max_listpack_value: 64,
             },
             max_string: 512 << 20,
+            access: AccessClock::default(),
         }
     }
 }

@@ -506,11 +506,13 @@ impl Txn<'_> {
             self.notify(EventClass::KEY_MISS, "keymiss", key);
             return None;
         };
+        let keyspace = self.keyspace;
         let shard = &mut *self.guards[slot];
         shard.stats.hits += 1;
+        let clock = shard.limits.access;
         let entry = shard.databases[db].table.get_mut(id)?;
         if touch {
-            entry.touch((now_ms / 1000) as u32 & 0x00ff_ffff);
+            entry.touch(clock.used(entry.access(), now_ms, || keyspace.random()));
         }
         Some(entry)
     }
@@ -568,9 +570,11 @@ impl Txn<'_> {
     pub fn entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let hash = self.hint.of(key);
         let id = self.find_live(hash, key)?;
-        let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
-        let entry = self.changing(hash).databases[db].table.get_mut(id)?;
-        entry.touch(clock);
+        let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
+        let shard = self.changing(hash);
+        let clock = shard.limits.access;
+        let entry = shard.databases[db].table.get_mut(id)?;
+        entry.touch(clock.used(entry.access(), now_ms, || keyspace.random()));
         Some(entry)
     }
 
@@ -632,17 +636,21 @@ impl Txn<'_> {
 
     fn existing_or(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> &mut Entry {
         let hash = self.hint.of(key);
-        let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
+        let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
         let found = self.find_live(hash, key);
         if found.is_none() {
             self.notify(EventClass::NEW, "new", key);
         }
-        let table = &mut self.changing(hash).databases[db].table;
-        let entry = match found {
-            Some(id) => table.get_mut(id).expect("an entry just found is there"),
-            None => table.insert_unique(hash, Entry::new(key, make(), None), hash_of),
+        let shard = self.changing(hash);
+        let clock = shard.limits.access;
+        let table = &mut shard.databases[db].table;
+        let Some(id) = found else {
+            let entry = table.insert_unique(hash, Entry::new(key, make(), None), hash_of);
+            entry.touch(clock.born(now_ms));
+            return entry;
         };
-        entry.touch(clock);
+        let entry = table.get_mut(id).expect("an entry just found is there");
+        entry.touch(clock.used(entry.access(), now_ms, || keyspace.random()));
         entry
     }
 
@@ -654,16 +662,18 @@ impl Txn<'_> {
     /// Sets the key to a string, integers recognised; an old value and its expiry are gone.
     pub fn insert_string(&mut self, key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) {
         let hash = self.hint.of(key);
-        let (db, clock) = (self.db, (self.now_ms / 1000) as u32 & 0x00ff_ffff);
+        let (db, keyspace) = (self.db, self.keyspace);
         let (now_ms, keep) = (self.now_ms, self.options.keep_expired);
-        if let Some(entry) = self.changing(hash).databases[db]
+        let shard = self.changing(hash);
+        let clock = shard.limits.access;
+        if let Some(entry) = shard.databases[db]
             .table
             .find_mut(hash, |entry| entry.key() == key)
             && entry.expires_at_ms().is_some() == expires_at_ms.is_some()
             && (keep || entry.expires_at_ms().is_none_or(|at| at >= now_ms))
             && entry.overwrite_string(bytes)
         {
-            entry.touch(clock);
+            entry.touch(clock.used(entry.access(), now_ms, || keyspace.random()));
             if expires_at_ms.is_some() {
                 entry.set_expires_at_ms(expires_at_ms);
                 self.lower_next_expiry(hash, expires_at_ms);
@@ -690,11 +700,14 @@ impl Txn<'_> {
 
     fn insert_entry(&mut self, key: &[u8], mut entry: Entry) {
         let hash = self.hint.of(key);
-        entry.touch((self.now_ms / 1000) as u32 & 0x00ff_ffff);
-        let db = self.db;
+        let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
         let at = entry.expires_at_ms();
-        let database = &mut self.changing(hash).databases[db];
+        let shard = self.changing(hash);
+        let clock = shard.limits.access;
+        entry.touch(clock.born(now_ms));
+        let database = &mut shard.databases[db];
         if let Some(place) = database.table.find_mut(hash, |entry| entry.key() == key) {
+            entry.touch(clock.used(place.access(), now_ms, || keyspace.random()));
             let old = std::mem::replace(place, entry);
             database.expiring = database.expiring + usize::from(at.is_some())
                 - usize::from(old.expires_at_ms().is_some());
@@ -778,6 +791,30 @@ impl Txn<'_> {
             self.note_expiry(at);
         }
         self.changing(hash).databases[db].set_expiry(hash, key, at)
+    }
+
+    /// Removes a key of the selected database to make room; returns how many bytes that frees, or nothing if the key is
+    /// gone, or has lost its expiry and `volatile` keys alone may go. Logged as DEL, or as UNLINK if freed `lazily`. The
+    /// value is left in the journal, to be dropped with nothing locked.
+    pub fn evict(&mut self, key: &[u8], volatile: bool, lazily: bool) -> Option<usize> {
+        let hash = Keyspace::hash(key);
+        let db = self.db;
+        let entry = self.shard(hash).databases[db].find(hash, key)?;
+        if volatile && entry.expires_at_ms().is_none() {
+            return None;
+        }
+        let entry = self.changing(hash).databases[db].remove(hash, key)?;
+        let freed = entry.memory();
+        if !entry.is_string() {
+            self.journal.discarded.push(entry.into_value());
+        }
+        let removal: &[u8] = if lazily { b"UNLINK" } else { b"DEL" };
+        if self.options.propagate {
+            self.journal.effects.push(db, &[removal, key]);
+        }
+        self.note_change(hash, key);
+        self.notify(EventClass::EVICTED, "evicted", key);
+        Some(freed)
     }
 
     fn discard(&mut self, entry: Entry) {

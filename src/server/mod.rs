@@ -1,6 +1,7 @@
 //! The RESP server: sockets, connections, the program. Nothing else in the crate imports it.
 
 mod acceptor;
+mod allocator;
 mod buffers;
 mod connection;
 mod listener;
@@ -8,5 +9,6 @@ mod logger;
 mod program;
 mod socket;
 
+pub use allocator::Mimalloc;
 pub use listener::{Server, ServerOptions, serve};
 pub use program::run;

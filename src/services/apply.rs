@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{ClientFlags, ClientInfo, Services};
 use crate::config::{Config, KeyspaceEvents, OutputBufferLimit};
-use crate::keyspace::{EventClass, Limits};
+use crate::keyspace::{AccessClock, Choice, EventClass, EvictionPolicy, Limits};
 
 impl Services {
     /// Copies the parameters that are looked at often to where they are read without a lock, and the output limits to
@@ -85,7 +85,35 @@ pub fn limits(config: &Config, before: Limits) -> Limits {
     limits.sorted_set.max_listpack_entries = config.usize("zset-max-listpack-entries");
     limits.sorted_set.max_listpack_value = config.usize("zset-max-listpack-value");
     limits.max_string = config.usize("proto-max-bulk-len");
+    limits.access = access_clock(config);
     limits
+}
+
+fn access_clock(config: &Config) -> AccessClock {
+    let number = |name| u32::try_from(config.u64(name)).unwrap_or(u32::MAX);
+    if config.word("maxmemory-policy").ends_with("-lfu") {
+        AccessClock::Frequency {
+            log_factor: number("lfu-log-factor"),
+            decay_minutes: number("lfu-decay-time"),
+        }
+    } else {
+        AccessClock::Recency
+    }
+}
+
+/// What may be evicted and what goes first, as `maxmemory-policy` says; nothing where it is `noeviction`.
+#[must_use]
+pub fn eviction_policy(config: &Config) -> Option<EvictionPolicy> {
+    let (keys, order) = config.word("maxmemory-policy").split_once('-')?;
+    let choice = match order {
+        "random" => Choice::Random,
+        "ttl" => Choice::SoonestExpiry,
+        _ => Choice::Stalest,
+    };
+    Some(EvictionPolicy {
+        choice,
+        volatile: keys == "volatile",
+    })
 }
 
 /// The classes as the keyspace numbers them.

@@ -31,13 +31,6 @@ impl Services {
         open.then(|| PROTECTED_MODE.to_owned())
     }
 
-    /// Whether more memory is in use than `maxmemory` allows.
-    #[must_use]
-    pub fn is_memory_full(&self) -> bool {
-        let limit = self.max_memory.load(Ordering::Relaxed);
-        limit > 0 && self.stats.memory().0 as u64 > limit
-    }
-
     /// Whether somebody wants to know of commands that take less than a millisecond, or of every one that takes some.
     #[must_use]
     pub fn wants_exact_times(&self) -> bool {

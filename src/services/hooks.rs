@@ -14,6 +14,10 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     /// `appendonly`: begins a log with what is in memory, or ends it. May be called with every shard locked. `nested`:
     /// inside EXEC, after which the log begins.
     fn set_append_only(&self, txn: &mut Txn<'_>, on: bool, nested: bool) -> Result<(), String>;
+    /// `maxmemory` other than 0: refused where nobody knows how much memory is used.
+    fn admit_memory_limit(&self) -> Result<(), String> {
+        Ok(())
+    }
     /// Brings the figures of the log that INFO shows up to date.
     fn refresh(&self) {}
     /// `port` or `bind`: listens there instead.

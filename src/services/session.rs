@@ -80,6 +80,8 @@ pub struct SessionState {
     pub reply_mode: ReplyMode,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// Whether `maxmemory` was exceeded when the running command began: scripts are judged by it.
+    pub out_of_memory: bool,
 }
 
 impl SessionState {
@@ -101,6 +103,7 @@ impl SessionState {
             shard_channels: HashSet::new(),
             reply_mode: ReplyMode::On,
             no_touch: false,
+            out_of_memory: false,
         }
     }
 

@@ -10,6 +10,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use super::histogram::Histogram;
+use crate::memory::{allocated_memory, peak_memory};
 
 /// Counters of one command.
 #[derive(Debug, Default)]
@@ -54,6 +55,15 @@ impl CommandStats {
         if let Some(durations) = self.durations.get() {
             durations.clear();
         }
+    }
+}
+
+/// Tells how many bytes are in use.
+pub struct MemorySource(pub Box<dyn Fn() -> usize + Send + Sync>);
+
+impl std::fmt::Debug for MemorySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("MemorySource").finish()
     }
 }
 
@@ -116,12 +126,17 @@ pub struct Stats {
     pub loaded_keys: AtomicU64,
     /// State of the log.
     pub log: LogStats,
+    /// Since when (Unix microseconds) more memory is used than `maxmemory` allows, though keys may be evicted; 0: it is
+    /// not.
+    pub exceeded_since_us: AtomicI64,
+    /// Microseconds for which that was so, before.
+    pub exceeded_us: AtomicU64,
     /// Highest memory use that was seen, in bytes.
     pub peak_memory: AtomicUsize,
     /// Memory used at the end of the start, in bytes.
     pub startup_memory: AtomicUsize,
-    /// Bytes that the allocator has given out; without one the resident memory of the process is told.
-    pub used_memory: OnceLock<fn() -> usize>,
+    /// What tells the bytes in use, if it is not the allocator.
+    pub memory_source: OnceLock<MemorySource>,
     rate: Mutex<Rate>,
 }
 
@@ -265,9 +280,11 @@ impl Stats {
             loaded_expired: AtomicU64::new(0),
             loaded_keys: AtomicU64::new(0),
             log: LogStats::default(),
+            exceeded_since_us: AtomicI64::new(0),
+            exceeded_us: AtomicU64::new(0),
             peak_memory: AtomicUsize::new(0),
             startup_memory: AtomicUsize::new(0),
-            used_memory: OnceLock::new(),
+            memory_source: OnceLock::new(),
             rate: Mutex::new(Rate::new()),
         }
     }
@@ -292,6 +309,7 @@ impl Stats {
             &self.errors,
             &self.evicted_keys,
             &self.evicted_clients,
+            &self.exceeded_us,
             &self.lazy_freed,
             &self.log.delayed_fsyncs,
         ];
@@ -303,18 +321,28 @@ impl Stats {
         *self.rate.lock() = Rate::new();
     }
 
-    /// Bytes in use, and the most there ever were.
+    /// Bytes in use: those that the allocator has given out. `None` in a program whose allocator does not count.
+    #[must_use]
+    pub fn known_memory(&self) -> Option<usize> {
+        match self.memory_source.get() {
+            Some(source) => Some(source.0()),
+            None => allocated_memory(),
+        }
+    }
+
+    /// Whether anybody knows how many bytes are in use.
+    #[must_use]
+    pub fn knows_memory(&self) -> bool {
+        self.memory_source.get().is_some() || allocated_memory().is_some()
+    }
+
+    /// Bytes in use, and the most there ever were. Where they are not known it is the resident memory of the process.
     #[must_use]
     pub fn memory(&self) -> (usize, usize) {
-        let used = self
-            .used_memory
-            .get()
-            .map_or_else(resident_memory, |used| used());
-        let peak = self
-            .peak_memory
-            .fetch_max(used, Ordering::Relaxed)
-            .max(used);
-        (used, peak)
+        let used = self.known_memory().unwrap_or_else(resident_memory);
+        let seen = used.max(peak_memory());
+        let peak = self.peak_memory.fetch_max(seen, Ordering::Relaxed);
+        (used, peak.max(seen))
     }
 
     /// What happened per second since the last look, or at the last look if that was a moment ago.
