@@ -95,21 +95,25 @@ fn contents(wire: &mut Wire) -> BTreeMap<Vec<u8>, (String, Reply, Vec<Reply>)> {
     all
 }
 
-/// Ends a server in good order and starts another program on its directory.
-fn hand_over(mut server: Server, next: Launch) -> Server {
-    let directory = server
-        .directory()
-        .to_str()
-        .expect("a plain path")
-        .to_owned();
+/// Ends a server in good order and starts another program on the log in its directory.
+fn hand_over(server: Server, next: Launch) -> Server {
+    hand_over_with(server, next, "yes")
+}
+
+/// The same with the log (`appendonly`) or with the snapshot.
+fn hand_over_with(mut server: Server, next: Launch, log: &str) -> Server {
     let mut wire = connect(&server);
+    // Where the first of them began, which is not the last one's own.
+    let directory = wire.ask(&["CONFIG", "GET", "dir"]).expect("an answer");
+    let directory = directory.items().get(1).expect("a value").bytes();
+    let directory = String::from_utf8_lossy(directory).into_owned();
     drop(wire.ask(&["SHUTDOWN", "NOSAVE"]));
     drop(wire);
     server
         .wait_for_exit(std::time::Duration::from_secs(30))
         .expect("it ends");
     let next = next
-        .option("appendonly", "yes")
+        .option("appendonly", log)
         .option("dir", &directory)
         .start()
         .expect("the next one starts");
@@ -177,4 +181,108 @@ fn we_load_the_directory_of_a_real_redis() {
             "aof-use-rdb-preamble {preamble}"
         );
     }
+}
+
+/// What decides on the forms that values have in a snapshot.
+const FORMS: &[&[(&str, &str)]] = &[
+    &[],
+    &[("rdbcompression", "no"), ("rdbchecksum", "no")],
+    &[
+        ("hash-max-listpack-entries", "0"),
+        ("zset-max-listpack-entries", "0"),
+        ("set-max-intset-entries", "0"),
+        ("list-max-listpack-size", "2"),
+    ],
+    &[("maxmemory-policy", "allkeys-lfu"), ("maxmemory", "1gb")],
+];
+
+fn without_log(launch: Launch, options: &[(&str, &str)]) -> Launch {
+    let launch = launch.option("appendonly", "no");
+    let set = |launch: Launch, (name, value): &(&str, &str)| launch.option(name, value);
+    options.iter().fold(launch, set)
+}
+
+#[test]
+fn a_real_redis_loads_our_snapshot_and_we_its() {
+    let Some(redis) = redis() else {
+        assert!(may_skip("redis-server"));
+        return;
+    };
+    for options in FORMS {
+        let server = without_log(launch(), options).start().expect("it starts");
+        let mut wire = connect(&server);
+        fill(&mut wire);
+        let expected = contents(&mut wire);
+        assert!(wire.ask(&["SAVE"]).expect("an answer").is_status("OK"));
+        let theirs = hand_over_with(server, redis.clone(), "no");
+        let mut wire = connect(&theirs);
+        assert!(contents(&mut wire) == expected, "{options:?}");
+        assert!(wire.ask(&["SAVE"]).expect("an answer").is_status("OK"));
+        drop(wire);
+        let ours = hand_over_with(theirs, without_log(launch(), &[]), "no");
+        assert!(contents(&mut connect(&ours)) == expected, "{options:?}");
+    }
+}
+
+#[test]
+fn a_snapshot_becomes_the_base_of_a_new_log() {
+    let Some(redis) = redis() else {
+        assert!(may_skip("redis-server"));
+        return;
+    };
+    for preamble in ["no", "yes"] {
+        let server = without_log(redis.clone(), &[]).start().expect("it starts");
+        let mut wire = connect(&server);
+        fill(&mut wire);
+        let expected = contents(&mut wire);
+        assert!(wire.ask(&["SAVE"]).expect("an answer").is_status("OK"));
+        drop(wire);
+        let next = launch().option("aof-use-rdb-preamble", preamble);
+        let ours = hand_over(server, next);
+        let mut wire = connect(&ours);
+        assert_eq!(
+            contents(&mut wire),
+            expected,
+            "aof-use-rdb-preamble {preamble}"
+        );
+        wire.ask(&["SET", "written", "later"]).expect("an answer");
+        let expected = contents(&mut wire);
+        drop(wire);
+        // The snapshot is older than the log by now, and nobody looks at it again.
+        let again = hand_over(ours, launch());
+        assert!(contents(&mut connect(&again)) == expected);
+        let theirs = hand_over(again, redis.clone());
+        assert!(contents(&mut connect(&theirs)) == expected);
+    }
+}
+
+#[test]
+fn a_rewritten_log_with_an_rdb_is_loaded_by_both() {
+    let Some(redis) = redis() else {
+        assert!(may_skip("redis-server"));
+        return;
+    };
+    let server = launch()
+        .option("aof-use-rdb-preamble", "yes")
+        .start()
+        .expect("it starts");
+    let mut wire = connect(&server);
+    fill(&mut wire);
+    wire.ask(&["SET", "soon", "gone", "PX", "1"])
+        .expect("an answer");
+    wire.ask(&["BGREWRITEAOF"]).expect("an answer");
+    assert!(server.wait_for_log(
+        "rewrite finished successfully",
+        std::time::Duration::from_secs(30)
+    ));
+    wire.ask(&["RPUSH", "list:1", "after"]).expect("an answer");
+    let reply = wire.ask(&["DEBUG", "LOADAOF"]).expect("an answer");
+    assert!(reply.is_status("OK"), "{reply:?}");
+    let expected = contents(&mut wire);
+    assert!(expected.len() > 10);
+    drop(wire);
+    let again = hand_over(server, launch());
+    assert!(contents(&mut connect(&again)) == expected);
+    let theirs = hand_over(again, redis);
+    assert!(contents(&mut connect(&theirs)) == expected);
 }

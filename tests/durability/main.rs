@@ -4,6 +4,7 @@
 mod interchange;
 mod kill;
 mod simulated;
+mod snapshots;
 
 use innkeep_test_server::wire::Wire;
 use innkeep_test_server::{Launch, Server};
