@@ -248,10 +248,12 @@ pub(super) fn keys_with_flags(
 ) -> Option<Vec<(usize, &'static str)>> {
     let spec = command.spec;
     let mut keys = Vec::new();
-    let incomplete = spec.keys.iter().any(|key| key.begin == Begin::Unknown);
+    let is_incomplete =
+        |key: &KeySpec| key.begin == Begin::Unknown || key.flags.contains("incomplete");
+    let incomplete = spec.keys.iter().any(is_incomplete);
     if let Some(find) = spec.find_keys.filter(|_| incomplete) {
         find(line, &mut |position, flags| keys.push((position, flags)));
-        return Some(keys);
+        return (!keys.is_empty()).then_some(keys);
     }
     let mut valid = true;
     for key_spec in spec

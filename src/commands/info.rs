@@ -400,7 +400,8 @@ fn persistence(page: &mut Page, sources: &Sources<'_>) {
         "current_cow_size_age",
     ]);
     page.field("current_fork_perc", "0.00");
-    page.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    page.field("current_save_keys_processed", get(&stats.saved_keys));
+    page.field("current_save_keys_total", get(&stats.keys_to_save));
     page.field("rdb_changes_since_last_save", get(&sources.services.dirty));
     page.field(
         "rdb_bgsave_in_progress",
@@ -504,8 +505,9 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
     page.field("pubsubshard_channels", shard);
     page.field("latest_fork_usec", 0);
     page.field("total_forks", get(&stats.log.rewrites_begun));
+    let cached = stats.cached_peers.load(Ordering::Relaxed);
+    page.field("migrate_cached_sockets", cached);
     page.zeros(&[
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",

@@ -28,6 +28,7 @@ pub mod latency;
 pub mod lcs;
 pub mod lists;
 pub mod memory;
+pub mod migrate;
 pub mod pubsub;
 pub mod scanning;
 pub mod scripting;
@@ -78,6 +79,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     lcs::COMMANDS,
     lists::COMMANDS,
     memory::COMMANDS,
+    migrate::COMMANDS,
     pubsub::COMMANDS,
     scripting::COMMANDS,
     sets::COMMANDS,
@@ -163,6 +165,8 @@ pub enum Outcome {
         /// Keys of the file replace those in memory.
         merge: bool,
     },
+    /// MIGRATE: send keys to another server; the engine answers.
+    Migrate(Box<migrate::Migration>),
     /// DEBUG LOADAOF: empty the databases and load the log again; the engine answers.
     LoadLog,
     /// Hold this session's reply for so many milliseconds (DEBUG SLEEP), with nothing locked.

@@ -102,6 +102,8 @@ pub fn without_secrets<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
             i > 0
         } else if is(0, "hello") {
             (i > 2 && is(i - 1, "auth")) || (i > 3 && is(i - 2, "auth"))
+        } else if is(0, "migrate") {
+            i > 6 && (is(i - 1, "auth") || is(i - 1, "auth2") || is(i - 2, "auth2"))
         } else if is(0, "config") && is(1, "set") && i > 2 && i % 2 == 1 {
             let parameter = args.get(i - 1).and_then(|name| find_parameter(name));
             parameter.is_some_and(|parameter| parameter.sensitive)
@@ -195,6 +197,10 @@ mod tests {
     fn passwords_are_not_shown() {
         let cases = [
             ("AUTH me secret", "AUTH (redacted) (redacted)"),
+            (
+                "MIGRATE h 1 k 0 1 COPY AUTH2 me secret KEYS a",
+                "MIGRATE h 1 k 0 1 COPY AUTH2 (redacted) (redacted) KEYS a",
+            ),
             (
                 "hello 3 auth me secret setname x",
                 "hello 3 auth (redacted) (redacted) setname x",

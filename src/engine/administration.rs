@@ -26,6 +26,10 @@ impl Inner {
                 txn.lock_all();
                 self.reload_log(txn).map(|()| reply.ok())
             }
+            Outcome::Migrate(migration) => {
+                let result = self.migrate(txn, migration);
+                return self.answer(command, result, |reply| reply.ok(), reply);
+            }
             Outcome::Reload { save, flush, merge } => {
                 txn.lock_all();
                 let result = self.reload_snapshot(txn, *save, *flush, *merge);

@@ -8,6 +8,7 @@ pub mod execute;
 mod hooks;
 pub mod in_process;
 mod loading;
+mod migrate;
 pub mod monitor;
 pub mod propagation;
 mod recovery;
@@ -38,6 +39,7 @@ use crate::services::{ClientInfo, Services};
 use crate::value::hasher::hash_bytes;
 use background::Background;
 use hooks::EngineHooks;
+use migrate::Peers;
 use propagation::Propagation;
 use saving::Saving;
 
@@ -68,6 +70,7 @@ pub struct Inner {
     pub(crate) background: Background,
     storage: Arc<dyn Storage>,
     saving: Saving,
+    peers: Peers,
     loading: AtomicBool,
     eviction: Mutex<EvictionPool>,
     /// Size of the log at which it is to be rewritten; `u64::MAX`: never.
@@ -134,6 +137,7 @@ impl Engine {
             background: Background::default(),
             storage,
             saving: Saving::default(),
+            peers: Peers::default(),
             loading: AtomicBool::new(false),
             eviction: Mutex::default(),
             rewrite_at: AtomicU64::new(u64::MAX),

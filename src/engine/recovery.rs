@@ -150,12 +150,16 @@ impl Inner {
 
     /// DEBUG LOADAOF: everything is forgotten and read from the log again. Every shard is locked.
     pub(super) fn reload_log(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
-        let Some(log) = self.propagation.log() else {
-            return Err(Error::NoLog);
-        };
-        log.flush_and_sync()
-            .map_err(|error| Error::Log(error.into()))?;
+        let log = self.propagation.log();
+        if let Some(log) = &log {
+            log.flush_and_sync()
+                .map_err(|error| Error::Log(error.into()))?;
+        }
         let mut recovery = Recovery::open(Arc::clone(&self.storage), self.log_options())?;
+        // There may be one that BGREWRITEAOF has left, although nothing is logged.
+        if log.is_none() && recovery.is_blank() {
+            return Err(Error::NoLog);
+        }
         self.replace_all(txn, |txn| {
             txn.keep_expired(true);
             let result = self

@@ -77,6 +77,7 @@ impl Inner {
 
     fn begin_base(&self, txn: &mut Txn<'_>) -> Base {
         if self.services.config.read().bool("aof-use-rdb-preamble") {
+            self.forget_abandoned_save();
             return Base::Rdb(self.begin_snapshot(txn, true));
         }
         let chunks = Arc::new(Chunks::default());
@@ -91,7 +92,10 @@ impl Inner {
             Base::Commands(chunks) => chunks,
             Base::Rdb(snapshot) => {
                 let out = RdbBase(sink.with_rdb());
-                let written = self.write_snapshot(snapshot, out, |_| Ok(()));
+                let written = self.write_snapshot(snapshot, out, |keys| {
+                    self.slow_down(keys);
+                    Ok(())
+                });
                 return written.map_err(log_error)?.0.finish();
             }
         };

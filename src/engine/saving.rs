@@ -109,7 +109,7 @@ impl Inner {
     pub(super) fn save_now(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
         let stats = &self.services.stats;
         stats.saves.fetch_add(1, Ordering::Relaxed);
-        self.saving.given_up.store(false, Ordering::Release);
+        self.forget_abandoned_save();
         let result = self.begin_file(false).and_then(|file| {
             let pace = |keys| {
                 self.slow_down(keys);
@@ -143,7 +143,7 @@ impl Inner {
     pub(super) fn begin_save(self: &Arc<Self>, txn: &mut Txn<'_>) {
         let stats = &self.services.stats;
         stats.saves.fetch_add(1, Ordering::Relaxed);
-        self.saving.given_up.store(false, Ordering::Release);
+        self.forget_abandoned_save();
         self.saving.scheduled.store(false, Ordering::Release);
         let now_ms = self.keyspace.now_ms();
         *self.saving.last_try_ms.lock() = now_ms;
@@ -170,8 +170,8 @@ impl Inner {
         let file = self
             .begin_file(true)
             .inspect_err(|_| self.keyspace.end_snapshot())?;
-        let file = self.write_snapshot(snapshot, file, |segment| {
-            if self.slow_down(segment.keys) {
+        let file = self.write_snapshot(snapshot, file, |keys| {
+            if self.slow_down(keys) {
                 Ok(())
             } else {
                 Err(io::ErrorKind::Interrupted.into())
@@ -185,7 +185,7 @@ impl Inner {
 
     /// `rdb-key-save-delay`: takes so many microseconds for each key, as long as it is configured. False when the save
     /// is to be given up.
-    fn slow_down(&self, keys: u64) -> bool {
+    pub(super) fn slow_down(&self, keys: u64) -> bool {
         let mut paid_us = 0;
         loop {
             if self.saving.given_up.load(Ordering::Acquire) {
@@ -282,6 +282,11 @@ impl Inner {
         if self.is_saving() {
             self.saving.given_up.store(true, Ordering::Release);
         }
+    }
+
+    /// What follows is not the save that nobody wanted any more.
+    pub(super) fn forget_abandoned_save(&self) {
+        self.saving.given_up.store(false, Ordering::Release);
     }
 
     /// Has a save begin when nothing else runs.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
@@ -37,10 +38,10 @@ impl Form {
 
 /// A segment of one database, encoded.
 #[derive(Debug)]
-pub(super) struct Segment {
+struct Segment {
     db: usize,
     /// How many keys it holds.
-    pub(super) keys: u64,
+    keys: u64,
     entries: Vec<u8>,
 }
 
@@ -109,16 +110,33 @@ impl Inner {
         let header = self.rdb_header(txn, is_log_base);
         let as_sink: Arc<dyn SnapshotSink> = Arc::<Segments>::clone(&segments);
         txn.begin_snapshot(&as_sink);
+        let stats = &self.services.stats;
+        let keys = header.sizes.iter().map(|(keys, _)| keys).sum();
+        stats.saved_keys.store(0, Ordering::Relaxed);
+        stats.keys_to_save.store(keys, Ordering::Relaxed);
         Snapshot { segments, header }
     }
 
-    /// Writes a snapshot that has begun; `pace` is called before each segment is written, and an error of it ends the
-    /// snapshot. Gives back what was written to. In any case the snapshot is over then.
+    /// Writes a snapshot that has begun; `pace` is called with a number of keys before they are written, and an error of it
+    /// ends the snapshot. Gives back what was written to. In any case the snapshot is over then.
     pub(super) fn write_snapshot<W: Write>(
         &self,
         snapshot: &Snapshot,
         out: W,
-        mut pace: impl FnMut(&Segment) -> io::Result<()>,
+        pace: impl FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<W> {
+        let result = self.write_segments(snapshot, out, pace);
+        let stats = &self.services.stats;
+        stats.saved_keys.store(0, Ordering::Relaxed);
+        stats.keys_to_save.store(0, Ordering::Relaxed);
+        result
+    }
+
+    fn write_segments<W: Write>(
+        &self,
+        snapshot: &Snapshot,
+        out: W,
+        mut pace: impl FnMut(u64) -> io::Result<()>,
     ) -> io::Result<W> {
         let mut begun = RdbWriter::begin(out, &snapshot.header);
         let mut drain = || {
@@ -130,8 +148,10 @@ impl Inner {
                 let Some(segment) = snapshot.segments.waiting.lock().pop_front() else {
                     return Ok(());
                 };
-                pace(&segment)?;
+                pace(segment.keys)?;
                 writer.entries(segment.db, &segment.entries)?;
+                let saved = &self.services.stats.saved_keys;
+                saved.fetch_add(segment.keys, Ordering::Relaxed);
             }
         };
         self.keyspace.walk_snapshot(&mut drain)?;

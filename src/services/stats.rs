@@ -116,8 +116,13 @@ pub struct Stats {
     pub last_save_seconds: AtomicI64,
     /// A snapshot is being written, since these Unix seconds; 0: none is.
     pub saving_since: AtomicI64,
-    /// Snapshots written.
+    /// Connections to other servers that MIGRATE keeps.
+    pub cached_peers: AtomicUsize,
+    /// Snapshots begun.
     pub saves: AtomicU64,
+    /// Keys that the running snapshot or base has written, and all that it will write; 0 while none runs.
+    pub saved_keys: AtomicU64,
+    pub keys_to_save: AtomicU64,
     /// Whether the data is being loaded.
     pub loading: AtomicBool,
     /// Keys that the last load skipped, because they had expired.
@@ -275,7 +280,10 @@ impl Stats {
             last_save_failed: AtomicBool::new(false),
             last_save_seconds: AtomicI64::new(-1),
             saving_since: AtomicI64::new(0),
+            cached_peers: AtomicUsize::new(0),
             saves: AtomicU64::new(0),
+            saved_keys: AtomicU64::new(0),
+            keys_to_save: AtomicU64::new(0),
             loading: AtomicBool::new(false),
             loaded_expired: AtomicU64::new(0),
             loaded_keys: AtomicU64::new(0),
