@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::connection::{is_printable, set_client_name};
 use super::spec::{CommandSpec, Flags};
+use super::tracking::{client_caching, client_getredir, client_tracking, client_trackinginfo};
 use super::{CommandError, CommandResult, Context, Outcome, help, table};
 use crate::services::{ClientFlags, ClientInfo, Paused, ReplyMode, UnblockKind};
 use crate::value::number::parse_i64;
@@ -21,6 +22,60 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
     summary: "A container for client connection commands",
     complexity: "Depends on subcommand.",
     subcommands: &[
+        CommandSpec {
+            arguments: "mode:oneof{yes:pure-token=YES no:pure-token=NO}",
+            acl: "slow connection",
+            group: "connection",
+            since: "6.0.0",
+            summary: "Instruct the server about tracking or not keys in the next request",
+            complexity: "O(1)",
+            ..CommandSpec::new(
+                "caching",
+                3,
+                Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+                client_caching,
+            )
+        },
+        CommandSpec {
+            acl: "slow connection",
+            group: "connection",
+            since: "6.0.0",
+            summary: "Get tracking notifications redirection client ID if any",
+            complexity: "O(1)",
+            ..CommandSpec::new(
+                "getredir",
+                2,
+                Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+                client_getredir,
+            )
+        },
+        CommandSpec {
+            arguments: "status:oneof{on:pure-token=ON off:pure-token=OFF} client-id:integer=REDIRECT? prefix:string=PREFIX?*+ bcast:pure-token=BCAST? optin:pure-token=OPTIN? optout:pure-token=OPTOUT? noloop:pure-token=NOLOOP?",
+            acl: "slow connection",
+            group: "connection",
+            since: "6.0.0",
+            summary: "Enable or disable server assisted client side caching support",
+            complexity: "O(1). Some options may introduce additional complexity.",
+            ..CommandSpec::new(
+                "tracking",
+                -3,
+                Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+                client_tracking,
+            )
+        },
+        CommandSpec {
+            acl: "slow connection",
+            group: "connection",
+            since: "6.2.0",
+            summary: "Return information about server assisted client side caching for the current connection",
+            complexity: "O(1)",
+            ..CommandSpec::new(
+                "trackinginfo",
+                2,
+                Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+                client_trackinginfo,
+            )
+        },
         CommandSpec {
             acl: "slow connection",
             group: "connection",
@@ -261,6 +316,10 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
 }];
 
 const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
@@ -295,6 +354,11 @@ const HELP: &[&str] = &[
     "    Assign the name <name> to the current connection.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
     "    Unblock the specified blocked client.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
     "NO-EVICT (ON|OFF)",
     "    Protect current client connection from eviction.",
     "NO-TOUCH (ON|OFF)",
@@ -400,6 +464,9 @@ const FLAG_LETTERS: &[(u32, char)] = &[
     (ClientFlags::PUBSUB, 'P'),
     (ClientFlags::MULTI, 'x'),
     (ClientFlags::BLOCKED, 'b'),
+    (ClientFlags::TRACKING, 't'),
+    (ClientFlags::BROKEN_REDIRECT, 'R'),
+    (ClientFlags::BROADCAST, 'B'),
     (ClientFlags::DIRTY_WATCH, 'd'),
     (ClientFlags::CLOSE_AFTER_REPLY, 'c'),
     (ClientFlags::CLOSE_ASAP, 'A'),
@@ -460,11 +527,15 @@ pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> Str
     let total =
         memory.into_iter().map(get).sum::<usize>() + free_input + mailbox + size_of::<ClientInfo>();
     let user = info.user.lock().display_name();
+    let redirect = match info.has_flag(ClientFlags::TRACKING) {
+        true => info.tracking_redirect.load(Ordering::Relaxed),
+        false => -1,
+    };
     let result = write!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
          qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl={output} oll={} omem={mailbox} \
-         tot-mem={total} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+         tot-mem={total} events={} cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
         info.id,
         info.addr,
         info.laddr,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::pubsub::unsubscribe_all;
 use super::spec::{CommandSpec, Flags};
 use super::transactions::unwatch_all;
-use super::{CommandError, CommandResult, Context, Outcome, acl};
+use super::{CommandError, CommandResult, Context, Outcome, acl, tracking};
 use crate::services::acl::DEFAULT_USER;
 use crate::services::{ClientFlags, ReplyMode, SessionState};
 use crate::value::number::parse_i64;
@@ -342,6 +342,7 @@ fn reset(ctx: &mut Context<'_, '_>) -> CommandResult {
     unwatch_all(ctx.txn, ctx.session);
     ctx.session.end_transaction();
     unsubscribe_all(ctx.session, ctx.services);
+    tracking::disable(ctx.txn, ctx.session, ctx.services);
     let session = &mut *ctx.session;
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;

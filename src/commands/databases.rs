@@ -176,6 +176,7 @@ fn check_flush_options(context: &Context<'_, '_>) -> Result<(), CommandError> {
 fn flushdb(context: &mut Context<'_, '_>) -> CommandResult {
     check_flush_options(context)?;
     let removed = context.txn.flush_db(context.txn.db());
+    context.txn.note_flush(false);
     context.txn.add_dirty(removed as u64);
     context.reply.ok();
     Ok(Outcome::Done)
@@ -185,6 +186,7 @@ fn flushall(context: &mut Context<'_, '_>) -> CommandResult {
     check_flush_options(context)?;
     let databases = 0..context.txn.keyspace().databases();
     let removed: usize = databases.map(|db| context.txn.flush_db(db)).sum();
+    context.txn.note_flush(true);
     let hooks = context.services.hooks.read();
     let saved = !context.mode.loading
         && hooks

@@ -263,7 +263,7 @@ fn clients(page: &mut Page, sources: &Sources<'_>) {
     let output = largest(output_memory);
     page.field("client_recent_max_output_buffer", output);
     page.field("blocked_clients", having(ClientFlags::BLOCKED));
-    page.field("tracking_clients", 0);
+    page.field("tracking_clients", having(ClientFlags::TRACKING));
     page.field("clients_in_timeout_table", 0);
 }
 
@@ -515,11 +515,12 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-        "unexpected_error_replies",
     ]);
+    let tracked = sources.services.tracking.counts();
+    page.field("tracking_total_keys", tracked.keys);
+    page.field("tracking_total_items", tracked.items);
+    page.field("tracking_total_prefixes", tracked.prefixes);
+    page.field("unexpected_error_replies", 0);
     page.field("total_error_replies", get(&stats.errors));
     page.field("dump_payload_sanitizations", 0);
     page.field("total_reads_processed", get(&stats.reads));

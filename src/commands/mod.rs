@@ -44,6 +44,7 @@ pub mod strings;
 pub mod table;
 #[cfg(test)]
 pub mod testing;
+pub mod tracking;
 pub mod transactions;
 
 pub use error::CommandError;
@@ -293,5 +294,10 @@ pub fn call(context: &mut Context<'_, '_>) -> CommandResult {
     let entered = context.txn.enter();
     let result = (spec.handler)(context);
     context.txn.leave(&entered, context.args);
+    // A script notes the keys that it declares, when something in it reads.
+    if context.session.tracking.is_some() && spec.flags.has(Flags::READONLY) && !context.mode.script
+    {
+        tracking::remember(context);
+    }
     result
 }

@@ -532,6 +532,9 @@ impl Caller for Nested<'_, '_, '_> {
             },
         });
         self.inside = false;
+        if command.spec.flags.has(Flags::READONLY) {
+            super::tracking::remember(self.context);
+        }
         match result {
             Ok(Outcome::Done) => match reply.take() {
                 Some(Response::Error(text)) => Err(ScriptError::new(text)),

@@ -259,7 +259,7 @@ impl Inner {
             let due = txn.next_expiry_ms().is_some_and(|at| at < txn.now_ms());
             let removed = if due { txn.expire_due(EXPIRE_BATCH) } else { 0 };
             let next = txn.next_expiry_ms();
-            self.finish(&mut txn);
+            self.finish(&mut txn, 0);
             self.close(txn);
             if removed < EXPIRE_BATCH {
                 return next;

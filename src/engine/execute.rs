@@ -12,7 +12,8 @@ use crate::commands::{
 use crate::keyspace::txn::{HashHint, Journal, TxnOptions};
 use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply};
-use crate::services::{ClientFlags, SessionState, Watched};
+use crate::services::tracking::Change;
+use crate::services::{ClientFlags, Services, SessionState, Watched};
 
 impl Session {
     /// Runs a command that was admitted, at `started_us` (Unix microseconds). The hint is of one of its words, or of
@@ -69,7 +70,7 @@ impl Session {
             }
         };
         if !txn.journal.is_settled() {
-            *logged = inner.finish(&mut txn).max(*logged);
+            *logged = inner.finish(&mut txn, state.info.id).max(*logged);
         }
         let waited = txn.has_waited();
         *journal = Some(inner.close(txn));
@@ -305,18 +306,50 @@ impl Inner {
         txn.shards_of_waiters(keys) != 0
     }
 
-    /// Logs effects, publishes events, serves waiters, until nothing is left. Returns the log position.
-    pub(super) fn finish(&self, txn: &mut Txn<'_>) -> u64 {
+    /// Logs effects, publishes events, serves waiters, until nothing is left. Returns the log position. `client` is who
+    /// did it, 0 for nobody.
+    pub(super) fn finish(&self, txn: &mut Txn<'_>, client: u64) -> u64 {
         let mut position = self.flush(txn);
-        if txn.journal.ready.is_empty() {
-            return position;
+        if !txn.journal.ready.is_empty() {
+            position = self.serve_all(txn).max(position);
         }
+        if txn.journal.concerns_trackers() {
+            self.invalidate(txn, client);
+        }
+        position
+    }
+
+    fn serve_all(&self, txn: &mut Txn<'_>) -> u64 {
+        let mut position = 0;
         let mut ready: VecDeque<WaitKey> = std::mem::take(&mut txn.journal.ready).into();
         while let Some(name) = ready.pop_front() {
             position = self.serve(txn, &name).max(position);
             ready.extend(std::mem::take(&mut txn.journal.ready));
         }
         position
+    }
+
+    /// Tells those who keep keys what has changed: last, since who was served is to have the answer first.
+    fn invalidate(&self, txn: &mut Txn<'_>, client: u64) {
+        let now_ms = txn.now_ms();
+        let Services {
+            tracking, clients, ..
+        } = &self.services;
+        if let Some(all) = txn.journal.flushed.take() {
+            tracking.invalidate_everything(all, clients, now_ms);
+        }
+        if !txn.journal.invalidated.is_empty() {
+            let keys = std::mem::take(&mut txn.journal.invalidated);
+            let settled = std::mem::take(&mut txn.journal.settled);
+            let changes: Vec<_> = keys
+                .iter()
+                .map(|(key, by_client)| Change {
+                    key,
+                    by_client: *by_client,
+                })
+                .collect();
+            tracking.invalidate(&changes, settled, client, clients, now_ms);
+        }
     }
 
     fn flush(&self, txn: &mut Txn<'_>) -> u64 {

@@ -9,7 +9,7 @@ use super::background::Timer;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
 use crate::commands::{
-    Block, Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub,
+    Block, Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, tracking,
 };
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{HashHint, Journal};
@@ -223,6 +223,9 @@ impl Session {
         };
         let started_us = started_us.saturating_sub(slept_ms.saturating_mul(1000));
         self.note_call(command, args, started_us);
+        if self.state.tracking.is_some() {
+            self.state.forget_caching(&command.full_name);
+        }
         flow
     }
 
@@ -433,6 +436,10 @@ impl Drop for Session {
         self.discard_transaction();
         let services = &self.engine.0.services;
         pubsub::unsubscribe_all(&mut self.state, services);
+        if self.state.tracking.is_some() {
+            let mut txn = self.engine.0.begin(0, 0, Journal::default());
+            tracking::disable(&mut txn, &mut self.state, services);
+        }
         if self.state.info.has_flag(ClientFlags::MONITOR) {
             services.clients.monitors.fetch_sub(1, Ordering::Relaxed);
         }

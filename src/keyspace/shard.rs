@@ -98,6 +98,8 @@ pub struct Shard {
     pub(super) databases: Vec<Database>,
     pub(super) waiters: HashMap<WaitKey, VecDeque<Arc<Waiter>>>,
     pub(super) watchers: HashMap<WaitKey, Vec<Watcher>>,
+    /// Whether anybody wants to know of every key that changes.
+    pub(super) tracked: bool,
     /// The thresholds in force.
     pub limits: Limits,
     /// Counters.
@@ -114,6 +116,7 @@ impl Shard {
             databases: (0..databases).map(|_| Database::new(bits)).collect(),
             waiters: HashMap::new(),
             watchers: HashMap::new(),
+            tracked: false,
             limits: Limits::default(),
             stats: ShardStats::default(),
             snapshot: None,

@@ -79,6 +79,12 @@ pub struct Journal {
     pub dirty: u64,
     /// The earliest expiry that was set, in Unix milliseconds.
     pub earliest_expiry_ms: Option<i64>,
+    /// Keys that changed while somebody tracks them, and whether the client did it.
+    pub invalidated: Vec<(Box<[u8]>, bool)>,
+    /// How many of them are settled: reads that came after have been noted.
+    pub settled: usize,
+    /// Databases were emptied while somebody tracks keys: all of them (true) or one.
+    pub flushed: Option<bool>,
     /// Large values to be dropped outside the locks.
     pub discarded: Vec<Value>,
 }
@@ -93,6 +99,14 @@ impl Journal {
             && self.events.is_empty()
             && self.ready.is_empty()
             && self.earliest_expiry_ms.is_none()
+            && !self.concerns_trackers()
+    }
+
+    /// Whether anything is to be told to those who track keys.
+    #[must_use]
+    #[inline]
+    pub fn concerns_trackers(&self) -> bool {
+        !self.invalidated.is_empty() || self.flushed.is_some()
     }
 
     /// Forgets everything, keeping the memory.
@@ -101,6 +115,8 @@ impl Journal {
         self.events.clear();
         self.ready.clear();
         self.discarded.clear();
+        self.invalidated.clear();
+        (self.settled, self.flushed) = (0, None);
         (self.apart, self.dirty, self.earliest_expiry_ms) = (false, 0, None);
     }
 }
@@ -461,7 +477,7 @@ impl Txn<'_> {
         if self.options.propagate {
             self.journal.effects.push(self.db, &[b"DEL", key]);
         }
-        self.note_change(hash, key);
+        self.note_change(hash, key, false);
         self.notify(EventClass::EXPIRED, "expired", key);
     }
 
@@ -836,7 +852,7 @@ impl Txn<'_> {
     /// through here once for each event that Redis names.
     pub fn changed(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
         self.journal.dirty += 1;
-        self.note_change(self.hint.of(key), key);
+        self.note_change(self.hint.of(key), key, true);
         self.notify(class, event, key);
     }
 
@@ -845,18 +861,37 @@ impl Txn<'_> {
         self.journal.dirty += more;
     }
 
-    fn note_change(&mut self, hash: u64, key: &[u8]) {
+    fn note_change(&mut self, hash: u64, key: &[u8], by_client: bool) {
         let db = self.db;
         let shard = self.shard_mut(hash);
-        if shard.watchers.is_empty() && shard.waiters.is_empty() {
+        if shard.watchers.is_empty() && shard.waiters.is_empty() && !shard.tracked {
             return;
         }
+        let tracked = shard.tracked;
         shard.note_watched_change(&KeyRef(db, key));
         if shard.waiters.contains_key(&KeyRef(db, key)) {
             let name = (db, Box::from(key));
             if !self.journal.ready.contains(&name) {
                 self.journal.ready.push(name);
             }
+        }
+        if tracked {
+            self.journal.invalidated.push((key.into(), by_client));
+        }
+    }
+
+    /// Whether the locked shards tell of every key that changes: [`Journal::invalidated`].
+    pub fn set_tracked(&mut self, tracked: bool) {
+        self.guards
+            .iter_mut()
+            .for_each(|shard| shard.tracked = tracked);
+    }
+
+    /// Notes for those who track keys that one database, or all, has been emptied.
+    pub fn note_flush(&mut self, all: bool) {
+        if self.guards.first().is_some_and(|shard| shard.tracked) {
+            let before = self.journal.flushed.unwrap_or(false);
+            self.journal.flushed = Some(before || all);
         }
     }
 

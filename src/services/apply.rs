@@ -41,6 +41,8 @@ impl Services {
             .store(config.u64("timeout"), Ordering::Relaxed);
         self.min_replicas_to_write
             .store(config.u64("min-replicas-to-write"), Ordering::Relaxed);
+        let tracked = config.usize("tracking-table-max-keys");
+        self.tracking.set_max_keys(tracked, &self.clients, 0);
         self.acl.log.set_max_len(config.usize("acllog-max-len"));
         for client in self.clients.list() {
             set_output_limits(&config, &client);

@@ -41,6 +41,12 @@ impl ClientFlags {
     pub const NO_TOUCH: u32 = 1 << 9;
     /// `S`: a replica.
     pub const REPLICA: u32 = 1 << 10;
+    /// `t`: CLIENT TRACKING.
+    pub const TRACKING: u32 = 1 << 11;
+    /// `R`: the client that its invalidations go to is gone.
+    pub const BROKEN_REDIRECT: u32 = 1 << 12;
+    /// `B`: CLIENT TRACKING in BCAST mode.
+    pub const BROADCAST: u32 = 1 << 13;
 }
 
 /// What is known of one client. The session writes, anybody reads.
@@ -96,6 +102,8 @@ pub struct ClientInfo {
     pub last_command: AtomicUsize,
     /// 2 or 3.
     pub resp: AtomicU8,
+    /// Who gets its invalidations: -1 without CLIENT TRACKING, 0 for itself. Means nothing unless it tracks.
+    pub tracking_redirect: AtomicI64,
     /// What it waits for while it is blocked, so that CLIENT UNBLOCK can claim it. Set and cleared by its session.
     pub blocked: Mutex<Option<Arc<Waiter>>>,
     /// Messages for it from others.

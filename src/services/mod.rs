@@ -13,6 +13,7 @@ pub mod pause;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
+pub mod tracking;
 
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -27,6 +28,7 @@ pub use pause::{Pause, Paused};
 pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
 pub use slowlog::SlowLog;
 pub use stats::Stats;
+pub use tracking::Tracking;
 
 use crate::config::Config;
 use crate::script::Registry;
@@ -42,6 +44,8 @@ pub struct Services {
     pub clients: Clients,
     /// Who listens.
     pub channels: Channels,
+    /// Who keeps which keys.
+    pub tracking: Tracking,
     /// What INFO counts.
     pub stats: Stats,
     /// `notify-keyspace-events` as bits, read by every command.
@@ -79,6 +83,7 @@ impl Services {
             acl: Acl::default(),
             clients: Clients::default(),
             channels: Channels::default(),
+            tracking: Tracking::default(),
             stats: Stats::new(commands, now_ms),
             event_mask: AtomicU32::new(0),
             pause: Pause::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::acl::User;
+use super::tracking::TrackingMode;
 use super::{ClientFlags, ClientInfo};
 use crate::keyspace::WatchFlag;
 
@@ -82,6 +83,8 @@ pub struct SessionState {
     pub no_touch: bool,
     /// Whether `maxmemory` was exceeded when the running command began: scripts are judged by it.
     pub out_of_memory: bool,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<TrackingMode>>,
 }
 
 impl SessionState {
@@ -104,6 +107,7 @@ impl SessionState {
             reply_mode: ReplyMode::On,
             no_touch: false,
             out_of_memory: false,
+            tracking: None,
         }
     }
 
@@ -131,6 +135,16 @@ impl SessionState {
     pub fn set_user(&mut self, user: Arc<User>) {
         *self.info.user.lock() = Arc::clone(&user);
         self.user = user;
+    }
+
+    /// CLIENT CACHING holds for one command, or for one transaction; other CLIENT commands do not count.
+    pub fn forget_caching(&mut self, command: &str) {
+        if let Some(mode) = &mut self.tracking
+            && self.multi.is_none()
+            && !command.starts_with("client|")
+        {
+            mode.caching = false;
+        }
     }
 
     /// Switches the protocol.
