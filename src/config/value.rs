@@ -185,6 +185,13 @@ impl Value {
             }
             Self::Percentiles(_) => return vec![(self.to_text(), true)],
             Self::Addresses(_) if !differs => return Vec::new(),
+            Self::Addresses(addresses) => {
+                let words: Vec<_> = addresses
+                    .iter()
+                    .map(|word| quote_unless_plain(word))
+                    .collect();
+                words.join(&b' ')
+            }
             Self::ReplicaOf(None) => return Vec::new(),
             Self::Save(points) if points.is_empty() => return vec![(b"\"\"".to_vec(), true)],
             Self::Save(points) => {
@@ -489,6 +496,15 @@ fn format_percentile(value: f64) -> String {
 
 fn join<T>(items: &[T], print: impl Fn(&T) -> String) -> String {
     items.iter().map(print).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as it is, unless it would be read as another, or as several.
+fn quote_unless_plain(word: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\".contains(byte);
+    match word.iter().all(is_plain) {
+        true => word.to_vec(),
+        false => quote(word),
+    }
 }
 
 /// The text in double quotes, with escapes, so that a configuration file can hold any bytes.
