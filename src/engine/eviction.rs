@@ -157,7 +157,7 @@ impl Inner {
             .stats
             .evicted_keys
             .fetch_add(1, Ordering::Relaxed);
-        self.finish(&mut txn);
+        self.finish(&mut txn, 0);
         if settings.lazily {
             self.close(txn);
         } else {

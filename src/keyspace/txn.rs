@@ -828,7 +828,7 @@ impl Txn<'_> {
         if self.options.propagate {
             self.journal.effects.push(db, &[removal, key]);
         }
-        self.note_change(hash, key);
+        self.note_change(hash, key, false);
         self.notify(EventClass::EVICTED, "evicted", key);
         Some(freed)
     }
