@@ -225,11 +225,11 @@ mod tests {
         deadline_ms: Option<i64>,
         on_timeout: TimeoutReply,
     ) -> Option<Outcome> {
-        Some(Outcome::Block(Block {
-            keys: keys.to_vec(),
+        Some(Outcome::Block(Block::new(
+            keys.to_vec(),
             deadline_ms,
             on_timeout,
-        }))
+        )))
     }
 
     #[test]

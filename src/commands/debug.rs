@@ -242,6 +242,7 @@ fn serialized_length(value: ValueRef<'_>) -> usize {
             .iter()
             .map(|(member, _)| member.len() + PREFIX + SCORE)
             .sum(),
+        ValueRef::Stream(stream) => stream.nodes().map(|(_, node)| node.byte_len()).sum(),
         ValueRef::Hash(hash) => {
             let sizes = hash
                 .iter()
@@ -328,7 +329,7 @@ fn htstats_key(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
         ValueRef::Hash(hash) => (hash.bucket_count(), hash.len()),
         ValueRef::Set(set) => (set.bucket_count(), set.len()),
         ValueRef::SortedSet(set) => (set.bucket_count(), set.len()),
-        ValueRef::String(_) | ValueRef::List(_) => (None, 0),
+        ValueRef::String(_) | ValueRef::List(_) | ValueRef::Stream(_) => (None, 0),
     };
     let Some(buckets) = buckets else {
         let text =

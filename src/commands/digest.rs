@@ -6,6 +6,7 @@ use sha1_smol::Sha1;
 use crate::keyspace::{Entry, Txn, ValueRef};
 use crate::value::listpack::Element;
 use crate::value::number::format_double;
+use crate::value::stream::{Stream, StreamId};
 
 const LEN: usize = 20;
 
@@ -63,6 +64,7 @@ fn digest_of_value(value: ValueRef<'_>) -> [u8; LEN] {
                 });
             }
         }
+        ValueRef::Stream(stream) => return digest_of_stream(stream),
         ValueRef::Hash(hash) => {
             for (field, value) in hash.iter() {
                 let value = value.to_vec();
@@ -73,6 +75,20 @@ fn digest_of_value(value: ValueRef<'_>) -> [u8; LEN] {
         }
     }
     digest_of(&[&unordered.0])
+}
+
+/// Entries with their fields in order, and the last id. Groups play no part, as in Redis.
+fn digest_of_stream(stream: &Stream) -> [u8; LEN] {
+    let last_id = stream.state().last_id.to_bytes();
+    let mut digest = digest_of(&[b"stream", &last_id]);
+    for entry in stream.range(StreamId::MIN, StreamId::MAX) {
+        digest = digest_of(&[&digest, &entry.id.to_bytes()]);
+        for (name, value) in entry.fields() {
+            let value = value.to_vec();
+            digest = name.with_bytes(|name| digest_of(&[&digest, name, &value]));
+        }
+    }
+    digest
 }
 
 fn digest_of_entry(db: usize, entry: &Entry) -> [u8; LEN] {

@@ -40,6 +40,12 @@ pub mod sorted_set_pops;
 pub mod sorted_set_ranges;
 pub mod sorted_sets;
 pub mod spec;
+pub mod stream_adds;
+pub mod stream_claims;
+pub mod stream_groups;
+pub mod stream_info;
+pub mod stream_reads;
+pub mod streams;
 pub mod strings;
 pub mod table;
 #[cfg(test)]
@@ -90,6 +96,12 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     sorted_set_ranges::COMMANDS,
     slowlog::COMMANDS,
     sorted_sets::COMMANDS,
+    stream_adds::COMMANDS,
+    stream_claims::COMMANDS,
+    stream_groups::COMMANDS,
+    stream_info::COMMANDS,
+    stream_reads::COMMANDS,
+    streams::COMMANDS,
     strings::COMMANDS,
     transactions::COMMANDS,
 ];
@@ -183,6 +195,24 @@ pub struct Block {
     pub deadline_ms: Option<i64>,
     /// The answer when the time is over.
     pub on_timeout: TimeoutReply,
+    /// What runs when a key is ready, for each of them; nothing: the command itself, with that key in place of all.
+    pub commands: Vec<Vec<Box<[u8]>>>,
+    /// Whether it also runs when a key is gone.
+    pub when_gone: bool,
+}
+
+impl Block {
+    /// A wish to wait until the command can be run again with one of the keys.
+    #[must_use]
+    pub const fn new(keys: Vec<usize>, deadline_ms: Option<i64>, on_timeout: TimeoutReply) -> Self {
+        Self {
+            keys,
+            deadline_ms,
+            on_timeout,
+            commands: Vec::new(),
+            when_gone: false,
+        }
+    }
 }
 
 /// What a blocking command answers when its time is over.
@@ -269,14 +299,15 @@ impl Context<'_, '_> {
         deadline_ms: Option<i64>,
         on_timeout: TimeoutReply,
     ) -> CommandResult {
+        self.block_with(Block::new(keys, deadline_ms, on_timeout))
+    }
+
+    /// The same for a wish that says more.
+    pub fn block_with(&mut self, block: Block) -> CommandResult {
         if !self.mode.nested {
-            return Ok(Outcome::Block(Block {
-                keys,
-                deadline_ms,
-                on_timeout,
-            }));
+            return Ok(Outcome::Block(block));
         }
-        match on_timeout {
+        match block.on_timeout {
             TimeoutReply::Null => self.reply.null(),
             TimeoutReply::NullArray => self.reply.null_array(),
         }

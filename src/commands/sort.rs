@@ -206,7 +206,9 @@ impl Source {
                     };
                 (set.len(), members)
             }
-            Some(ValueRef::String(_) | ValueRef::Hash(_)) => return Err(CommandError::WrongType),
+            Some(ValueRef::String(_) | ValueRef::Hash(_) | ValueRef::Stream(_)) => {
+                return Err(CommandError::WrongType);
+            }
         };
         let wanted = if options.unsorted {
             options.window(len)

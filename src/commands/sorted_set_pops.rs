@@ -380,18 +380,10 @@ mod tests {
     fn waits_for_all_of_its_keys_when_they_are_empty() {
         let mut h = Harness::new();
         assert_eq!(h.run("BZPOPMIN a b 0.5"), Response::Null);
-        let block = Block {
-            keys: vec![1, 2],
-            deadline_ms: Some(1_000_000_500),
-            on_timeout: TimeoutReply::NullArray,
-        };
+        let block = Block::new(vec![1, 2], Some(1_000_000_500), TimeoutReply::NullArray);
         assert_eq!(h.outcome, Some(Outcome::Block(block)));
         h.run("BZMPOP 0 2 a b MAX COUNT 3");
-        let block = Block {
-            keys: vec![3, 4],
-            deadline_ms: None,
-            on_timeout: TimeoutReply::NullArray,
-        };
+        let block = Block::new(vec![3, 4], None, TimeoutReply::NullArray);
         assert_eq!(h.outcome, Some(Outcome::Block(block)));
         assert!(h.effects().is_empty() && h.journal.dirty == 0);
     }

@@ -97,7 +97,7 @@ impl Inner {
             Outcome::Sleep(ms) => return Flow::Sleep(ms),
             Outcome::Shutdown(how) => return Flow::Shutdown(how),
             Outcome::Block(block) => {
-                return Flow::Wait(self.wait(state, txn, command, args, &block));
+                return Flow::Wait(self.wait(state, txn, command, args, block));
             }
             Outcome::Exec => self.exec(state, txn, reply),
             Outcome::Monitor => self.add_monitor(state),
@@ -123,7 +123,7 @@ impl Inner {
         txn: &mut Txn<'_>,
         command: &Command,
         args: &[&[u8]],
-        block: &Block,
+        block: Block,
     ) -> Blocked {
         let db = state.db;
         let keys = block
@@ -134,10 +134,11 @@ impl Inner {
             .collect();
         let shards = self.shards_of(command, args);
         let waiter = Waiter::new(state.info.id, args, db, state.resp3, shards, keys);
+        let waiter = Arc::new(waiter.running(block.commands, block.when_gone));
         txn.add_waiter(&waiter);
         state.info.set_flag(ClientFlags::BLOCKED, true);
         *state.info.blocked.lock() = Some(Arc::clone(&waiter));
-        Blocked::new(waiter, block)
+        Blocked::new(waiter, block.deadline_ms, block.on_timeout)
     }
 
     /// EXEC: the queued commands in one transaction over all their keys.
@@ -229,6 +230,28 @@ impl Inner {
         self.note_slow_call(state, command, args, started_us, usec);
         self.count_calls(command.index, 1, usec);
     }
+}
+
+/// What to run when a key is ready: the waiter's words for it, or its command with that key in place of all it waits for.
+fn words_for<'a>(
+    waiter: &'a Waiter,
+    name: &'a WaitKey,
+    command: &Command,
+    words: &[&'a [u8]],
+) -> Vec<&'a [u8]> {
+    if let Some(own) = waiter.command_for(name) {
+        return own.iter().map(|word| &**word).collect();
+    }
+    let mut args = words.to_vec();
+    command.key_positions(words, |at| {
+        let waits_for = |key: &[u8]| waiter.keys.iter().any(|waited| *waited.1 == *key);
+        if let Some(word) = args.get_mut(at)
+            && waits_for(word)
+        {
+            *word = &name.1;
+        }
+    });
+    args
 }
 
 fn watch_failed(state: &SessionState, txn: &Txn<'_>) -> bool {
@@ -382,12 +405,13 @@ impl Inner {
         position
     }
 
-    /// Runs the commands of those who wait for a key, oldest first, as long as it is there.
+    /// Runs the commands of those who wait for a key, oldest first: of all while it is there, otherwise of those who
+    /// want to hear of that.
     fn serve(&self, txn: &mut Txn<'_>, name: &WaitKey) -> u64 {
         let mut position = 0;
         for waiter in txn.waiters(name) {
-            if txn.in_db(name.0, |txn| txn.peek(&name.1).is_none()) {
-                break;
+            if !waiter.when_gone && txn.in_db(name.0, |txn| txn.peek(&name.1).is_none()) {
+                continue;
             }
             // Also to take it off its keys, which may be in other shards.
             if waiter.shards & !txn.held() != 0 {
@@ -412,15 +436,7 @@ impl Inner {
         let Ok(command) = lookup(&words) else {
             return 0;
         };
-        let mut args = words.clone();
-        command.key_positions(&words, |at| {
-            let waits_for = |key: &[u8]| waiter.keys.iter().any(|waited| *waited.1 == *key);
-            if let Some(word) = args.get_mut(at)
-                && waits_for(word)
-            {
-                *word = &name.1;
-            }
-        });
+        let args = words_for(waiter, name, command, &words);
         // Before it runs: CLIENT UNBLOCK takes no locks, and what a command has popped must have a receiver.
         if !waiter.claim() {
             txn.remove_waiter(waiter);

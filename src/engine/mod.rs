@@ -16,6 +16,7 @@ mod rewrite;
 mod saving;
 pub mod session;
 mod snapshot;
+mod stream_commands;
 mod tally;
 
 use std::sync::Arc;

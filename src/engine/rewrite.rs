@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::Inner;
 use super::snapshot::Snapshot;
+use super::stream_commands::encode_stream;
 use crate::error::Error;
 use crate::keyspace::txn::{Journal, encode_command};
 use crate::keyspace::{Entry, SnapshotSink, Txn, ValueRef};
@@ -297,6 +298,7 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
             hash.iter()
                 .for_each(|(field, value)| batch.add(&[field, value]));
         }
+        ValueRef::Stream(stream) => encode_stream(batch.out, key, stream),
         ValueRef::SortedSet(set) => {
             batch.command = b"ZADD";
             let mut digits = DoubleBuffer::new();

@@ -9,7 +9,7 @@ use super::background::Timer;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
 use crate::commands::{
-    Block, Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, tracking,
+    Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, tracking,
 };
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{HashHint, Journal};
@@ -66,11 +66,15 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    pub(super) fn new(waiter: Arc<Waiter>, block: &Block) -> Self {
+    pub(super) const fn new(
+        waiter: Arc<Waiter>,
+        deadline_ms: Option<i64>,
+        on_timeout: TimeoutReply,
+    ) -> Self {
         Self {
             waiter,
-            deadline_ms: block.deadline_ms,
-            on_timeout: block.on_timeout,
+            deadline_ms,
+            on_timeout,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::value::listpack::Element;
 use crate::value::number::parse_i64;
 use crate::value::prefetch::prefetch_read;
 use crate::value::set::Set;
+use crate::value::stream::Stream;
 use crate::value::zset::SortedSet;
 
 /// Longest string that lives in the entry itself.
@@ -46,10 +47,11 @@ enum Kind {
     Hash,
     Set,
     SortedSet,
+    Stream,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Inline,
         Self::Int,
         Self::Heap,
@@ -57,6 +59,7 @@ impl Kind {
         Self::Hash,
         Self::Set,
         Self::SortedSet,
+        Self::Stream,
     ];
 
     const fn slot_size(self) -> usize {
@@ -68,6 +71,7 @@ impl Kind {
             Self::Hash => size_of::<Hash>(),
             Self::Set => size_of::<Set>(),
             Self::SortedSet => size_of::<SortedSet>(),
+            Self::Stream => size_of::<Stream>(),
         }
     }
 }
@@ -77,6 +81,7 @@ const _: () = assert!(
         && align_of::<Hash>() <= 8
         && align_of::<Set>() <= 8
         && align_of::<SortedSet>() <= 8
+        && align_of::<Stream>() <= 8
 );
 
 /// An owned value of any type.
@@ -96,6 +101,8 @@ pub enum Value {
     Set(Set),
     /// A sorted set.
     SortedSet(SortedSet),
+    /// A stream.
+    Stream(Stream),
 }
 
 impl Value {
@@ -115,6 +122,7 @@ impl Value {
             Self::Hash(v) => ValueRef::Hash(v),
             Self::Set(v) => ValueRef::Set(v),
             Self::SortedSet(v) => ValueRef::SortedSet(v),
+            Self::Stream(v) => ValueRef::Stream(v),
         }
     }
 }
@@ -128,7 +136,7 @@ macro_rules! from_collection {
         }
     )*};
 }
-from_collection!(List Hash Set SortedSet);
+from_collection!(List Hash Set SortedSet Stream);
 
 /// A borrowed value of any type.
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +151,8 @@ pub enum ValueRef<'a> {
     Set(&'a Set),
     /// A sorted set.
     SortedSet(&'a SortedSet),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl ValueRef<'_> {
@@ -155,6 +165,7 @@ impl ValueRef<'_> {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::SortedSet(_) => "zset",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -167,6 +178,7 @@ impl ValueRef<'_> {
             Self::Hash(v) => v.heap_size(),
             Self::Set(v) => v.heap_size(),
             Self::SortedSet(v) => v.heap_size(),
+            Self::Stream(v) => v.heap_size(),
         }
     }
 }
@@ -221,6 +233,7 @@ impl Entry {
             Value::Hash(v) => Self::with_slot(key, Kind::Hash, expires_at_ms, v),
             Value::Set(v) => Self::with_slot(key, Kind::Set, expires_at_ms, v),
             Value::SortedSet(v) => Self::with_slot(key, Kind::SortedSet, expires_at_ms, v),
+            Value::Stream(v) => Self::with_slot(key, Kind::Stream, expires_at_ms, v),
         }
     }
 
@@ -434,6 +447,7 @@ impl Entry {
             Kind::Hash => ValueRef::Hash(self.slot(kind)),
             Kind::Set => ValueRef::Set(self.slot(kind)),
             Kind::SortedSet => ValueRef::SortedSet(self.slot(kind)),
+            Kind::Stream => ValueRef::Stream(self.slot(kind)),
         }
     }
 
@@ -455,6 +469,11 @@ impl Entry {
     /// The sorted set, if it is one.
     pub fn sorted_set_mut(&mut self) -> Option<&mut SortedSet> {
         (self.kind() == Kind::SortedSet).then(|| self.slot_mut(Kind::SortedSet))
+    }
+
+    /// The stream, if it is one.
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        (self.kind() == Kind::Stream).then(|| self.slot_mut(Kind::Stream))
     }
 
     /// The string as bytes that can grow and change, if it is a string. From then on it is `raw` to OBJECT ENCODING.
@@ -520,6 +539,7 @@ impl Entry {
             ValueRef::Set(v) if v.as_intset().is_none() => "hashtable",
             ValueRef::Set(v) => v.encoding(),
             ValueRef::SortedSet(v) => v.encoding(),
+            ValueRef::Stream(_) => "stream",
         }
     }
 
@@ -546,6 +566,7 @@ impl Entry {
                 Kind::Hash => Value::Hash(slot.cast::<Hash>().read()),
                 Kind::Set => Value::Set(slot.cast::<Set>().read()),
                 Kind::SortedSet => Value::SortedSet(slot.cast::<SortedSet>().read()),
+                Kind::Stream => Value::Stream(slot.cast::<Stream>().read()),
             };
             dealloc(entry.0.as_ptr(), shape.layout());
             value
@@ -565,6 +586,7 @@ impl Entry {
             ValueRef::Hash(v) => Value::Hash(v.clone()),
             ValueRef::Set(v) => Value::Set(v.clone()),
             ValueRef::SortedSet(v) => Value::SortedSet(v.clone()),
+            ValueRef::Stream(v) => Value::Stream(v.clone()),
         }
     }
 
@@ -593,6 +615,7 @@ impl Drop for Entry {
                 Kind::Hash => slot.cast::<Hash>().drop_in_place(),
                 Kind::Set => slot.cast::<Set>().drop_in_place(),
                 Kind::SortedSet => slot.cast::<SortedSet>().drop_in_place(),
+                Kind::Stream => slot.cast::<Stream>().drop_in_place(),
             }
             dealloc(self.0.as_ptr(), shape.layout());
         }

@@ -11,6 +11,7 @@ use super::{Entry, Keyspace};
 use crate::value::hash::HashLimits;
 use crate::value::list::ListLimits;
 use crate::value::set::SetLimits;
+use crate::value::stream::StreamLimits;
 use crate::value::table::{SegmentId, Table};
 use crate::value::zset::ZSetLimits;
 
@@ -26,6 +27,8 @@ pub struct Limits {
     pub set: SetLimits,
     /// `zset-max-listpack-entries`, `zset-max-listpack-value`.
     pub sorted_set: ZSetLimits,
+    /// `stream-node-max-bytes`, `stream-node-max-entries`.
+    pub stream: StreamLimits,
     /// `proto-max-bulk-len`, in bytes: the longest string.
     pub max_string: usize,
     /// How entries note that they are used: `maxmemory-policy`, `lfu-log-factor`, `lfu-decay-time`.
@@ -53,6 +56,7 @@ impl Default for Limits {
                 max_listpack_entries: 128,
                 max_listpack_value: 64,
             },
+            stream: StreamLimits::default(),
             max_string: 512 << 20,
             access: AccessClock::default(),
         }

@@ -16,6 +16,7 @@ use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::listpack::Element;
 use crate::value::set::Set;
+use crate::value::stream::Stream;
 use crate::value::table::EntryId;
 use crate::value::zset::SortedSet;
 
@@ -577,6 +578,15 @@ impl Txn<'_> {
             Some(_) => Err(WrongType),
         }
     }
+
+    /// The stream at `key`.
+    pub fn stream(&mut self, key: &[u8]) -> Result<Option<&Stream>, WrongType> {
+        match self.read(key).map(Entry::value) {
+            None => Ok(None),
+            Some(ValueRef::Stream(stream)) => Ok(Some(stream)),
+            Some(_) => Err(WrongType),
+        }
+    }
 }
 
 // ------------------------------------------------------------------------------------------------ changing
@@ -622,6 +632,13 @@ impl Txn<'_> {
             .transpose()
     }
 
+    /// The stream at `key`, to be changed.
+    pub fn stream_mut(&mut self, key: &[u8]) -> Result<Option<&mut Stream>, WrongType> {
+        self.entry_mut(key)
+            .map(|entry| entry.stream_mut().ok_or(WrongType))
+            .transpose()
+    }
+
     /// The list at `key`, made if there is none. The caller fills a new one before it returns.
     pub fn list_or_new(&mut self, key: &[u8]) -> Result<&mut List, WrongType> {
         self.existing_or(key, || List::new().into())
@@ -647,6 +664,13 @@ impl Txn<'_> {
     pub fn sorted_set_or_new(&mut self, key: &[u8]) -> Result<&mut SortedSet, WrongType> {
         self.existing_or(key, || SortedSet::new().into())
             .sorted_set_mut()
+            .ok_or(WrongType)
+    }
+
+    /// The stream at `key`, made if there is none.
+    pub fn stream_or_new(&mut self, key: &[u8]) -> Result<&mut Stream, WrongType> {
+        self.existing_or(key, || Stream::new().into())
+            .stream_mut()
             .ok_or(WrongType)
     }
 
@@ -782,7 +806,8 @@ impl Txn<'_> {
     /// Removes the key if its collection is empty, with the event `del`; true if it did.
     pub fn remove_if_empty(&mut self, key: &[u8]) -> bool {
         let empty = self.peek(key).is_some_and(|entry| match entry.value() {
-            ValueRef::String(_) => false,
+            // A stream without entries has still its groups, and its last id.
+            ValueRef::String(_) | ValueRef::Stream(_) => false,
             ValueRef::List(list) => list.is_empty(),
             ValueRef::Hash(hash) => hash.is_empty(),
             ValueRef::Set(set) => set.is_empty(),
@@ -861,21 +886,48 @@ impl Txn<'_> {
         self.journal.dirty += more;
     }
 
-    fn note_change(&mut self, hash: u64, key: &[u8], by_client: bool) {
+    /// The same for what nobody can have waited for.
+    pub fn changed_unawaited(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.journal.dirty += 1;
+        self.note_to_observers(self.hint.of(key), key, true);
+        self.notify(class, event, key);
+    }
+
+    /// The same for what only groups of consumers know: it wakes nobody, and watchers do not see it.
+    pub fn changed_groups(&mut self, event: &'static str, key: &[u8]) {
+        self.journal.dirty += 1;
+        self.notify(EventClass::STREAM, event, key);
+    }
+
+    /// Has the waiters of a key run again, although it is the same to all others.
+    pub fn wake_waiters(&mut self, key: &[u8]) {
         let db = self.db;
+        let name = (db, Box::from(key));
+        if self
+            .shard(Keyspace::hash(key))
+            .waiters
+            .contains_key(&KeyRef(db, key))
+            && !self.journal.ready.contains(&name)
+        {
+            self.journal.ready.push(name);
+        }
+    }
+
+    fn note_change(&mut self, hash: u64, key: &[u8], by_client: bool) {
         let shard = self.shard_mut(hash);
         if shard.watchers.is_empty() && shard.waiters.is_empty() && !shard.tracked {
             return;
         }
-        let tracked = shard.tracked;
+        self.note_to_observers(hash, key, by_client);
+        self.wake_waiters(key);
+    }
+
+    /// Tells those who watch or track a key.
+    fn note_to_observers(&mut self, hash: u64, key: &[u8], by_client: bool) {
+        let db = self.db;
+        let shard = self.shard_mut(hash);
         shard.note_watched_change(&KeyRef(db, key));
-        if shard.waiters.contains_key(&KeyRef(db, key)) {
-            let name = (db, Box::from(key));
-            if !self.journal.ready.contains(&name) {
-                self.journal.ready.push(name);
-            }
-        }
-        if tracked {
+        if shard.tracked {
             self.journal.invalidated.push((key.into(), by_client));
         }
     }
@@ -1137,6 +1189,8 @@ impl Txn<'_> {
             let empty = shard.empty_database();
             let old = std::mem::replace(&mut shard.databases[db], empty);
             removed += old.table.len();
+            let waited = shard.waiters.keys().filter(|name| name.0 == db);
+            self.journal.ready.extend(waited.cloned());
         }
         removed
     }

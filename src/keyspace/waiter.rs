@@ -1,6 +1,5 @@
 //! Who waits for a key (blocking commands) and who watches one (WATCH). Both stand in the key's shard, under its lock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 
@@ -36,6 +35,10 @@ pub struct Waiter {
     pub shards: ShardSet,
     /// The keys it waits for.
     pub keys: Vec<WaitKey>,
+    /// The words to run for each of the keys, where they are not the command's own.
+    pub commands: Vec<Vec<Box<[u8]>>>,
+    /// Whether it is also to be run when a key is gone.
+    pub when_gone: bool,
     claimed: AtomicBool,
     delivery: Mutex<Delivery>,
 }
@@ -64,17 +67,36 @@ impl Waiter {
         resp3: bool,
         shards: ShardSet,
         keys: Vec<WaitKey>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> Self {
+        Self {
             client,
             args: args.iter().map(|a| Box::from(*a)).collect(),
             db,
             resp3,
             shards,
             keys,
+            commands: Vec::new(),
+            when_gone: false,
             claimed: AtomicBool::new(false),
             delivery: Mutex::default(),
-        })
+        }
+    }
+
+    /// The same with words of their own to run for each key, and whether also when the key is gone.
+    #[must_use]
+    pub fn running(self, commands: Vec<Vec<Box<[u8]>>>, when_gone: bool) -> Self {
+        Self {
+            commands,
+            when_gone,
+            ..self
+        }
+    }
+
+    /// The words to run when a key is ready, if they are not the command's own.
+    #[must_use]
+    pub fn command_for(&self, name: &WaitKey) -> Option<&[Box<[u8]>]> {
+        let at = self.keys.iter().position(|key| key == name)?;
+        self.commands.get(at).map(Vec::as_slice)
     }
 
     /// Claims the right to answer it; true for exactly one caller.

@@ -92,6 +92,7 @@ impl Encoder {
                 }
             },
             ValueRef::SortedSet(set) => self.sorted_set(out, set),
+            ValueRef::Stream(stream) => self.stream(out, stream),
         }
     }
 
@@ -171,6 +172,8 @@ pub(super) fn type_of(value: ValueRef<'_>) -> u8 {
         ValueRef::Hash(_) => object::HASH,
         ValueRef::SortedSet(set) if set.as_listpack().is_some() => object::ZSET_LISTPACK,
         ValueRef::SortedSet(_) => object::ZSET_2,
+        // When a consumer was active last is told from version 11 on only.
+        ValueRef::Stream(_) => object::STREAM_2,
     }
 }
 

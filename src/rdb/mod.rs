@@ -18,6 +18,7 @@ mod reader;
 #[cfg(test)]
 mod redis_tests;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;

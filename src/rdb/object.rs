@@ -31,13 +31,13 @@ pub(super) const SET_INTSET: u8 = 11;
 const ZSET_ZIPLIST: u8 = 12;
 const HASH_ZIPLIST: u8 = 13;
 const LIST_QUICKLIST: u8 = 14;
-const STREAM: u8 = 15;
+pub(super) const STREAM: u8 = 15;
 pub(super) const HASH_LISTPACK: u8 = 16;
 pub(super) const ZSET_LISTPACK: u8 = 17;
 pub(super) const LIST_QUICKLIST_2: u8 = 18;
-const STREAM_2: u8 = 19;
+pub(super) const STREAM_2: u8 = 19;
 const SET_LISTPACK: u8 = 20;
-const STREAM_3: u8 = 21;
+pub(super) const STREAM_3: u8 = 21;
 const HASH_WITH_EXPIRIES_FIRST: u8 = 22;
 const HASH_WITH_EXPIRIES_LAST: u8 = 25;
 const STREAM_4: u8 = 26;
@@ -73,13 +73,14 @@ impl<R: Read> Source<'_, R> {
                 set.ok_or_else(|| duplicate("sorted set"))
                     .map(sorted_set_value)
             }
+            STREAM | STREAM_2 | STREAM_3 => self.stream(kind).map(|stream| Some(stream.into())),
             _ => Err(self.unsupported(kind)),
         }
     }
 
     fn unsupported(&mut self, kind: u8) -> Problem {
         match kind {
-            STREAM | STREAM_2 | STREAM_3 | STREAM_4 => Problem::unsupported("streams"),
+            STREAM_4 => Problem::unsupported("streams of Redis 8.2"),
             HASH_WITH_EXPIRIES_FIRST..=HASH_WITH_EXPIRIES_LAST => {
                 Problem::unsupported("fields of hashes that expire")
             }
@@ -109,7 +110,7 @@ impl<R: Read> Source<'_, R> {
         Ok(bytes)
     }
 
-    fn listpack(&mut self) -> Result<Listpack, Problem> {
+    pub(super) fn listpack(&mut self) -> Result<Listpack, Problem> {
         let bytes = self.compact()?;
         Listpack::from_bytes_checked(&bytes).map_err(Problem::malformed)
     }

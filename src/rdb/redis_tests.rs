@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 
-use innkeep_test_server::wire::Wire;
+use innkeep_test_server::wire::{Reply, Wire};
 use innkeep_test_server::{Launch, Server, may_skip};
 
 use super::{RdbError, RdbSummary, read};
@@ -12,6 +12,7 @@ use crate::keyspace::{Limits, Value};
 use crate::value::hasher::hash_bytes;
 use crate::value::listpack::Element;
 use crate::value::number::format_double;
+use crate::value::stream::{Stream, StreamId};
 
 /// What a key holds, in an order that does not depend on encodings, and when it expires.
 type Contents = BTreeMap<(usize, Vec<u8>), (Vec<Vec<u8>>, Option<i64>)>;
@@ -51,15 +52,22 @@ fn fill(wire: &mut Wire, words: &mut Words) {
             let (one, other) = (words.text(), words.text());
             let score = format!("{}", words.below(2000) as f64 / 8.0 - 100.0);
             let integer = words.below(5000).to_string();
-            let command: &[&str] = match number % 6 {
+            let id = format!("{}-*", number + words.below(3));
+            let command: &[&str] = match number % 7 {
                 0 => &["SET", &key, &one],
                 1 => &["RPUSH", &key, &one],
                 2 => &["HSET", &key, &one, &other],
                 3 => &["SADD", &key, &one],
                 4 => &["SADD", &key, &integer],
-                _ => &["ZADD", &key, &score, &one],
+                5 => &["ZADD", &key, &score, &one],
+                _ => &["XADD", &key, &id, "same", &one, &integer, &other],
             };
-            assert!(!wire.ask(command).expect("an answer").is_error());
+            // An id may be below the last one.
+            let reply = wire.ask(command).expect("an answer");
+            assert!(!reply.is_error() || number % 7 == 6);
+        }
+        if number % 7 == 6 {
+            fill_groups(wire, &key, words);
         }
         if number % 4 == 0 {
             wire.ask(&[
@@ -80,6 +88,30 @@ fn fill(wire: &mut Wire, words: &mut Words) {
     }
 }
 
+/// Groups of the stream at `key`, with consumers, deliveries and deleted entries.
+fn fill_groups(wire: &mut Wire, key: &str, words: &mut Words) {
+    for group in ["first", "second"] {
+        wire.ask(&["XGROUP", "CREATE", key, group, "0"])
+            .expect("an answer");
+        for consumer in ["alice", "bob", "alice"] {
+            let count = (1 + words.below(40)).to_string();
+            let options = ["COUNT", &count, "STREAMS", key, ">"];
+            let command = [&["XREADGROUP", "GROUP", group, consumer][..], &options].concat();
+            wire.ask(&command).expect("an answer");
+        }
+    }
+    wire.ask(&["XGROUP", "CREATECONSUMER", key, "first", "idle"])
+        .expect("an answer");
+    let page = wire
+        .ask(&["XRANGE", key, "-", "+", "COUNT", "30"])
+        .expect("an answer");
+    for entry in page.items().iter().step_by(5) {
+        let id = String::from_utf8_lossy(entry.items()[0].bytes()).into_owned();
+        wire.ask(&["XDEL", key, &id]).expect("an answer");
+        wire.ask(&["XACK", key, "second", &id]).expect("an answer");
+    }
+}
+
 /// What the server answers.
 fn answers(wire: &mut Wire) -> Contents {
     let mut contents = Contents::new();
@@ -94,6 +126,7 @@ fn answers(wire: &mut Wire) -> Contents {
                 b"list" => &["LRANGE", &name, "0", "-1"],
                 b"hash" => &["HGETALL", &name],
                 b"set" => &["SMEMBERS", &name],
+                b"stream" => &["XINFO", "STREAM", &name, "FULL", "COUNT", "0"],
                 _ => &["ZRANGE", &name, "0", "-1", "WITHSCORES"],
             };
             let reply = wire.ask(command).expect("a value");
@@ -108,6 +141,7 @@ fn answers(wire: &mut Wire) -> Contents {
             match kind.bytes() {
                 b"hash" => elements = sorted_pairs(&elements),
                 b"set" => elements.sort(),
+                b"stream" => elements = stream_answers(&reply),
                 _ => {}
             }
             let expiry = wire.ask(&["PEXPIRETIME", &name]).expect("a time").int();
@@ -149,7 +183,82 @@ fn elements(value: &Value) -> Vec<Vec<u8>> {
                 [member.to_vec(), text]
             })
             .collect(),
+        Value::Stream(stream) => described(stream),
     }
+}
+
+/// A stream as [`answers`] tells it: length, last id, highest deleted id, entries ever added, first id, all entries
+/// with their fields, and each group with its deliveries and consumers.
+fn described(stream: &Stream) -> Vec<Vec<u8>> {
+    let number = |number: i64| number.to_string().into_bytes();
+    let id = |id: StreamId| id.to_string().into_bytes();
+    let state = stream.state();
+    let mut out = vec![number(stream.len() as i64), id(state.last_id)];
+    out.extend([
+        id(state.max_deleted_id),
+        number(state.entries_added as i64),
+        id(state.first_id),
+    ]);
+    for entry in stream.range(StreamId::MIN, StreamId::MAX) {
+        out.push(id(entry.id));
+        out.extend(
+            entry
+                .fields()
+                .flat_map(|(name, value)| [name.to_vec(), value.to_vec()]),
+        );
+    }
+    for (name, group) in stream.groups() {
+        out.extend([name.to_vec(), id(group.last_delivered)]);
+        out.push(group.entries_read.map_or_else(Vec::new, number));
+        out.push(stream.lag(group).map_or_else(Vec::new, number));
+        for (at, delivery) in group.pending(StreamId::MIN..=StreamId::MAX) {
+            out.extend([id(at), delivery.consumer.to_vec()]);
+            out.extend([number(delivery.delivered_ms), number(delivery.count as i64)]);
+        }
+        for (name, consumer) in group.consumers() {
+            out.extend([name.to_vec(), number(consumer.seen_ms)]);
+            out.extend(consumer.pending().map(id));
+        }
+    }
+    out
+}
+
+/// What XINFO STREAM FULL says, in the order of [`described`].
+fn stream_answers(info: &Reply) -> Vec<Vec<u8>> {
+    const UNTOLD: &[&[u8]] = &[b"radix-tree-keys", b"radix-tree-nodes", b"pel-count"];
+    let mut out = Vec::new();
+    let text = |reply: &Reply| match reply.int() {
+        Some(number) => number.to_string().into_bytes(),
+        None => reply.bytes().to_vec(),
+    };
+    for pair in info.items().chunks(2) {
+        let (label, value) = (pair[0].bytes(), &pair[1]);
+        match label {
+            b"groups" | b"consumers" => {
+                value
+                    .items()
+                    .iter()
+                    .for_each(|item| out.extend(stream_answers(item)));
+            }
+            b"entries" => {
+                for entry in value.items() {
+                    out.push(text(&entry.items()[0]));
+                    out.extend(entry.items()[1].items().iter().map(text));
+                }
+            }
+            // The consumer's own list says when and how often again.
+            b"pending" => {
+                let own = info.items().iter().any(|item| item.bytes() == b"seen-time");
+                let told = if own { 1 } else { 4 };
+                for delivery in value.items() {
+                    out.extend(delivery.items().iter().take(told).map(text));
+                }
+            }
+            _ if UNTOLD.contains(&label) => {}
+            _ => out.push(text(value)),
+        }
+    }
+    out
 }
 
 fn load(path: &std::path::Path, limits: &Limits) -> (Contents, RdbSummary) {

@@ -10,6 +10,7 @@ use crate::keyspace::{Limits, Value};
 use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::set::Set;
+use crate::value::stream::{Group, Stream, StreamId};
 use crate::value::zset::SortedSet;
 
 /// Small limits, so that every form comes up.
@@ -21,6 +22,7 @@ fn limits() -> Limits {
     limits.sorted_set.max_listpack_entries = 4;
     limits.set.max_intset_entries = 4;
     limits.set.max_listpack_entries = 6;
+    limits.stream.max_node_entries = 5;
     limits
 }
 
@@ -68,7 +70,42 @@ fn value() -> impl Strategy<Value = Value> {
             }
             set.into()
         }),
+        (
+            prop::collection::vec((text(), text()), 1..20),
+            any::<[u8; 4]>()
+        )
+            .prop_map(|(fields, choices)| stream_of(&fields, choices)),
     ]
+}
+
+/// A stream with deleted entries and a group whose consumers have some of them. What version 10 does not hold, when a
+/// consumer was active last, is when it was seen.
+fn stream_of(fields: &[(Vec<u8>, Vec<u8>)], choices: [u8; 4]) -> Value {
+    let mut stream = Stream::new();
+    let mut group = Group::new(
+        StreamId::new(3, 7),
+        choices[0].checked_sub(9).map(i64::from),
+    );
+    for (at, name) in [&b"alice"[..], b"bob", b""].into_iter().enumerate() {
+        let seen_ms = i64::from(choices[1]) + at as i64;
+        group.add_consumer(name, seen_ms);
+        if let Some(consumer) = group.consumer_mut(name) {
+            consumer.active_ms = seen_ms;
+        }
+    }
+    for (seq, (name, value)) in (1..).zip(fields) {
+        let id = StreamId::new(u64::from(choices[2]), seq);
+        stream.add(id, &[name, value], &limits().stream);
+        if seq % 3 == 0 {
+            stream.delete(id);
+        }
+        if seq % 2 == 0 {
+            let consumer = if seq % 4 == 0 { &b"alice"[..] } else { b"bob" };
+            group.deliver(id, consumer, i64::from(choices[3]), seq);
+        }
+    }
+    stream.add_group(b"group", group);
+    stream.into()
 }
 
 fn set_of(texts: &[Vec<u8>]) -> Value {
@@ -124,6 +161,12 @@ fn picture(value: &Value) -> (String, Vec<Vec<u8>>) {
                 [own(member), score.to_bits().to_le_bytes().to_vec()].concat()
             });
             (set.encoding().to_owned(), pairs.collect())
+        }
+        Value::Stream(stream) => {
+            let nodes = stream
+                .nodes()
+                .map(|(id, pack)| [&id.to_bytes()[..], pack.as_bytes()].concat());
+            (format!("{stream:?}"), nodes.collect())
         }
     }
 }

@@ -86,6 +86,8 @@ pub fn limits(config: &Config, before: Limits) -> Limits {
     limits.set.max_listpack_value = config.usize("set-max-listpack-value");
     limits.sorted_set.max_listpack_entries = config.usize("zset-max-listpack-entries");
     limits.sorted_set.max_listpack_value = config.usize("zset-max-listpack-value");
+    limits.stream.max_node_bytes = config.usize("stream-node-max-bytes");
+    limits.stream.max_node_entries = config.usize("stream-node-max-entries");
     limits.max_string = config.usize("proto-max-bulk-len");
     limits.access = access_clock(config);
     limits

@@ -15,6 +15,7 @@ pub mod prefetch;
 pub mod random;
 pub mod set;
 pub mod split;
+pub mod stream;
 pub mod table;
 mod thin_bytes;
 pub mod tree;

@@ -16,6 +16,7 @@ pub(crate) fn agree(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
         Compare::Unordered => same_members(ours, theirs, 1),
         Compare::UnorderedPairs => same_members(ours, theirs, 2),
         Compare::Near(tolerance) => near(ours, theirs, tolerance),
+        Compare::Clocked(tolerance) => clocked(ours, theirs, tolerance),
         Compare::Choice | Compare::Removal | Compare::AnyKey => same_shape(ours, theirs),
         // One page of an iteration that nobody walks to its end.
         Compare::Iteration => {
@@ -31,6 +32,21 @@ pub(crate) fn near(ours: &Reply, theirs: &Reply, tolerance: i64) -> bool {
         (Some(ours @ 0..), Some(theirs @ 0..)) => ours.abs_diff(theirs) <= tolerance.unsigned_abs(),
         _ => false,
     }
+}
+
+/// The same but for numbers that are not far apart.
+fn clocked(ours: &Reply, theirs: &Reply, tolerance: i64) -> bool {
+    if ours == theirs || near(ours, theirs, tolerance) {
+        return true;
+    }
+    let (mine, others) = (ours.items(), theirs.items());
+    ours.kind == theirs.kind
+        && !mine.is_empty()
+        && mine.len() == others.len()
+        && mine
+            .iter()
+            .zip(others)
+            .all(|(ours, theirs)| clocked(ours, theirs, tolerance))
 }
 
 /// The same type and length, and the same again below.

@@ -46,6 +46,11 @@ fn one_key(pair: &mut Pair, key: &[u8]) -> Outcome {
         b"list" => about(&["LRANGE"], &["0", "-1"], Compare::Exact),
         b"set" => about(&["SMEMBERS"], &[], Compare::Unordered),
         b"hash" => about(&["HGETALL"], &[], Compare::UnorderedPairs),
+        b"stream" => about(
+            &["XINFO", "STREAM"],
+            &["FULL", "COUNT", "0"],
+            Compare::Clocked(TOLERANCE),
+        ),
         b"zset" => about(&["ZRANGE"], &["0", "-1", "WITHSCORES"], Compare::Exact),
         other => return Err(format!("a key of type {}", other.escape_ascii())),
     };

@@ -18,6 +18,8 @@ pub(crate) enum Compare {
     UnorderedPairs,
     /// Numbers that a clock has made: equal up to this many units.
     Near(i64),
+    /// The same, but that numbers, however deep, may be apart by this many units, as times are.
+    Clocked(i64),
     /// The random choice of one or some of the key's members: as many, and all of them members.
     Choice,
     /// A random choice that also removes.
@@ -131,7 +133,7 @@ impl Grammar {
     /// A random command of a random family, as [`Self::command`] makes it; one of twenty is spoilt.
     pub(crate) fn command_or_worse(&self, random: &mut Random) -> Command {
         let (mut command, arguments) = self.choose(random);
-        let spared = ["timeout", "lexkey", "rankedmember"];
+        let spared = ["timeout", "blockms", "lexkey", "rankedmember"];
         if random.chance(5) && !spared.iter().any(|class| arguments.contains(class)) {
             spoil(&mut command, random);
         }

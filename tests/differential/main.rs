@@ -33,6 +33,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("set-max-intset-entries", "6"),
         ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "4"),
+        ("stream-node-max-entries", "3"),
     ],
     &[
         ("hash-max-listpack-entries", "0"),
@@ -42,6 +43,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("set-max-intset-entries", "0"),
         ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "1"),
+        ("stream-node-max-entries", "1"),
     ],
     &[
         ("hash-max-listpack-entries", "128"),
@@ -51,6 +53,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("set-max-intset-entries", "512"),
         ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "-2"),
+        ("stream-node-max-entries", "100"),
     ],
 ];
 

@@ -554,7 +554,9 @@ fn is_alone(command: &Command) -> bool {
         Compare::Unordered => ["SMEMBERS", "HKEYS", "HVALS"]
             .iter()
             .any(|name| command.is(name)),
-        Compare::Exact | Compare::Near(_) | Compare::Errors => is_sort(command),
+        Compare::Exact | Compare::Near(_) | Compare::Clocked(_) | Compare::Errors => {
+            is_sort(command)
+        }
     }
 }
 

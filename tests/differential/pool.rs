@@ -68,10 +68,26 @@ impl Pool {
         ("channel", &["c1", "c2", "c3", "news.a", "news.b", ""]),
         ("channelpattern", &["c*", "news.*", "*", "c?", "[cn]*"]),
         ("message", &["hello", "", "\0\u{ff}", LONG]),
+        // Ids: early ones, and those that follow each other. None is chosen by a clock.
+        ("addid", &["9-*", "9-*", "9-*", "9-*", "9-*", "1-1", "2-2", "3-*", "5-5", "9-5", "9", "10-*", "0-*", "0-0", "abc", "-"]),
+        ("streamid", &["1-1", "2-2", "3-0", "3-1", "5-5", "9-0", "9-1", "9-2", "9-3", "9-4", "9-5", "9-6", "9", "10-0", "0-1", "0",
+            "99-1", "abc", "+"]),
+        ("rangeid", &["-", "+", "-", "+", "0", "1", "2-2", "9", "9-1", "9-2", "9-3", "(9-1", "(9-2", "(5-5", "(", "(-", "abc",
+            "18446744073709551615-18446744073709551615", "(18446744073709551615-18446744073709551615"]),
+        ("readid", &["0", "0", "1-1", "3", "9-1", "9-2", "9-4", "$", "abc"]),
+        ("groupid", &[">", ">", ">", "0", "0", "2-2", "9-2", "$", "abc"]),
+        ("newid", &[">"]),
+        ("startid", &["0", "$", "9-2", "2-2", "-", "abc"]),
+        ("group", &["g1", "g1", "g2", "g3"]),
+        ("consumer", &["alice", "alice", "bob", "carol"]),
+        // Nothing is idle for as long as the second, unless it was claimed with an older time.
+        ("idle", &["0", "0", "1000000", "100000000", "-1", "abc"]),
+        ("claimcount", &["1", "1", "2", "3", "20", "0", "-1", "abc"]),
+        ("blockms", &["1", "2", "-1", "abc"]),
         ("name", &["guest", "worker-1", "", "with space", "new\nline"]),
     ];
 
-    pub(crate) const PREFIXES: &'static [char] = &['s', 'l', 'h', 't', 'z'];
+    pub(crate) const PREFIXES: &'static [char] = &['s', 'l', 'h', 't', 'z', 'r'];
 
     /// An argument of this class. `key` is mostly one of the family's own, `other` any.
     pub(crate) fn argument(&self, class: &str, random: &mut Random) -> Vec<u8> {

@@ -149,7 +149,7 @@ fn killing() {
 fn unblocking_claims_the_waiter() {
     let (mut harness, other) = two_clients();
     assert_eq!(harness.run("CLIENT UNBLOCK 2"), Response::Int(0));
-    let waiter = Waiter::new(2, &[b"BLPOP"], 0, false, 0, Vec::new());
+    let waiter = std::sync::Arc::new(Waiter::new(2, &[b"BLPOP"], 0, false, 0, Vec::new()));
     *other.blocked.lock() = Some(Arc::clone(&waiter));
     assert_eq!(harness.run("CLIENT UNBLOCK 2 ERROR"), Response::Int(1));
     assert_eq!(harness.run("CLIENT UNBLOCK 2"), Response::Int(0));

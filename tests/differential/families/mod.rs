@@ -8,6 +8,7 @@ mod lists;
 mod pubsub;
 mod sets;
 mod sort;
+mod streams;
 mod strings;
 mod transactions;
 mod zsets;
@@ -51,6 +52,12 @@ pub(crate) const FAMILIES: &[Family] = &[
         prefix: 'z',
         weight: 26,
         commands: zsets::COMMANDS,
+    },
+    Family {
+        name: "streams",
+        prefix: 'r',
+        weight: 26,
+        commands: streams::COMMANDS,
     },
     Family {
         name: "keys",
@@ -114,6 +121,12 @@ pub(crate) const WAITERS: &[Family] = &[
         weight: 1,
         commands: zsets::WAITERS,
     },
+    Family {
+        name: "streams",
+        prefix: 'r',
+        weight: 2,
+        commands: streams::WAITERS,
+    },
 ];
 
 /// Commands that may bring what a waiter waits for.
@@ -129,6 +142,12 @@ pub(crate) const WAKERS: &[Family] = &[
         prefix: 'z',
         weight: 1,
         commands: zsets::WAKERS,
+    },
+    Family {
+        name: "streams",
+        prefix: 'r',
+        weight: 2,
+        commands: streams::WAKERS,
     },
     Family {
         name: "sort",
