@@ -4,6 +4,7 @@ use super::expiry::is_past;
 use super::spec::{CommandSpec, Flags, one_key};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::EventClass;
+use crate::keyspace::access::{AccessClock, idle_seconds};
 use crate::rdb::{self, PayloadError, Usage};
 use std::sync::atomic::Ordering;
 
@@ -58,40 +59,37 @@ const RESTORE_HISTORY: &[(&str, &str)] = &[
     ("5.0.0", "Added the `IDLETIME` and `FREQ` options."),
 ];
 
-/// When a key was used, from its access clock, where this `maxmemory-policy` keeps that.
+/// When a key was used, from its access bits, where this `maxmemory-policy` keeps that.
 #[must_use]
-pub fn usage_of(policy: &str, access: u32, now_ms: i64) -> Option<Usage> {
-    if policy.ends_with("-lfu") {
-        Some(Usage::Frequency(access as u8))
+pub fn usage_of(policy: &str, clock: AccessClock, bits: u32, now_ms: i64) -> Option<Usage> {
+    if clock != AccessClock::Recency {
+        let frequency = u8::try_from(clock.frequency(bits, now_ms));
+        Some(Usage::Frequency(frequency.unwrap_or(u8::MAX)))
     } else if policy.ends_with("-lru") {
-        let idle = clock_seconds(now_ms).wrapping_sub(access) & CLOCK_MASK;
-        Some(Usage::Idle(u64::from(idle)))
+        Some(Usage::Idle(u64::from(idle_seconds(bits, now_ms))))
     } else {
         None
     }
 }
 
-/// The access clock of a key that was used so, where this `maxmemory-policy` counts in the same way.
+/// The access bits of a key that was used so, where they are kept in the same way.
 #[must_use]
-pub fn access_of(policy: &str, usage: Usage, now_ms: i64) -> Option<u32> {
-    match usage {
-        Usage::Frequency(frequency) if policy.ends_with("-lfu") => {
-            let minutes = (now_ms / 60_000) as u32 & 0xffff;
-            Some(minutes << 8 | u32::from(frequency))
+pub fn access_of(clock: AccessClock, usage: Usage, now_ms: i64) -> Option<u32> {
+    match (usage, clock) {
+        (Usage::Frequency(frequency), AccessClock::Frequency { .. }) => {
+            // The minute of now, and a counter of its own.
+            Some((clock.born(now_ms) & !0xff) | u32::from(frequency))
         }
-        Usage::Idle(seconds) if !policy.ends_with("-lfu") => {
-            let idle = u32::try_from(seconds).unwrap_or(CLOCK_MASK).min(CLOCK_MASK);
-            Some(clock_seconds(now_ms).wrapping_sub(idle) & CLOCK_MASK)
+        (Usage::Idle(seconds), AccessClock::Recency) => {
+            let ago_ms = i64::try_from(seconds).unwrap_or(i64::MAX).min(MAX_IDLE) * 1000;
+            Some(clock.born(now_ms.saturating_sub(ago_ms).max(0)))
         }
         _ => None,
     }
 }
 
-const CLOCK_MASK: u32 = 0x00ff_ffff;
-
-fn clock_seconds(now_ms: i64) -> u32 {
-    (now_ms / 1000) as u32 & CLOCK_MASK
-}
+/// The longest idle time that an access clock of 24 bits tells, in seconds.
+const MAX_IDLE: i64 = 0x00ff_ffff;
 
 fn dump(ctx: &mut Context<'_, '_>) -> CommandResult {
     let compress = ctx.services.config.read().bool("rdbcompression");
@@ -189,8 +187,8 @@ fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     ctx.txn.insert(key, value, expires_at_ms);
     if let Some(usage) = options.usage {
-        let policy = ctx.services.config.read().word("maxmemory-policy");
-        if let Some(access) = access_of(policy, usage, ctx.txn.now_ms()) {
+        let clock = ctx.txn.limits().access;
+        if let Some(access) = access_of(clock, usage, ctx.txn.now_ms()) {
             ctx.txn.set_access(key, access);
         }
     }
@@ -354,16 +352,27 @@ mod tests {
     #[test]
     fn when_it_was_used_goes_with_a_key() {
         let now_ms = 1_700_000_000_000;
-        for (policy, usage) in [
-            ("allkeys-lru", Usage::Idle(100)),
-            ("volatile-lru", Usage::Idle(0)),
-            ("allkeys-lfu", Usage::Frequency(200)),
+        let frequency = AccessClock::Frequency {
+            log_factor: 10,
+            decay_minutes: 1,
+        };
+        for (policy, clock, usage) in [
+            ("allkeys-lru", AccessClock::Recency, Usage::Idle(100)),
+            ("volatile-lru", AccessClock::Recency, Usage::Idle(0)),
+            ("allkeys-lfu", frequency, Usage::Frequency(200)),
         ] {
-            let access = access_of(policy, usage, now_ms).expect("the policy counts so");
-            assert_eq!(usage_of(policy, access, now_ms), Some(usage));
+            let bits = access_of(clock, usage, now_ms).expect("it counts so");
+            assert_eq!(usage_of(policy, clock, bits, now_ms), Some(usage));
         }
-        assert_eq!(usage_of("noeviction", 5, now_ms), None);
-        assert_eq!(access_of("allkeys-lfu", Usage::Idle(5), now_ms), None);
+        let later_ms = now_ms + 60_000;
+        let bits = access_of(frequency, Usage::Frequency(9), now_ms).expect("it counts so");
+        let faded = usage_of("allkeys-lfu", frequency, bits, later_ms);
+        assert_eq!(faded, Some(Usage::Frequency(8)));
+        assert_eq!(
+            usage_of("noeviction", AccessClock::Recency, 5, now_ms),
+            None
+        );
+        assert_eq!(access_of(frequency, Usage::Idle(5), now_ms), None);
         let mut h = Harness::new();
         h.run("SET k 7");
         let bytes = payload(&mut h, "k");

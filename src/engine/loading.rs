@@ -61,7 +61,6 @@ impl Inner {
         bytes: &mut impl Read,
         wanted: Wanted,
     ) -> Result<RdbSummary, Error> {
-        let policy = self.services.config.read().word("maxmemory-policy");
         let (limits, now_ms) = (txn.limits(), txn.now_ms());
         let mut expired = 0;
         let summary = rdb::read(bytes, &limits, |entry| {
@@ -69,7 +68,7 @@ impl Inner {
             if is_due && !wanted.expired {
                 expired += 1;
             } else {
-                insert(txn, path, entry, policy, wanted.merge)?;
+                insert(txn, path, entry, wanted.merge)?;
             }
             txn.journal.clear();
             Ok(())
@@ -97,13 +96,7 @@ impl Inner {
     }
 }
 
-fn insert(
-    txn: &mut Txn<'_>,
-    path: &Path,
-    entry: RdbEntry,
-    policy: &str,
-    merge: bool,
-) -> Result<(), Error> {
+fn insert(txn: &mut Txn<'_>, path: &Path, entry: RdbEntry, merge: bool) -> Result<(), Error> {
     if entry.db >= txn.keyspace().databases() {
         return Err(Error::Unsupported {
             path: path.to_owned(),
@@ -117,11 +110,11 @@ fn insert(
                 source: RdbError::twice(entry.db, &entry.key),
             });
         }
-        let now_ms = txn.now_ms();
+        let (clock, now_ms) = (txn.limits().access, txn.now_ms());
         txn.insert(&entry.key, entry.value, entry.expires_at_ms);
         let access = entry
             .usage
-            .and_then(|usage| access_of(policy, usage, now_ms));
+            .and_then(|usage| access_of(clock, usage, now_ms));
         if let Some(access) = access {
             txn.set_access(&entry.key, access);
         }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::Inner;
 use crate::commands::connection::REDIS_VERSION;
 use crate::commands::dump::usage_of;
+use crate::keyspace::access::AccessClock;
 use crate::keyspace::{Entry, SnapshotSink, Txn};
 use crate::rdb::{Encoder, KeyHeader, RdbHeader, RdbWriter};
 
@@ -22,6 +23,7 @@ const PIECE_BYTES: usize = 1 << 20;
 struct Form {
     compress: bool,
     policy: &'static str,
+    clock: AccessClock,
     now_ms: i64,
 }
 
@@ -30,7 +32,7 @@ impl Form {
         let header = KeyHeader {
             key: entry.key(),
             expires_at_ms: entry.expires_at_ms(),
-            usage: usage_of(self.policy, entry.access(), self.now_ms),
+            usage: usage_of(self.policy, self.clock, entry.access(), self.now_ms),
         };
         encoder.entry(out, &header, entry.value());
     }
@@ -83,6 +85,7 @@ impl Inner {
         Form {
             compress: config.bool("rdbcompression"),
             policy: config.word("maxmemory-policy"),
+            clock: txn.limits().access,
             now_ms: txn.now_ms(),
         }
     }
