@@ -9,7 +9,14 @@ use innkeep_aof::{Options, Recovery, SimulatedDisk, Storage};
 use libfuzzer_sys::fuzz_target;
 
 fn open(disk: &SimulatedDisk) -> Option<Recovery> {
-    Recovery::open(Arc::new(disk.clone()), Options { unix_time: 1, ..Options::new("data") }).ok()
+    Recovery::open(
+        Arc::new(disk.clone()),
+        Options {
+            unix_time: 1,
+            ..Options::new("data")
+        },
+    )
+    .ok()
 }
 
 fn commands(recovery: &Recovery) -> u64 {
@@ -21,9 +28,14 @@ fn commands(recovery: &Recovery) -> u64 {
 fuzz_target!(|data: &[u8]| {
     let disk = SimulatedDisk::new();
     let write = |path: &str, bytes: &[u8]| {
-        disk.create(Path::new(path)).and_then(|file| file.write_all_at(bytes, 0)).expect("a disk without faults");
+        disk.create(Path::new(path))
+            .and_then(|file| file.write_all_at(bytes, 0))
+            .expect("a disk without faults");
     };
-    write("data/appendonlydir/appendonly.aof.manifest", b"file appendonly.aof.1.incr.aof seq 1 type i\n");
+    write(
+        "data/appendonlydir/appendonly.aof.manifest",
+        b"file appendonly.aof.1.incr.aof seq 1 type i\n",
+    );
     write("data/appendonlydir/appendonly.aof.1.incr.aof", data);
     let Some(recovery) = open(&disk) else { return };
     let before = commands(&recovery);

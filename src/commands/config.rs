@@ -312,6 +312,8 @@ mod tests {
             self.0.lock().push(format!("log {line}"));
         }
 
+        fn emptying(&self, _: &mut crate::keyspace::Txn<'_>) {}
+
         fn emptied(&self, _: &mut crate::keyspace::Txn<'_>) -> bool {
             false
         }

@@ -184,14 +184,15 @@ fn flushdb(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn flushall(context: &mut Context<'_, '_>) -> CommandResult {
     check_flush_options(context)?;
+    let hooks = context.services.hooks.read();
+    let hooks = hooks.as_ref().filter(|_| !context.mode.loading);
+    if let Some(hooks) = hooks {
+        hooks.emptying(context.txn);
+    }
     let databases = 0..context.txn.keyspace().databases();
     let removed: usize = databases.map(|db| context.txn.flush_db(db)).sum();
     context.txn.note_flush(true);
-    let hooks = context.services.hooks.read();
-    let saved = !context.mode.loading
-        && hooks
-            .as_ref()
-            .is_some_and(|hooks| hooks.emptied(context.txn));
+    let saved = hooks.is_some_and(|hooks| hooks.emptied(context.txn));
     if !saved {
         context.txn.add_dirty(removed as u64);
     } else if removed > 0 {

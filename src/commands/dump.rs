@@ -143,6 +143,8 @@ impl Options {
     }
 }
 
+const BAD_DATA: CommandError = CommandError::text("ERR Bad data format");
+
 fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let options = Options::parse(ctx)?;
     let &[_, key, _, payload, ..] = ctx.args else {
@@ -169,7 +171,13 @@ fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
                 "ERR DUMP payload version or checksum are wrong",
             ));
         }
-        Ok(None) | Err(_) => return Err(CommandError::text("ERR Bad data format")),
+        Ok(None) => return Err(BAD_DATA),
+        Err(PayloadError::Content(problem)) => {
+            if let Some(hooks) = &*ctx.services.hooks.read() {
+                hooks.log(&format!("Payload integrity check failed: {problem}"));
+            }
+            return Err(BAD_DATA);
+        }
     };
     let expires_at_ms = match ttl {
         0 => None,

@@ -81,11 +81,16 @@ impl Hooks for EngineHooks {
         }
     }
 
+    fn emptying(&self, txn: &mut crate::keyspace::Txn<'_>) {
+        if let Ok(engine) = self.engine() {
+            engine.abandon_save(txn);
+        }
+    }
+
     fn emptied(&self, txn: &mut crate::keyspace::Txn<'_>) -> bool {
         let Ok(engine) = self.engine() else {
             return false;
         };
-        engine.abandon_save();
         if engine.services.config.read().save_points().is_empty() {
             return false;
         }

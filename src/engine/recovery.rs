@@ -27,6 +27,7 @@ impl Inner {
         self.apply_log(&mut recovery)?;
         tell(recovery.report(), started.elapsed());
         self.start_log(recovery.start()?);
+        self.background.expiry_set(0);
         Ok(())
     }
 
@@ -51,6 +52,7 @@ impl Inner {
         let result = self.load_snapshot(&mut txn, false);
         self.close(txn);
         self.set_loading(false);
+        self.background.expiry_set(0);
         result.inspect_err(|error| {
             tell_refusal(error);
             warn!("Terminating server after rdb file reading failure.");
@@ -160,7 +162,7 @@ impl Inner {
         if log.is_none() && recovery.is_blank() {
             return Err(Error::NoLog);
         }
-        self.replace_all(txn, |txn| {
+        self.replace_all(txn, true, |txn| {
             txn.keep_expired(true);
             let result = self
                 .load_base(txn, &mut recovery)
@@ -170,20 +172,27 @@ impl Inner {
         })
     }
 
-    /// Everything in memory gives way to what `load` brings. Nothing of it is logged again.
+    /// Everything in memory gives way to what `load` brings, unless it is to stay. Nothing of it is logged again; what the
+    /// transaction has collected before stays.
     fn replace_all(
         &self,
         txn: &mut Txn<'_>,
+        flush: bool,
         load: impl FnOnce(&mut Txn<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (before, propagating) = (txn.db(), txn.options().propagate);
+        let collected = std::mem::take(&mut *txn.journal);
         txn.set_propagating(false);
-        (0..self.keyspace.databases()).for_each(|db| {
-            txn.flush_db(db);
-        });
+        if flush {
+            (0..self.keyspace.databases()).for_each(|db| {
+                txn.flush_db(db);
+            });
+        }
         let result = load(txn);
         txn.set_propagating(propagating);
         txn.select(before);
+        *txn.journal = collected;
+        self.background.expiry_set(0);
         result
     }
 
@@ -199,16 +208,11 @@ impl Inner {
         if save && self.save_now(txn).is_err() {
             return Err(CommandError::text("ERR"));
         }
-        let load = |txn: &mut Txn<'_>| match self.load_snapshot(txn, merge) {
+        let result = self.replace_all(txn, flush, |txn| match self.load_snapshot(txn, merge) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::Io(std::io::ErrorKind::NotFound.into())),
             Err(error) => Err(error),
-        };
-        let result = if flush {
-            self.replace_all(txn, load)
-        } else {
-            load(txn)
-        };
+        });
         if !save && self.propagation.log().is_some() {
             self.schedule_rewrite();
         }

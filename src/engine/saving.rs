@@ -130,6 +130,13 @@ impl Inner {
         Ok(())
     }
 
+    /// So many changes are saved; SAVE may have counted them already.
+    fn forget_changes(&self, saved: u64) {
+        let dirty = &self.services.dirty;
+        let before = dirty.load(Ordering::Relaxed);
+        dirty.fetch_sub(saved.min(before), Ordering::Relaxed);
+    }
+
     fn note_saved(&self) {
         let stats = &self.services.stats;
         let now_s = self.keyspace.now_ms() / 1000;
@@ -226,7 +233,7 @@ impl Inner {
             End::Done => {
                 info!("DB saved on disk");
                 info!("Background saving terminated with success");
-                self.services.dirty.fetch_sub(dirty, Ordering::Relaxed);
+                self.forget_changes(dirty);
                 self.note_saved();
             }
             End::GivenUp => warn!("Background saving was given up"),
@@ -277,10 +284,11 @@ impl Inner {
         }
     }
 
-    /// Tells the running save that nobody wants it any more.
-    pub(super) fn abandon_save(&self) {
+    /// Tells the running save that nobody wants it any more. Every shard is locked: what changes is not handed over to it.
+    pub(super) fn abandon_save(&self, txn: &mut Txn<'_>) {
         if self.is_saving() {
             self.saving.given_up.store(true, Ordering::Release);
+            txn.end_snapshot();
         }
     }
 

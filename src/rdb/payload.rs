@@ -16,7 +16,6 @@ const FOOTER_LEN: usize = 2 + 8;
 
 /// Why a payload is refused.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum PayloadError {
     /// Its version is newer than what can be read, or its checksum is wrong: it is none, or damaged.
     Footer,

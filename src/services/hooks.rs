@@ -24,8 +24,9 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String>;
     /// Writes a line to the server's own log (DEBUG LOG).
     fn log(&self, line: &str);
-    /// FLUSHALL has emptied every database, and every shard is locked: a running save is given up, and where there are save
-    /// points an empty snapshot is written. True if that was done.
+    /// FLUSHALL is about to empty every database, and every shard is locked: a running save is given up.
+    fn emptying(&self, txn: &mut Txn<'_>);
+    /// It has: where there are save points an empty snapshot is written. True if that was done.
     fn emptied(&self, txn: &mut Txn<'_>) -> bool;
     /// Any other parameter has a new value; it stands in the configuration already.
     fn changed(&self, name: &str);

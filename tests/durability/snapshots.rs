@@ -281,3 +281,60 @@ fn debug_reload_takes_its_options() {
     let again = Engine::open(config(directory.path(), b"yes")).expect("it opens");
     assert_eq!(digest(&again), before);
 }
+
+#[test]
+fn what_expires_after_the_start_is_removed() {
+    for log in ["no", "yes"] {
+        let server = launch()
+            .option("appendonly", log)
+            .option("appendfsync", "always")
+            .start()
+            .expect("it starts");
+        let mut wire = connect(&server);
+        assert!(
+            wire.ask(&["SET", "k", "v", "PX", "1500"])
+                .expect("an answer")
+                .is_status("OK")
+        );
+        assert!(wire.ask(&["SAVE"]).expect("an answer").is_status("OK"));
+        drop(wire);
+        let server = server.restart().expect("it starts again");
+        let mut wire = connect(&server);
+        // DBSIZE counts what is stored, and looks at no key.
+        while wire.ask(&["DBSIZE"]).expect("an answer").int() != Some(0) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn flushing_gives_up_a_running_save() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = Engine::open(config(directory.path(), b"no")).expect("it opens");
+    for number in 0..3000 {
+        run(&engine, &["SET", &format!("key:{number}"), "value"]);
+    }
+    run(&engine, &["CONFIG", "SET", "rdb-key-save-delay", "100000"]);
+    run(&engine, &["BGSAVE"]);
+    let error = run(&engine, &["BGSAVE"]);
+    let text = "ERR Background save already in progress";
+    assert_eq!(error, Response::Error(text.into()));
+    assert_eq!(run(&engine, &["FLUSHALL"]), Response::Simple("OK".into()));
+    while engine.services().stats.saving_since.load(Ordering::Acquire) != 0 {
+        std::thread::yield_now();
+    }
+    assert!(!directory.path().join("dump.rdb").exists());
+    assert_eq!(
+        std::fs::read_dir(directory.path())
+            .expect("it is there")
+            .count(),
+        0
+    );
+    assert!(
+        !engine
+            .services()
+            .stats
+            .last_save_failed
+            .load(Ordering::Relaxed)
+    );
+}
