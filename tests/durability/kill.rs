@@ -18,18 +18,19 @@ struct Progress {
     acknowledged: AtomicU64,
 }
 
-/// Writes numbers until the server is gone: each into a list, a hash, a sorted set and, in a transaction, into two strings.
+/// Writes numbers until the server is gone: each into a list, a hash, a sorted set, a stream and, in a transaction, into two strings.
 fn write(mut wire: Wire, writer: usize, progress: &Progress) {
     let name = |kind: &str| format!("{kind}:{writer}");
     let (list, hash, zset) = (name("list"), name("hash"), name("zset"));
-    let (left, right) = (name("left"), name("right"));
+    let (stream, left, right) = (name("stream"), name("left"), name("right"));
     loop {
         let number = progress.sent.fetch_add(1, Ordering::SeqCst) + 1;
         let number = number.to_string();
-        let commands: [&[&str]; 7] = [
+        let commands: [&[&str]; 8] = [
             &["RPUSH", &list, &number],
             &["HSET", &hash, &number, &number],
             &["ZADD", &zset, &number, &number],
+            &["XADD", &stream, &number, "number", &number],
             &["MULTI"],
             &["SET", &left, &number],
             &["INCR", &right],
@@ -83,7 +84,12 @@ fn check(wire: &mut Wire, writer: usize, progress: &Progress, all_acknowledged: 
         progress.acknowledged.load(Ordering::SeqCst),
     );
     let least = if all_acknowledged { acknowledged } else { 0 };
-    for (kind, count) in [("list", "LLEN"), ("hash", "HLEN"), ("zset", "ZCARD")] {
+    for (kind, count) in [
+        ("list", "LLEN"),
+        ("hash", "HLEN"),
+        ("zset", "ZCARD"),
+        ("stream", "XLEN"),
+    ] {
         let key = format!("{kind}:{writer}");
         let length = wire
             .ask(&[count, &key])
@@ -116,10 +122,15 @@ fn last_element(wire: &mut Wire, kind: &str, key: &str, length: u64) -> Option<S
     let reply = match kind {
         "list" => wire.ask(&["LINDEX", key, "-1"]),
         "hash" => wire.ask(&["HGET", key, &length]),
+        "stream" => wire.ask(&["XRANGE", key, &length, &length]),
         _ => wire.ask(&["ZRANGE", key, "-1", "-1"]),
     };
     let reply = reply.expect("an answer");
-    let reply = reply.items().first().cloned().unwrap_or(reply);
+    let mut reply = reply.items().first().cloned().unwrap_or(reply);
+    if let [_, fields] = reply.items() {
+        // Of an entry, the value of its one field.
+        reply = fields.items().last().cloned().unwrap_or(reply);
+    }
     (!reply.bytes().is_empty()).then(|| String::from_utf8_lossy(reply.bytes()).into_owned())
 }
 
@@ -136,7 +147,7 @@ fn rounds(policy: &str, rounds: usize, all_acknowledged: bool) {
         let mut wire = connect(&server);
         for (writer, progress) in progress.iter().enumerate() {
             check(&mut wire, writer, progress, all_acknowledged);
-            // The next round goes on from what is there: all four structures agree again.
+            // The next round goes on from what is there: all structures agree again.
             let end = wire
                 .ask(&["LLEN", &format!("list:{writer}")])
                 .expect("an answer")
@@ -163,6 +174,12 @@ fn level(wire: &mut Wire, writer: usize, end: u64) {
         if end > 0 {
             assert!(!wire.ask(command).expect("an answer").is_error());
         }
+    }
+    // An entry that is there already is refused, as its id is not above the last one.
+    let stream = format!("stream:{writer}");
+    if end > 0 {
+        wire.ask(&["XADD", &stream, &number, "number", &number])
+            .expect("an answer");
     }
 }
 

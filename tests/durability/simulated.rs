@@ -55,6 +55,87 @@ fn what_was_acknowledged_under_always_survives_a_power_loss() {
     }
 }
 
+/// What is to be found of a stream and its group after a power loss.
+#[derive(Debug, Default, PartialEq)]
+struct Delivered {
+    added: i64,
+    read: i64,
+    pending: i64,
+}
+
+impl Delivered {
+    fn found(engine: &Engine) -> Self {
+        let number = |words: &[&str]| match run(engine, words) {
+            Response::Int(number) => number,
+            Response::Array(parts) => parts.first().map_or(0, |first| match first {
+                Response::Int(number) => *number,
+                _ => 0,
+            }),
+            _ => 0,
+        };
+        let Response::Array(groups) = run(engine, &["XINFO", "GROUPS", "stream"]) else {
+            return Self::default();
+        };
+        let read = groups.first().map_or(0, entries_read);
+        Self {
+            added: number(&["XLEN", "stream"]),
+            read,
+            pending: number(&["XPENDING", "stream", "group"]),
+        }
+    }
+}
+
+fn entries_read(group: &Response) -> i64 {
+    let Response::Array(fields) = group else {
+        return 0;
+    };
+    let is_label = |field: &Response| *field == Response::Bulk(b"entries-read".to_vec());
+    let mut fields = fields.iter().skip_while(|field| !is_label(field));
+    match fields.nth(1) {
+        Some(Response::Int(read)) => *read,
+        _ => 0,
+    }
+}
+
+#[test]
+fn streams_and_what_is_pending_survive_a_power_loss() {
+    for seed in 0..number("INNKEEP_POWER_ROUNDS", 60) as u64 {
+        let mut chance = Chance::new(seed);
+        let mut disk = SimulatedDisk::new();
+        let mut expected = Delivered::default();
+        for _ in 0..3 {
+            let engine = open(&disk, b"always");
+            assert_eq!(Delivered::found(&engine), expected, "seed {seed}");
+            run(
+                &engine,
+                &["XGROUP", "CREATE", "stream", "group", "0", "MKSTREAM"],
+            );
+            for _ in 0..chance.below(25) {
+                match chance.below(8) {
+                    0..4 => {
+                        expected.added += 1;
+                        let id = format!("{}-0", expected.added);
+                        run(&engine, &["XADD", "stream", &id, "field", "value"]);
+                    }
+                    4..6 if expected.read < expected.added => {
+                        let group = ["XREADGROUP", "GROUP", "group", "consumer", "COUNT", "1"];
+                        run(&engine, &[&group[..], &["STREAMS", "stream", ">"]].concat());
+                        expected.read += 1;
+                        expected.pending += 1;
+                    }
+                    6 if expected.pending > 0 => {
+                        let id = (expected.read - expected.pending + 1).to_string();
+                        run(&engine, &["XACK", "stream", "group", &id]);
+                        expected.pending -= 1;
+                    }
+                    _ => drop(run(&engine, &["BGREWRITEAOF"])),
+                }
+            }
+            disk = disk.crash(chance.below(u64::MAX));
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_writes_and_recovers_by_itself() {
     let disk = SimulatedDisk::new();
