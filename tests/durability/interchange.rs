@@ -71,6 +71,24 @@ fn fill_streams(run: &mut impl FnMut(&[&str])) {
         ]);
         run(&["XADD", "trimmed", "MAXLEN", "~", "120", &id, "f", &number]);
     }
+    fill_groups(run);
+    run(&["XADD", "emptied", "5-5", "a", "b"]);
+    run(&["XADD", "emptied", "6-5", "a", "b"]);
+    run(&["XDEL", "emptied", "5-5"]);
+    run(&["XTRIM", "emptied", "MAXLEN", "0"]);
+    run(&[
+        "XSETID",
+        "emptied",
+        "9-9",
+        "ENTRIESADDED",
+        "17",
+        "MAXDELETEDID",
+        "5-5",
+    ]);
+}
+
+/// Groups of the stream, with deliveries that were acknowledged, claimed, or whose entry is deleted once acknowledged.
+fn fill_groups(run: &mut impl FnMut(&[&str])) {
     run(&["XGROUP", "CREATE", "stream", "readers", "0"]);
     run(&[
         "XGROUP",
@@ -113,19 +131,6 @@ fn fill_streams(run: &mut impl FnMut(&[&str])) {
     ]);
     run(&["XGROUP", "CREATECONSUMER", "stream", "idle", "nobody"]);
     run(&["XDEL", "stream", "1-0", "2-0", "41-0", "299-0", "300-0"]);
-    run(&["XADD", "emptied", "5-5", "a", "b"]);
-    run(&["XADD", "emptied", "6-5", "a", "b"]);
-    run(&["XDEL", "emptied", "5-5"]);
-    run(&["XTRIM", "emptied", "MAXLEN", "0"]);
-    run(&[
-        "XSETID",
-        "emptied",
-        "9-9",
-        "ENTRIESADDED",
-        "17",
-        "MAXDELETEDID",
-        "5-5",
-    ]);
 }
 
 /// What a client is told of a stream in full, but for what depends on how it is stored and when a consumer was seen:
