@@ -378,13 +378,14 @@ fn parse_addresses(args: &[&[u8]]) -> Result<Value, Refusal> {
     if args.len() > MAX_BIND_ADDRESSES {
         return Err("Too many bind addresses specified.".into());
     }
-    // An address has no blanks: what was quoted together is several, or none.
-    let addresses = args
-        .iter()
-        .flat_map(|word| word.split(u8::is_ascii_whitespace))
-        .filter(|address| !address.is_empty())
-        .map(Into::into)
-        .collect();
+    let none = matches!(args, [b""]);
+    let args = if none { &[] } else { args };
+    let is_odd = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'\\');
+    let is_address = |word: &&[u8]| !word.is_empty() && !word.iter().any(is_odd);
+    if !args.iter().all(is_address) {
+        return Err("Failed to bind to specified addresses.".into());
+    }
+    let addresses = args.iter().map(|address| (*address).into()).collect();
     Ok(Value::Addresses(addresses))
 }
 
