@@ -169,6 +169,23 @@ impl Parser {
         self.authenticated = authenticated;
     }
 
+    /// Whether no command is half parsed.
+    #[inline]
+    fn is_at_start(&self) -> bool {
+        self.partial.progress.position == 0 && self.partial.progress.scanned == 0
+    }
+
+    /// Parses one command as [`Self::parse`] does, if it is a short one that is all there, as nearly every one is: hands its
+    /// words to `word` and answers how many bytes it took. `None` says nothing but that the long way has to look, though
+    /// some words may have been handed out.
+    #[inline]
+    pub fn parse_short<'a>(&self, input: &'a [u8], word: impl FnMut(&'a [u8])) -> Option<usize> {
+        if !self.is_at_start() {
+            return None;
+        }
+        short_command(input, self.authenticated, word)
+    }
+
     /// Parses one command, which begins at the start of `input`.
     ///
     /// The ranges of its arguments, relative to that start, are appended to `args`; when it is not complete, `args` is
@@ -185,12 +202,8 @@ impl Parser {
         args: &mut Vec<Range<usize>>,
     ) -> Result<Parsed, ProtocolError> {
         let first = args.len();
-        let fresh = self.partial.progress.position == 0 && self.partial.progress.scanned == 0;
-        if fresh && let Some(consumed) = quick_command(input, args) {
-            return Ok(Parsed::Complete { consumed });
-        }
         let mut progress = Progress::default();
-        if !fresh {
+        if !self.is_at_start() {
             progress = self.resume(args);
         }
         let parsed = match input.first() {
@@ -369,30 +382,29 @@ impl Parser {
     }
 }
 
-/// A whole command of at most nine words of at most three digits' length, which is within every limit. `None`, and `args`
-/// as it was, for everything else: incomplete, longer, wrong.
+/// A whole command of at most nine words, 99 if `many` are allowed, of at most three digits' length each: that is within
+/// every other limit.
 #[inline]
-fn quick_command(input: &[u8], args: &mut Vec<Range<usize>>) -> Option<usize> {
-    let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = *input else {
-        return None;
+fn short_command<'a>(input: &'a [u8], many: bool, mut word: impl FnMut(&'a [u8])) -> Option<usize> {
+    let (count, mut position) = match *input {
+        [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] => (count - b'0', 4),
+        [
+            b'*',
+            tens @ b'1'..=b'9',
+            ones @ b'0'..=b'9',
+            b'\r',
+            b'\n',
+            ..,
+        ] if many => ((tens - b'0') * 10 + ones - b'0', 5),
+        _ => return None,
     };
-    let first = args.len();
-    let mut position = 4;
-    for _ in 0..count - b'0' {
-        let rest = input.get(position..).unwrap_or_default();
-        let word = match quick_length(rest) {
-            Some((len, head)) if rest[0] == b'$' => position + head..position + head + len as usize,
-            _ => {
-                args.truncate(first);
-                return None;
-            }
-        };
-        position = word.end + 2;
-        if position > input.len() {
-            args.truncate(first);
-            return None;
-        }
-        args.push(word);
+    for _ in 0..count {
+        let rest = input.get(position..)?;
+        let (len, head) = quick_length(rest).filter(|_| rest.first() == Some(&b'$'))?;
+        let end = head + len as usize;
+        // The line break behind it has to be there too.
+        word(rest.get(..end + 2)?.get(head..end)?);
+        position += end + 2;
     }
     Some(position)
 }

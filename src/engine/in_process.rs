@@ -92,7 +92,6 @@ impl Session {
                 |waker| self.poll_durable(&mut Context::from_waker(waker)),
             );
         }
-        self.end_batch();
         self.reply_of(&mut reply)
     }
 
@@ -132,7 +131,6 @@ impl Session {
             }
         }
         poll_fn(|cx| self.poll_durable(cx)).await;
-        self.end_batch();
         self.reply_of(&mut reply)
     }
 

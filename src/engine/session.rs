@@ -150,6 +150,14 @@ impl Session {
     /// Runs one command; `args` begin with its name. Exactly one value goes to `reply`, unless the flow or CLIENT REPLY
     /// says otherwise, or the command is a subscription (one value a channel).
     pub fn execute_into(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+        let flow = self.execute_in_batch(args, reply);
+        self.end_batch();
+        flow
+    }
+
+    /// The same for one of several commands: for the short ones among them time stands still until [`Self::end_batch`].
+    #[inline]
+    pub(crate) fn execute_in_batch(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
         match self.state.reply_mode {
             ReplyMode::On => self.execute_answered(args, reply),
             ReplyMode::Off if is_subscription(args) => self.execute_answered(args, reply),
@@ -162,7 +170,7 @@ impl Session {
             }
             ReplyMode::SkipNext => {
                 self.state.reply_mode = ReplyMode::Skip;
-                self.execute_into(args, reply)
+                self.execute_in_batch(args, reply)
             }
             ReplyMode::Skip => {
                 let flow = if is_subscription(args) {
@@ -242,8 +250,8 @@ impl Session {
     }
 
     /// Tells that no further command of this batch follows: the clock is read anew, the counters are brought up to
-    /// date. For callers of [`Self::execute_into`].
-    pub fn end_batch(&mut self) {
+    /// date.
+    pub(crate) fn end_batch(&mut self) {
         self.tally.rest(&self.engine.0);
     }
 

@@ -12,24 +12,18 @@ use log::warn;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
+use super::batch::Batch;
 use super::buffers::{Buffers, READ_SIZE};
 use super::socket::Socket;
 use crate::commands::Shutdown;
 use crate::engine::{Blocked, Flow, Session};
-use crate::keyspace::{Keyspace, Lookup};
 use crate::reply::{Reply, RespReply};
-use crate::request::{Parsed, Parser, ProtocolError};
+use crate::request::{Parsed, Parser};
 use crate::services::ClientFlags;
 use crate::services::clients::Mail;
 
 /// Output that is written before the rest of a batch is executed.
 const FLUSH_SIZE: usize = 256 * 1024;
-/// Commands that are parsed before the first of them runs.
-const BATCH: usize = 64;
-/// From so many commands on it pays to fetch ahead.
-const MIN_PREFETCH: usize = 3;
-/// Longer second words are values, not keys.
-const LONGEST_PREFETCHED_KEY: usize = 512;
 /// Unread output at which a client that has not given the password is cut off.
 const MAX_OUTPUT_BEFORE_AUTH: usize = 16 * 1024;
 /// Requests that are buffered while a command waits, before reading rests.
@@ -62,22 +56,8 @@ pub(super) struct Connection {
     output: RespReply,
     /// Bytes of `output` that are written already.
     written: usize,
-    /// Words of the commands that are parsed ahead, one after the other; each relative to its command's start.
-    args: Vec<Range<usize>>,
-    ahead: Vec<Ahead>,
-    /// Of each command that is parsed ahead, the hash of its second word, where that was looked up ahead.
-    hashes: SmallVec<[u64; BATCH]>,
-}
-
-/// A command that is parsed and not executed.
-#[derive(Debug, Clone, Copy)]
-struct Ahead {
-    /// Where it begins in the input.
-    start: usize,
-    /// Where it ends.
-    end: usize,
-    /// End of its words in `args`.
-    args: usize,
+    /// Words of a command that is not short, relative to its start. Kept for its memory.
+    ranges: Vec<Range<usize>>,
 }
 
 #[derive(Debug)]
@@ -100,9 +80,7 @@ impl Connection {
             input: Vec::new(),
             output: RespReply::new(false),
             written: 0,
-            args: Vec::new(),
-            ahead: Vec::new(),
-            hashes: SmallVec::new(),
+            ranges: Vec::new(),
         }
     }
 
@@ -232,52 +210,12 @@ impl Connection {
             *self.output.buffer_mut() = spare;
         }
         let mut consumed = 0;
-        loop {
-            let parsed = self.input.len();
-            let last = self.parse_ahead(consumed);
-            self.prefetch();
-            for index in 0..self.ahead.len() {
-                loop {
-                    let flow = self.execute_ahead(index);
-                    if matches!(flow, Flow::Continue)
-                        && self.output.len() - self.written < FLUSH_SIZE
-                    {
-                        self.follow_protocol();
-                        break;
-                    }
-                    if self.follow(flow).await? {
-                        break;
-                    }
-                }
-                consumed = self
-                    .ahead
-                    .get(index)
-                    .map_or(consumed, |command| command.end);
-            }
-            match last {
-                Ok(Parsed::Complete { .. }) => {}
-                // More may have come while a command waited.
-                Ok(Parsed::Incomplete { .. }) if self.input.len() > parsed => {}
-                Ok(Parsed::Incomplete { .. }) => break,
-                Ok(Parsed::Empty { consumed: more }) => consumed += more,
-                Ok(Parsed::Inline {
-                    consumed: more,
-                    args,
-                }) => {
-                    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                    loop {
-                        let flow = execute(&mut self.session, &mut self.output, &args);
-                        if self.follow(flow).await? {
-                            break;
-                        }
-                    }
-                    consumed += more;
-                }
-                Err(error) => {
-                    self.output.raw(&error.line());
-                    self.flush().await?;
-                    return Err(End::Closed);
-                }
+        while consumed < self.input.len() {
+            let before = consumed;
+            if let Some(flow) = self.execute_batch(&mut consumed) {
+                self.follow(flow).await?;
+            } else if consumed == before && !self.execute_next(&mut consumed).await? {
+                break;
             }
         }
         self.session.end_batch();
@@ -288,92 +226,81 @@ impl Connection {
         self.flush_or_keep().await
     }
 
-    /// Parses the commands of the next batch. Returns how it ends; `Complete`: more may follow.
-    fn parse_ahead(&mut self, from: usize) -> Result<Parsed, ProtocolError> {
-        self.args.clear();
-        self.ahead.clear();
-        // Before authentication each command must be parsed under the limits that hold when it runs.
-        let most = if self.session.state.authenticated {
-            BATCH
-        } else {
-            1
-        };
-        let mut start = from;
-        loop {
-            let parsed = self
-                .parser
-                .parse(self.input.get(start..).unwrap_or_default(), &mut self.args)?;
-            let Parsed::Complete { consumed } = parsed else {
-                return Ok(parsed);
-            };
-            let end = start + consumed;
-            self.ahead.push(Ahead {
-                start,
-                end,
-                args: self.args.len(),
-            });
-            start = end;
-            if self.ahead.len() == most {
-                return Ok(parsed);
+    /// Executes the short commands that come next, up to a batch of them, and moves `consumed` behind them. Ends early
+    /// behind a command that leaves something to do, or before one that has to be executed again.
+    fn execute_batch(&mut self, consumed: &mut usize) -> Option<Flow> {
+        let Self {
+            session,
+            parser,
+            input,
+            output,
+            ..
+        } = self;
+        let batch = Batch::parse(parser, input.get(*consumed..).unwrap_or_default());
+        let hashes = batch.prefetch(session);
+        let (start, authenticated) = (*consumed, session.state.authenticated);
+        for (index, (args, end)) in batch.commands().enumerate() {
+            if let (Some(hash), Some(key)) = (hashes.get(index), args.get(1)) {
+                session.hint(key, *hash);
+            }
+            let flow = execute(session, output, args);
+            if matches!(flow, Flow::Paused(_)) {
+                return Some(flow);
+            }
+            *consumed = start + end;
+            let settled = matches!(flow, Flow::Continue)
+                && output.len() - self.written < FLUSH_SIZE
+                // The rest was parsed under the limits that held before.
+                && session.state.authenticated == authenticated;
+            if !settled {
+                return Some(flow);
+            }
+            output.set_resp3(session.state.resp3);
+        }
+        None
+    }
+
+    /// Executes the next command, whatever it looks like; false when it has not arrived as a whole.
+    async fn execute_next(&mut self, consumed: &mut usize) -> Result<bool, End> {
+        self.ranges.clear();
+        let start = *consumed;
+        let input = self.input.get(start..).unwrap_or_default();
+        match self.parser.parse(input, &mut self.ranges) {
+            Ok(Parsed::Complete { consumed: more }) => {
+                loop {
+                    let words = self.input.get(start..start + more).unwrap_or_default();
+                    let word = |range: &Range<usize>| words.get(range.clone()).unwrap_or_default();
+                    let args: SmallVec<[&[u8]; 32]> = self.ranges.iter().map(word).collect();
+                    let flow = execute(&mut self.session, &mut self.output, &args);
+                    drop(args);
+                    if self.follow(flow).await? {
+                        break;
+                    }
+                }
+                *consumed += more;
+            }
+            Ok(Parsed::Incomplete { .. }) => return Ok(false),
+            Ok(Parsed::Empty { consumed: more }) => *consumed += more,
+            Ok(Parsed::Inline {
+                consumed: more,
+                args,
+            }) => {
+                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+                loop {
+                    let flow = execute(&mut self.session, &mut self.output, &args);
+                    if self.follow(flow).await? {
+                        break;
+                    }
+                }
+                *consumed += more;
+            }
+            Err(error) => {
+                self.output.raw(&error.line());
+                self.flush().await?;
+                return Err(End::Closed);
             }
         }
-    }
-
-    /// Starts loading what the batch will look up: the second word of a command is nearly always its key, the third or the
-    /// last the field or member.
-    fn prefetch(&mut self) {
-        self.hashes.clear();
-        if self.ahead.len() < MIN_PREFETCH {
-            return;
-        }
-        let mut lookups: SmallVec<[Lookup<'_>; BATCH]> = SmallVec::new();
-        let mut first = 0;
-        for command in &self.ahead {
-            let words = self.args.get(first..command.args).unwrap_or_default();
-            let word = |range: &Range<usize>| {
-                let place = command.start + range.start..command.start + range.end;
-                let short = range.len() <= LONGEST_PREFETCHED_KEY;
-                self.input.get(place).filter(|_| short)
-            };
-            let hash = words.get(1).and_then(word).map_or(0, Keyspace::hash);
-            self.hashes.push(hash);
-            lookups.push(match words {
-                [_, _, member, .., last] => Lookup::new(hash, word(member), word(last)),
-                [_, _, member] => Lookup::new(hash, word(member), word(member)),
-                _ => Lookup::new(hash, None, None),
-            });
-            first = command.args;
-        }
-        self.session
-            .engine()
-            .keyspace()
-            .prefetch(self.session.state.db, &lookups);
-    }
-
-    /// Executes a parsed command.
-    fn execute_ahead(&mut self, index: usize) -> Flow {
-        let first = index
-            .checked_sub(1)
-            .and_then(|before| self.ahead.get(before))
-            .map_or(0, |before| before.args);
-        let Some(command) = self.ahead.get(index) else {
-            return Flow::Continue;
-        };
-        let input = self
-            .input
-            .get(command.start..command.end)
-            .unwrap_or_default();
-        let ranges = self.args.get(first..command.args).unwrap_or_default();
-        let args: SmallVec<[&[u8]; 8]> = ranges
-            .iter()
-            .map(|range| input.get(range.clone()).unwrap_or_default())
-            .collect();
-        if let (Some(hash), [_, key, ..]) = (self.hashes.get(index), args.as_slice())
-            && key.len() <= LONGEST_PREFETCHED_KEY
-        {
-            self.session.hint(key, *hash);
-        }
-        execute(&mut self.session, &mut self.output, &args)
+        Ok(true)
     }
 
     /// HELLO and AUTH change how replies are written and requests are limited.
@@ -593,10 +520,10 @@ impl Connection {
 #[inline]
 fn execute(session: &mut Session, output: &mut RespReply, args: &[&[u8]]) -> Flow {
     if !session.state.is_subscribed() {
-        return session.execute_into(args, output);
+        return session.execute_in_batch(args, output);
     }
     let mark = output.len();
-    let flow = session.execute_into(args, output);
+    let flow = session.execute_in_batch(args, output);
     if session.state.info.mailbox.pending() > 0 {
         let reply = output.buffer_mut().split_off(mark);
         while let Some(message) = session.state.info.mailbox.try_pop() {

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod allocator;
+mod batch;
 mod buffers;
 mod connection;
 mod listener;
