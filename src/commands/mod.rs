@@ -22,6 +22,7 @@ pub mod error;
 pub mod expiry;
 pub mod hashes;
 mod help;
+pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 pub mod latency;
@@ -80,6 +81,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     dump::COMMANDS,
     expiry::COMMANDS,
     hashes::COMMANDS,
+    hyperloglog::COMMANDS,
     info::COMMANDS,
     keys::COMMANDS,
     latency::COMMANDS,

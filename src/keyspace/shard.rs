@@ -29,6 +29,8 @@ pub struct Limits {
     pub sorted_set: ZSetLimits,
     /// `stream-node-max-bytes`, `stream-node-max-entries`.
     pub stream: StreamLimits,
+    /// `hll-sparse-max-bytes`: how long a HyperLogLog may get in its sparse form.
+    pub max_sparse_hyperloglog: usize,
     /// `proto-max-bulk-len`, in bytes: the longest string.
     pub max_string: usize,
     /// How entries note that they are used: `maxmemory-policy`, `lfu-log-factor`, `lfu-decay-time`.
@@ -57,6 +59,7 @@ impl Default for Limits {
                 max_listpack_value: 64,
             },
             stream: StreamLimits::default(),
+            max_sparse_hyperloglog: 3000,
             max_string: 512 << 20,
             access: AccessClock::default(),
         }

@@ -881,6 +881,12 @@ impl Txn<'_> {
         self.notify(class, event, key);
     }
 
+    /// The same for a change that Redis has no event for.
+    pub fn changed_without_event(&mut self, key: &[u8]) {
+        self.journal.dirty += 1;
+        self.note_change(Keyspace::hash(key), key);
+    }
+
     /// Counts further changes: Redis counts elements, `rdb_changes_since_last_save` shows them.
     pub fn add_dirty(&mut self, more: u64) {
         self.journal.dirty += more;

@@ -88,6 +88,7 @@ pub fn limits(config: &Config, before: Limits) -> Limits {
     limits.sorted_set.max_listpack_value = config.usize("zset-max-listpack-value");
     limits.stream.max_node_bytes = config.usize("stream-node-max-bytes");
     limits.stream.max_node_entries = config.usize("stream-node-max-entries");
+    limits.max_sparse_hyperloglog = config.usize("hll-sparse-max-bytes");
     limits.max_string = config.usize("proto-max-bulk-len");
     limits.access = access_clock(config);
     limits

@@ -4,6 +4,7 @@ pub mod bitmap;
 pub mod glob;
 pub mod hash;
 pub mod hasher;
+pub mod hyperloglog;
 pub mod intset;
 pub mod lcs;
 pub mod list;

@@ -34,6 +34,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "4"),
         ("stream-node-max-entries", "3"),
+        ("hll-sparse-max-bytes", "40"),
     ],
     &[
         ("hash-max-listpack-entries", "0"),
@@ -44,6 +45,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "1"),
         ("stream-node-max-entries", "1"),
+        ("hll-sparse-max-bytes", "0"),
     ],
     &[
         ("hash-max-listpack-entries", "128"),
@@ -54,6 +56,7 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("set-max-listpack-entries", "0"),
         ("list-max-listpack-size", "-2"),
         ("stream-node-max-entries", "100"),
+        ("hll-sparse-max-bytes", "3000"),
     ],
 ];
 

@@ -3,6 +3,7 @@
 mod bitmaps;
 mod connection;
 mod hashes;
+mod hyperloglog;
 mod keys;
 mod lists;
 mod pubsub;
@@ -28,6 +29,12 @@ pub(crate) const FAMILIES: &[Family] = &[
         prefix: 's',
         weight: 10,
         commands: bitmaps::COMMANDS,
+    },
+    Family {
+        name: "hyperloglog",
+        prefix: 'p',
+        weight: 8,
+        commands: hyperloglog::COMMANDS,
     },
     Family {
         name: "lists",

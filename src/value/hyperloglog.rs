@@ -1,0 +1,585 @@
+//! HyperLogLog in a string, byte for byte as Redis lays it out: how many different elements were added, within 0.81 %,
+//! in at most 12 KiB. Works on bytes that a client may have written, so nothing in them is trusted. Knows no keys.
+//!
+//! ```text
+//! HYLL | encoding, 1 byte | 0 0 0 | count, 8 bytes, little endian | registers
+//! ```
+//!
+//! The count is the last answer; its top bit is set when the registers changed since. There are 16384 registers, each
+//! the longest run of zeros (and one) seen among the hashes that lead to it. Dense (encoding 0): 6 bits each, from the
+//! least significant bit of the first byte on. Sparse (encoding 1), a sequence of runs:
+//!
+//! ```text
+//! 00nnnnnn            n+1 registers that are 0
+//! 01nnnnnn nnnnnnnn   n+1 registers that are 0
+//! 1vvvvvnn            n+1 registers that are v+1
+//! ```
+//!
+//! The estimate is Ertl's, "New cardinality estimation algorithms for HyperLogLog sketches" (2017).
+
+const HEADER: usize = 16;
+const MAGIC: &[u8; 4] = b"HYLL";
+const ENCODING: usize = 4;
+const COUNT: std::ops::Range<usize> = 8..16;
+const DENSE: u8 = 0;
+const SPARSE: u8 = 1;
+
+/// Bits of a hash that choose the register.
+const INDEX_BITS: u32 = 14;
+/// Number of registers.
+pub const REGISTERS: usize = 1 << INDEX_BITS;
+/// Bits of a hash whose zeros are counted.
+const COUNTED_BITS: u32 = 64 - INDEX_BITS;
+const REGISTER_BITS: usize = 6;
+const DENSE_LEN: usize = HEADER + REGISTERS * REGISTER_BITS / 8;
+
+/// Longest run of the one-byte form for zeros.
+const MAX_SHORT_ZEROS: usize = 64;
+/// Longest run of a value, and the largest value, that the sparse form can hold.
+const MAX_VALUES: usize = 4;
+const MAX_SPARSE_VALUE: u8 = 32;
+
+/// The registers are not laid out as they must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Corrupted;
+
+/// The two forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// All registers.
+    Dense,
+    /// Runs of registers.
+    Sparse,
+}
+
+impl Encoding {
+    /// As PFDEBUG names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Sparse => "sparse",
+        }
+    }
+}
+
+/// A new, empty one.
+#[must_use]
+pub fn new() -> Vec<u8> {
+    let mut bytes = vec![0; HEADER];
+    bytes[..MAGIC.len()].copy_from_slice(MAGIC);
+    bytes[ENCODING] = SPARSE;
+    let mut left = REGISTERS;
+    while left > 0 {
+        let run = Run::Zeros(left.min(MAX_LONG_ZEROS));
+        left -= run.len();
+        run.write(&mut bytes);
+    }
+    bytes
+}
+
+/// The form, if the bytes begin like a HyperLogLog and have a length that one can have.
+#[must_use]
+pub fn encoding(bytes: &[u8]) -> Option<Encoding> {
+    if bytes.len() < HEADER || !bytes.starts_with(MAGIC) {
+        return None;
+    }
+    match bytes[ENCODING] {
+        DENSE if bytes.len() == DENSE_LEN => Some(Encoding::Dense),
+        SPARSE => Some(Encoding::Sparse),
+        _ => None,
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ the count
+
+/// The count that was kept, if nothing changed since.
+#[must_use]
+pub fn kept_count(bytes: &[u8]) -> Option<u64> {
+    let count = bytes.get(COUNT)?.try_into().map(u64::from_le_bytes).ok()?;
+    (count >> 63 == 0).then_some(count)
+}
+
+/// Keeps a count.
+pub fn keep_count(bytes: &mut [u8], count: u64) {
+    bytes[COUNT].copy_from_slice(&count.to_le_bytes());
+}
+
+/// Says that the count is out of date.
+pub fn forget_count(bytes: &mut [u8]) {
+    bytes[COUNT.end - 1] |= 0x80;
+}
+
+// ------------------------------------------------------------------------------------------------ hashes
+
+/// MurmurHash64A with the seed that every Redis uses.
+fn hash(element: &[u8]) -> u64 {
+    const SEED: u64 = 0xadc8_3b19;
+    const MULTIPLIER: u64 = 0xc6a4_a793_5bd1_e995;
+    const SHIFT: u32 = 47;
+    let (words, tail) = element.as_chunks::<8>();
+    let mut hash = SEED ^ (element.len() as u64).wrapping_mul(MULTIPLIER);
+    for word in words {
+        let mut word = u64::from_le_bytes(*word).wrapping_mul(MULTIPLIER);
+        word ^= word >> SHIFT;
+        hash = (hash ^ word.wrapping_mul(MULTIPLIER)).wrapping_mul(MULTIPLIER);
+    }
+    if !tail.is_empty() {
+        let tail = tail.iter().rev();
+        hash ^= tail.fold(0, |word, byte| word << 8 | u64::from(*byte));
+        hash = hash.wrapping_mul(MULTIPLIER);
+    }
+    hash = (hash ^ hash >> SHIFT).wrapping_mul(MULTIPLIER);
+    hash ^ hash >> SHIFT
+}
+
+/// The register of an element and what it says: one more than the zeros that its hash has there.
+fn place(element: &[u8]) -> (usize, u8) {
+    let hash = hash(element);
+    let index = hash as usize % REGISTERS;
+    let zeros = (hash >> INDEX_BITS | 1 << COUNTED_BITS).trailing_zeros();
+    (index, zeros as u8 + 1)
+}
+
+// ------------------------------------------------------------------------------------------------ the sparse form
+
+const MAX_LONG_ZEROS: usize = 1 << 14;
+
+/// A run of equal registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Zeros(usize),
+    Values(u8, usize),
+}
+
+impl Run {
+    /// The run that begins the bytes, and how many bytes it takes; nothing at the end.
+    fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        match *bytes {
+            [first, ..] if first & 0x80 != 0 => {
+                let value = (first >> 2 & 0x1f) + 1;
+                Some((Self::Values(value, usize::from(first & 3) + 1), 1))
+            }
+            [first, ..] if first & 0x40 == 0 => Some((Self::Zeros(usize::from(first) + 1), 1)),
+            [first, ref rest @ ..] => {
+                // Redis reads a zero where the second byte is cut off.
+                let second = rest.first().copied().unwrap_or(0);
+                let len = usize::from(first & 0x3f) << 8 | usize::from(second);
+                Some((Self::Zeros(len + 1), 1 + rest.len().min(1)))
+            }
+            [] => None,
+        }
+    }
+
+    const fn len(self) -> usize {
+        match self {
+            Self::Zeros(len) | Self::Values(_, len) => len,
+        }
+    }
+
+    const fn value(self) -> u8 {
+        match self {
+            Self::Zeros(_) => 0,
+            Self::Values(value, _) => value,
+        }
+    }
+
+    /// The same value for another number of registers.
+    const fn with_len(self, len: usize) -> Self {
+        match self {
+            Self::Zeros(_) => Self::Zeros(len),
+            Self::Values(value, _) => Self::Values(value, len),
+        }
+    }
+
+    /// Appends the run; nothing where it is empty.
+    fn write(self, out: &mut impl Extend<u8>) {
+        match self {
+            Self::Zeros(0) | Self::Values(_, 0) => {}
+            Self::Zeros(len) if len <= MAX_SHORT_ZEROS => out.extend([(len - 1) as u8]),
+            Self::Zeros(len) => {
+                let len = len - 1;
+                out.extend([0x40 | (len >> 8) as u8, (len & 0xff) as u8]);
+            }
+            Self::Values(value, len) => out.extend([0x80 | (value - 1) << 2 | (len - 1) as u8]),
+        }
+    }
+}
+
+/// The runs of a sparse one.
+fn runs(bytes: &[u8]) -> impl Iterator<Item = Run> {
+    let mut rest = bytes.get(HEADER..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (run, size) = Run::read(rest)?;
+        rest = rest.get(size..).unwrap_or_default();
+        Some(run)
+    })
+}
+
+/// Where the run that holds a register stands, and where the one before it.
+struct Found {
+    run: Run,
+    at: usize,
+    size: usize,
+    before: Option<usize>,
+    /// The register within the run.
+    offset: usize,
+}
+
+fn find(bytes: &[u8], index: usize) -> Result<Found, Corrupted> {
+    let (mut at, mut first, mut before) = (HEADER, 0, None);
+    loop {
+        let (run, size) = Run::read(bytes.get(at..).unwrap_or_default()).ok_or(Corrupted)?;
+        if index < first + run.len() {
+            return Ok(Found {
+                run,
+                at,
+                size,
+                before,
+                offset: index - first,
+            });
+        }
+        first += run.len();
+        before = Some(at);
+        at += size;
+    }
+}
+
+/// Raises a register of a sparse one; true if it was lower. Where the sparse form has no room for it, nothing is done
+/// and the answer is nothing.
+fn raise_sparse(
+    bytes: &mut Vec<u8>,
+    index: usize,
+    value: u8,
+    max_bytes: usize,
+) -> Result<Option<bool>, Corrupted> {
+    if value > MAX_SPARSE_VALUE {
+        return Ok(None);
+    }
+    let found = find(bytes, index)?;
+    if found.run.value() >= value {
+        return Ok(Some(false));
+    }
+    let mut runs: smallvec::SmallVec<[u8; 8]> = smallvec::SmallVec::new();
+    found.run.with_len(found.offset).write(&mut runs);
+    Run::Values(value, 1).write(&mut runs);
+    let behind = found.run.len() - found.offset - 1;
+    found.run.with_len(behind).write(&mut runs);
+    if runs.len() > found.size && bytes.len() + runs.len() - found.size > max_bytes {
+        return Ok(None);
+    }
+    bytes.splice(found.at..found.at + found.size, runs);
+    join(bytes, found.before.unwrap_or(HEADER));
+    Ok(Some(true))
+}
+
+/// Joins runs of the same value near a place where one has changed. How far it looks, and that zeros are left alone, is
+/// part of the layout: other servers would come to other bytes.
+fn join(bytes: &mut Vec<u8>, from: usize) {
+    const STEPS: usize = 5;
+    let mut at = from;
+    for _ in 0..STEPS {
+        let Some((run, size)) = Run::read(bytes.get(at..).unwrap_or_default()) else {
+            return;
+        };
+        let next = Run::read(bytes.get(at + size..).unwrap_or_default());
+        if let (Run::Values(value, len), Some((Run::Values(second, more), _))) = (run, next)
+            && value == second
+            && len + more <= MAX_VALUES
+        {
+            bytes.remove(at);
+            let joined = &mut bytes[at..=at];
+            Run::Values(value, len + more).write(&mut Overwrite(joined));
+        } else {
+            at += size;
+        }
+    }
+}
+
+/// Writes over bytes that are there.
+struct Overwrite<'a>(&'a mut [u8]);
+
+impl Extend<u8> for Overwrite<'_> {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, bytes: T) {
+        let places = self.0.iter_mut();
+        places.zip(bytes).for_each(|(place, byte)| *place = byte);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ the dense form
+
+/// Four registers of 6 bits are three bytes.
+fn unpack(three: [u8; 3]) -> [u8; 4] {
+    let bits = u32::from_le_bytes([three[0], three[1], three[2], 0]);
+    [0, 6, 12, 18].map(|shift| (bits >> shift & 0x3f) as u8)
+}
+
+fn dense_registers(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    let (threes, _) = bytes.get(HEADER..).unwrap_or_default().as_chunks::<3>();
+    threes.iter().flat_map(|three| unpack(*three))
+}
+
+/// Raises a register of a dense one; true if it was lower.
+fn raise_dense(bytes: &mut [u8], index: usize, value: u8) -> bool {
+    let at = HEADER + index / 4 * 3;
+    let three = &mut bytes[at..at + 3];
+    let shift = index % 4 * REGISTER_BITS;
+    let bits = u32::from_le_bytes([three[0], three[1], three[2], 0]);
+    if bits >> shift & 0x3f >= u32::from(value) {
+        return false;
+    }
+    let bits = bits & !(0x3f << shift) | u32::from(value) << shift;
+    three.copy_from_slice(&bits.to_le_bytes()[..3]);
+    true
+}
+
+/// Gives it the dense form; true if it had the other one.
+pub fn make_dense(bytes: &mut Vec<u8>) -> Result<bool, Corrupted> {
+    if encoding(bytes) != Some(Encoding::Sparse) {
+        return Ok(false);
+    }
+    let mut dense = vec![0; DENSE_LEN];
+    dense[..HEADER].copy_from_slice(&bytes[..HEADER]);
+    dense[ENCODING] = DENSE;
+    let mut index = 0;
+    for run in runs(bytes) {
+        if index + run.len() > REGISTERS {
+            return Err(Corrupted);
+        }
+        if run.value() > 0 {
+            (index..index + run.len()).for_each(|index| {
+                raise_dense(&mut dense, index, run.value());
+            });
+        }
+        index += run.len();
+    }
+    if index != REGISTERS {
+        return Err(Corrupted);
+    }
+    *bytes = dense;
+    Ok(true)
+}
+
+// ------------------------------------------------------------------------------------------------ both forms
+
+/// Raises a register; true if it was lower. The sparse form is given up for good where it has no room, or would take
+/// more than `max_bytes`.
+fn raise(
+    bytes: &mut Vec<u8>,
+    index: usize,
+    value: u8,
+    max_bytes: usize,
+) -> Result<bool, Corrupted> {
+    if bytes[ENCODING] == SPARSE {
+        if let Some(raised) = raise_sparse(bytes, index, value, max_bytes)? {
+            return Ok(raised);
+        }
+        make_dense(bytes)?;
+    }
+    Ok(raise_dense(bytes, index, value))
+}
+
+/// Adds an element to what [`encoding`] accepts; true if that changed a register. Sparse: O(bytes), dense: O(1). The
+/// count that was kept is left alone.
+pub fn add(bytes: &mut Vec<u8>, element: &[u8], max_bytes: usize) -> Result<bool, Corrupted> {
+    let (index, value) = place(element);
+    raise(bytes, index, value, max_bytes)
+}
+
+/// The runs of a sparse one as PFDEBUG DECODE shows them.
+#[must_use]
+pub fn describe(bytes: &[u8]) -> String {
+    let mut rest = bytes.get(HEADER..).unwrap_or_default();
+    let mut runs = Vec::new();
+    while let Some((run, size)) = Run::read(rest) {
+        runs.push(match run {
+            Run::Values(value, len) => format!("v:{value},{len}"),
+            Run::Zeros(len) if rest.first().is_some_and(|byte| byte & 0x40 != 0) => {
+                format!("Z:{len}")
+            }
+            Run::Zeros(len) => format!("z:{len}"),
+        });
+        rest = rest.get(size..).unwrap_or_default();
+    }
+    runs.join(" ")
+}
+
+/// All registers, a byte each: what several HyperLogLogs make together.
+#[derive(Debug)]
+pub struct Registers(Box<[u8; REGISTERS]>);
+
+impl Default for Registers {
+    fn default() -> Self {
+        Self(Box::new([0; REGISTERS]))
+    }
+}
+
+impl Registers {
+    /// Those of one HyperLogLog.
+    pub fn of(bytes: &[u8]) -> Result<Self, Corrupted> {
+        let mut registers = Self::default();
+        registers.merge(bytes)?;
+        Ok(registers)
+    }
+
+    /// Raises each to that of `bytes`, which [`encoding`] accepts.
+    pub fn merge(&mut self, bytes: &[u8]) -> Result<(), Corrupted> {
+        if bytes[ENCODING] == DENSE {
+            let pairs = self.0.iter_mut().zip(dense_registers(bytes));
+            pairs.for_each(|(register, other)| *register = (*register).max(other));
+            return Ok(());
+        }
+        let mut index = 0;
+        for run in runs(bytes) {
+            let covered = self.0.get_mut(index..index + run.len()).ok_or(Corrupted)?;
+            if run.value() > 0 {
+                covered
+                    .iter_mut()
+                    .for_each(|register| *register = (*register).max(run.value()));
+            }
+            index += run.len();
+        }
+        if index == REGISTERS {
+            Ok(())
+        } else {
+            Err(Corrupted)
+        }
+    }
+
+    /// Raises the registers of `bytes` to these.
+    pub fn merge_into(&self, bytes: &mut Vec<u8>, max_bytes: usize) -> Result<(), Corrupted> {
+        for (index, value) in self.0.iter().enumerate().filter(|(_, value)| **value > 0) {
+            raise(bytes, index, *value, max_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The registers in order.
+    pub fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().copied()
+    }
+
+    /// The estimate.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let mut histogram = [0; HISTOGRAM];
+        for register in self.iter() {
+            histogram[usize::from(register)] += 1;
+        }
+        estimate(&histogram)
+    }
+}
+
+/// The estimate of one HyperLogLog that [`encoding`] accepts.
+pub fn count(bytes: &[u8]) -> Result<u64, Corrupted> {
+    let mut histogram = [0; HISTOGRAM];
+    if bytes[ENCODING] == DENSE {
+        for register in dense_registers(bytes) {
+            histogram[usize::from(register)] += 1;
+        }
+        return Ok(estimate(&histogram));
+    }
+    let mut registers = 0;
+    for run in runs(bytes) {
+        histogram[usize::from(run.value())] += run.len() as u32;
+        registers += run.len();
+        if registers > REGISTERS {
+            return Err(Corrupted);
+        }
+    }
+    if registers == REGISTERS {
+        Ok(estimate(&histogram))
+    } else {
+        Err(Corrupted)
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ the estimate
+
+/// Values that 6 bits can hold; those above the counted bits and one come from hostile bytes only.
+const HISTOGRAM: usize = 1 << REGISTER_BITS;
+
+/// How many registers have each value, turned into a number of elements.
+fn estimate(histogram: &[u32; HISTOGRAM]) -> u64 {
+    /// 1 / (2 ln 2).
+    const BIAS: f64 = 0.721_347_520_444_481_7;
+    let registers = REGISTERS as f64;
+    let greatest = COUNTED_BITS as usize + 1;
+    let mut sum = registers * tau((registers - f64::from(histogram[greatest])) / registers);
+    for value in (1..greatest).rev() {
+        sum = (sum + f64::from(histogram[value])) * 0.5;
+    }
+    sum += registers * sigma(f64::from(histogram[0]) / registers);
+    (BIAS * registers * registers / sum).round() as u64
+}
+
+/// What empty registers add: x + the sum of x^(2^k) 2^(k-1).
+fn sigma(mut x: f64) -> f64 {
+    if x == 1.0 {
+        return f64::INFINITY;
+    }
+    let (mut factor, mut sum) = (1.0, x);
+    loop {
+        x *= x;
+        let before = sum;
+        sum += x * factor;
+        factor += factor;
+        if sum == before {
+            return sum;
+        }
+    }
+}
+
+/// What full registers add: a third of 1 - x - the sum of (1 - x^(2^-k))² 2^-k.
+fn tau(mut x: f64) -> f64 {
+    if x == 0.0 || x == 1.0 {
+        return 0.0;
+    }
+    let (mut factor, mut sum) = (1.0, 1.0 - x);
+    loop {
+        x = x.sqrt();
+        let before = sum;
+        factor *= 0.5;
+        sum -= (1.0 - x) * (1.0 - x) * factor;
+        if sum == before {
+            return sum / 3.0;
+        }
+    }
+}
+
+/// Checks the forms against each other and against sets of known sizes; what is wrong, if anything.
+pub fn self_test() -> Result<(), String> {
+    const ELEMENTS: u64 = 30_000;
+    let (mut sparse, mut dense) = (new(), new());
+    let corrupted = |Corrupted| "TESTFAILED a HyperLogLog of our own is corrupted".to_owned();
+    make_dense(&mut dense).map_err(corrupted)?;
+    for element in 1..=ELEMENTS {
+        let bytes = element.to_le_bytes();
+        let raised = add(&mut sparse, &bytes, 3000).map_err(corrupted)?;
+        if add(&mut dense, &bytes, 0) != Ok(raised) {
+            return Err(format!(
+                "TESTFAILED sparse and dense disagree at element {element}"
+            ));
+        }
+        if !element.is_power_of_two() && element != ELEMENTS {
+            continue;
+        }
+        let count = count(&dense).map_err(corrupted)?;
+        if count != self::count(&sparse).map_err(corrupted)? {
+            return Err(format!(
+                "TESTFAILED sparse and dense count {element} elements differently"
+            ));
+        }
+        // Four times the standard error, and a few for small sets.
+        let tolerance = element as f64 * 4.0 * 1.04 / (REGISTERS as f64).sqrt() + 2.0;
+        if count.abs_diff(element) as f64 > tolerance {
+            return Err(format!(
+                "TESTFAILED Too big error. card:{element} count:{count}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
