@@ -20,6 +20,7 @@ pub mod dump;
 pub mod elements;
 pub mod error;
 pub mod expiry;
+pub mod geo;
 pub mod hashes;
 mod help;
 pub mod hyperloglog;
@@ -80,6 +81,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     debug::COMMANDS,
     dump::COMMANDS,
     expiry::COMMANDS,
+    geo::COMMANDS,
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     info::COMMANDS,

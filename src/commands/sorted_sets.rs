@@ -294,7 +294,7 @@ fn target<'a>(
     })
 }
 
-fn zadd(context: &mut Context<'_, '_>) -> CommandResult {
+pub(super) fn zadd(context: &mut Context<'_, '_>) -> CommandResult {
     let (options, first) = AddOptions::parse(context);
     let pairs = context.args.get(first..).unwrap_or_default();
     if pairs.is_empty() || !pairs.len().is_multiple_of(2) {

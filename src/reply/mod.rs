@@ -43,6 +43,10 @@ pub trait Reply {
     fn attribute(&mut self, pairs: usize);
     /// A floating-point number: in RESP2 a bulk string, printed as Redis prints it (17 significant digits, `inf`, `nan`).
     fn double(&mut self, value: f64);
+    /// The same, printed for people: no exponent, 17 decimal places, trailing zeros cut.
+    fn plain_double(&mut self, value: f64) {
+        self.double(value);
+    }
     /// A boolean: `:1` or `:0` in RESP2.
     fn bool(&mut self, value: bool);
     /// A number of any size, in decimal; a bulk string in RESP2.

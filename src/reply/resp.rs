@@ -1,7 +1,7 @@
 //! Replies as RESP2 or RESP3 bytes, in one growing buffer. Knows no sockets: whoever owns the buffer sends it.
 
 use super::Reply;
-use crate::value::number::DoubleBuffer;
+use crate::value::number::{DoubleBuffer, format_plain};
 
 /// Writes replies in the protocol's bytes. One buffer serves many replies; no reply allocates, unless the buffer has to
 /// grow.
@@ -177,6 +177,15 @@ impl Reply for RespReply {
             self.line(b',', text);
         } else {
             self.bulk(text);
+        }
+    }
+
+    fn plain_double(&mut self, value: f64) {
+        let text = format_plain(value);
+        if self.resp3 {
+            self.line(b',', text.as_bytes());
+        } else {
+            self.bulk(text.as_bytes());
         }
     }
 

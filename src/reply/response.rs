@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::Reply;
-use crate::value::number::DoubleBuffer;
+use crate::value::number::{DoubleBuffer, format_plain};
 
 /// One reply. Which variants occur follows the protocol asked for: with RESP2 there are `Null`, `Int`, `Bulk`, `Simple`,
 /// `Error` and `Array`, with RESP3 all of them.
@@ -294,6 +294,14 @@ impl Reply for ResponseReply {
             self.put(Response::Double(value));
         } else {
             self.bulk(DoubleBuffer::new().format(value));
+        }
+    }
+
+    fn plain_double(&mut self, value: f64) {
+        if self.resp3 {
+            self.put(Response::Double(value));
+        } else {
+            self.bulk(format_plain(value).as_bytes());
         }
     }
 

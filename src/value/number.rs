@@ -367,6 +367,17 @@ pub fn format_double(value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(DoubleBuffer::new().format(value));
 }
 
+/// A double as Redis prints it for people: 17 decimal places, trailing zeros cut, no exponent.
+#[must_use]
+pub fn format_plain(value: f64) -> String {
+    if !value.is_finite() {
+        return String::from_utf8_lossy(DoubleBuffer::new().format(value)).into_owned();
+    }
+    let text = format!("{value:.17}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0" } else { text }.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -547,6 +558,22 @@ mod tests {
             (2251799813685248.5, "2251799813685248.5"),
         ] {
             assert_eq!(printed(value), text);
+        }
+    }
+
+    // Expected values: GEOPOS of redis-server 7.0.15.
+    #[test]
+    fn doubles_print_for_people_without_exponent() {
+        for (value, text) in [
+            (13.361389338970184, "13.36138933897018433"),
+            (0.0, "0"),
+            (-0.0, "0"),
+            (-180.0, "-180"),
+            (1e-20, "0"),
+            (100.0, "100"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(format_plain(value), text);
         }
     }
 

@@ -156,7 +156,7 @@ proptest! {
         let sound = Registers::of(&bytes).is_ok();
         prop_assert_eq!(count(&bytes).is_ok(), sound);
         prop_assert_eq!(make_dense(&mut bytes.clone()).is_ok(), sound);
-        describe(&bytes);
+        prop_assert_eq!(describe(&bytes).is_empty(), tail.is_empty());
         for element in element..element.saturating_add(20) {
             let added = add(&mut bytes, &element.to_le_bytes(), 3000);
             prop_assert!(!sound || added.is_ok());

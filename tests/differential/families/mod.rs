@@ -2,6 +2,7 @@
 
 mod bitmaps;
 mod connection;
+mod geo;
 mod hashes;
 mod hyperloglog;
 mod keys;
@@ -29,6 +30,12 @@ pub(crate) const FAMILIES: &[Family] = &[
         prefix: 's',
         weight: 10,
         commands: bitmaps::COMMANDS,
+    },
+    Family {
+        name: "geo",
+        prefix: 'g',
+        weight: 10,
+        commands: geo::COMMANDS,
     },
     Family {
         name: "hyperloglog",
