@@ -187,7 +187,7 @@ fn command_list(ctx: &mut Context<'_, '_>) -> CommandResult {
     let args = ctx.args;
     let all = table().all.iter();
     let listed: Vec<&Command> = match args.get(2..).unwrap_or_default() {
-        [] => table().commands.clone(),
+        [] => table().all.clone(),
         [filterby, kind, value] if filterby.eq_ignore_ascii_case(b"FILTERBY") => {
             match kind.to_ascii_lowercase().as_slice() {
                 b"module" => Vec::new(),

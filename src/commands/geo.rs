@@ -415,13 +415,13 @@ impl<'a> Query<'a> {
         })
     }
 
-    fn from_place(&mut self, longitude: &[u8], latitude: &[u8]) -> Result<(), CommandError> {
+    fn centre_at(&mut self, longitude: &[u8], latitude: &[u8]) -> Result<(), CommandError> {
         self.centre = Some(parse_place(longitude, latitude)?.0);
         self.from_place = true;
         Ok(())
     }
 
-    fn from_member(&mut self, txn: &Txn<'_>, member: &[u8]) -> Result<(), CommandError> {
+    fn centre_at_member(&mut self, txn: &Txn<'_>, member: &[u8]) -> Result<(), CommandError> {
         self.from_member = true;
         // Where there is no key, nothing is looked for.
         if self.exists {
@@ -487,10 +487,10 @@ impl<'a> Query<'a> {
                 Ok(1)
             }
             [_, member, ..] if is(b"frommember") && !self.from_place => {
-                self.from_member(txn, member).map(|()| 2)
+                self.centre_at_member(txn, member).map(|()| 2)
             }
             [_, longitude, latitude, ..] if is(b"fromlonlat") && !self.from_member => {
-                self.from_place(longitude, latitude).map(|()| 3)
+                self.centre_at(longitude, latitude).map(|()| 3)
             }
             [_, radius, unit, ..] if is(b"byradius") && is_shaped(true) => {
                 self.shape = Some(parse_circle(radius, unit)?);
@@ -680,7 +680,7 @@ fn sorted_set_of(found: Vec<Found>, limits: &ZSetLimits, of_distances: bool) -> 
 fn by_place(context: &mut Context<'_, '_>, may_store: bool) -> CommandResult {
     let args = context.args;
     let mut query = Query::new(context.txn, args[1], Dialect::Radius { may_store })?;
-    query.from_place(args[2], args[3])?;
+    query.centre_at(args[2], args[3])?;
     query.shape = Some(parse_circle(args[4], args[5])?);
     query.run(context, &args[6..])
 }
@@ -696,7 +696,7 @@ fn georadius_ro(context: &mut Context<'_, '_>) -> CommandResult {
 fn by_member(context: &mut Context<'_, '_>, may_store: bool) -> CommandResult {
     let args = context.args;
     let mut query = Query::new(context.txn, args[1], Dialect::Radius { may_store })?;
-    query.from_member(context.txn, args[2])?;
+    query.centre_at_member(context.txn, args[2])?;
     // Where there is no key, the distance is not judged.
     query.shape = Some(if query.exists {
         parse_circle(args[3], args[4])?
