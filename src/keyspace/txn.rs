@@ -884,7 +884,7 @@ impl Txn<'_> {
     /// The same for a change that Redis has no event for.
     pub fn changed_without_event(&mut self, key: &[u8]) {
         self.journal.dirty += 1;
-        self.note_change(Keyspace::hash(key), key);
+        self.note_change(Keyspace::hash(key), key, true);
     }
 
     /// Counts further changes: Redis counts elements, `rdb_changes_since_last_save` shows them.
