@@ -129,6 +129,9 @@ struct Partial {
     progress: Progress,
 }
 
+/// Arguments of so many bytes deserve a buffer of their size.
+const LARGE_ARGUMENT: usize = 32 * 1024;
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     /// Where the next argument, or its bytes, begin. 0 while not even the number of arguments is known.
@@ -156,6 +159,13 @@ impl Parser {
             authenticated: true,
             partial: Partial::default(),
         }
+    }
+
+    /// Where in the input a large argument begins that is not there as a whole, if one is awaited.
+    #[must_use]
+    pub fn large_argument(&self) -> Option<usize> {
+        let Progress { position, bulk, .. } = self.partial.progress;
+        bulk.filter(|len| *len >= LARGE_ARGUMENT).map(|_| position)
     }
 
     /// Sets the longest argument, in bytes (`proto-max-bulk-len`).

@@ -497,6 +497,9 @@ fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
     out.push_str(&line_of(info, ctx.txn.now_ms(), running));
 }
 
+/// Bytes of a reply that CLIENT LIST counts as `obl`.
+const FIXED_REPLY: usize = 16 * 1024;
+
 /// A client's line, without its end; `running` is the command that it runs at this moment.
 pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> String {
     let mut out = String::new();
@@ -518,14 +521,9 @@ pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> Str
     } else {
         get(&info.query_buffer_free)
     };
-    let memory = [
-        &info.query_buffer,
-        &info.argv_memory,
-        &info.multi_memory,
-        &info.reply_buffer,
-    ];
-    let total =
-        memory.into_iter().map(get).sum::<usize>() + free_input + mailbox + size_of::<ClientInfo>();
+    // Redis keeps the first bytes of a reply in a fixed buffer, the rest in a list.
+    let (fixed, listed) = (output.min(FIXED_REPLY), output.saturating_sub(FIXED_REPLY));
+    let unread = listed + mailbox;
     let user = info.user.lock().display_name();
     let redirect = match info.has_flag(ClientFlags::TRACKING) {
         true => info.tracking_redirect.load(Ordering::Relaxed),
@@ -534,8 +532,8 @@ pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> Str
     let result = write!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
-         qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl={output} oll={} omem={mailbox} \
-         tot-mem={total} events={} cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
+         qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl={fixed} oll={} omem={unread} \
+         tot-mem={} events={} cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
         info.id,
         info.addr,
         info.laddr,
@@ -554,7 +552,8 @@ pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> Str
         get(&info.multi_memory),
         get(&info.reply_buffer),
         get(&info.reply_buffer_peak),
-        usize::from(mailbox > 0),
+        usize::from(listed > 0) + info.mailbox.len(),
+        info.memory(),
         if mailbox + output > 0 { "rw" } else { "r" },
         running.unwrap_or_else(|| last_command(info)),
         user,

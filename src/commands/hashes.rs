@@ -444,6 +444,9 @@ fn draw_fields(reply: &mut dyn Reply, hash: &Hash, draw: Draw, random: &mut impl
     }
     draw.begin(reply, draw.count);
     for _ in 0..draw.count {
+        if reply.is_full() {
+            break;
+        }
         let pair = hash.random(random).expect("a stored hash has fields");
         write(reply, pair);
     }

@@ -271,19 +271,6 @@ fn output_memory(client: &ClientInfo) -> usize {
     client.output.load(Ordering::Relaxed) + client.mailbox.pending()
 }
 
-/// Bytes that a client takes.
-pub(super) fn client_memory(client: &ClientInfo) -> usize {
-    let parts = [
-        &client.query_buffer,
-        &client.query_buffer_free,
-        &client.argv_memory,
-        &client.multi_memory,
-        &client.reply_buffer,
-    ];
-    let parts = parts.into_iter().map(|part| part.load(Ordering::Relaxed));
-    parts.sum::<usize>() + output_memory(client)
-}
-
 fn percent(part: usize, whole: usize) -> String {
     format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
 }
@@ -301,7 +288,7 @@ fn memory(page: &mut Page, sources: &Sources<'_>) {
         .clients
         .list()
         .iter()
-        .map(|c| client_memory(c))
+        .map(|client| client.memory())
         .sum();
     let log_buffer = usize::try_from(get(&stats.log.buffered)).unwrap_or(usize::MAX);
     let overhead = startup + of_clients + log_buffer;

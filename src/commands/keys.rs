@@ -174,10 +174,15 @@ pub static COMMANDS: &[CommandSpec] = &[
 const SAME_OBJECT: CommandError =
     CommandError::text("ERR source and destination objects are the same");
 
-fn remove_all(context: &mut Context<'_, '_>) -> CommandResult {
+fn remove_all(context: &mut Context<'_, '_>, lazily: bool) -> CommandResult {
     let mut removed = 0;
     for key in &context.args[1..] {
-        if context.txn.remove(key) {
+        let gone = if lazily {
+            context.txn.unlink(key)
+        } else {
+            context.txn.remove(key)
+        };
+        if gone {
             context.txn.changed(EventClass::GENERIC, "del", key);
             removed += 1;
         }
@@ -187,12 +192,12 @@ fn remove_all(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn del(context: &mut Context<'_, '_>) -> CommandResult {
-    remove_all(context)
+    remove_all(context, false)
 }
 
-/// The same as DEL: what is slow to free leaves for the background thread either way.
+/// The same as DEL, but more of what is slow to free leaves for the background thread.
 fn unlink(context: &mut Context<'_, '_>) -> CommandResult {
-    remove_all(context)
+    remove_all(context, true)
 }
 
 fn exists(context: &mut Context<'_, '_>) -> CommandResult {

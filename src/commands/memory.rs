@@ -147,10 +147,7 @@ fn memory_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     let buffered =
         usize::try_from(stats.log.buffered.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
     let clients = ctx.services.clients.list();
-    let of_clients: usize = clients
-        .iter()
-        .map(|client| super::info::client_memory(client))
-        .sum();
+    let of_clients: usize = clients.iter().map(|client| client.memory()).sum();
     let tables: usize = databases.iter().map(|(_, _, slots)| slots * SLOT).sum();
     let overhead = startup + of_clients + buffered + tables;
     let data = used.saturating_sub(overhead);

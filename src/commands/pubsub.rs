@@ -272,6 +272,9 @@ impl Kind {
 const KINDS: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
 
 /// Tells others what the session listens to.
+/// Bytes that a subscription takes: its name and an entry in the session's set, and its place among the subscribers.
+const SUBSCRIPTION: usize = 96;
+
 fn publish_counts(session: &SessionState) {
     let info = &session.info;
     info.channels
@@ -281,6 +284,9 @@ fn publish_counts(session: &SessionState) {
     info.shard_channels
         .store(session.shard_channels.len(), Ordering::Relaxed);
     info.set_flag(ClientFlags::PUBSUB, session.is_subscribed());
+    let count = session.subscription_count() + session.shard_channels.len();
+    info.subscription_memory
+        .store(count * SUBSCRIPTION, Ordering::Relaxed);
 }
 
 /// A mailbox is bounded by the limits for subscribers from the first subscription on.

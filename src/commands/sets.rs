@@ -468,7 +468,12 @@ fn srandmember(context: &mut Context<'_, '_>) -> CommandResult {
         None => reply.array(0),
         Some(set) if count < 0 => {
             reply.array(wanted);
-            (0..wanted).for_each(|_| answer(&mut **reply, set.random(&mut random)));
+            for _ in 0..wanted {
+                if reply.is_full() {
+                    break;
+                }
+                answer(&mut **reply, set.random(&mut random));
+            }
         }
         Some(set) => {
             let sample = set.sample(wanted, &mut random);

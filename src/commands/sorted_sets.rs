@@ -482,6 +482,9 @@ fn draw_members(
     }
     begin_entries(reply, draw.count, draw.with_second);
     for _ in 0..draw.count {
+        if reply.is_full() {
+            break;
+        }
         let entry = set.random(random).expect("a stored set has members");
         write_entry(reply, entry, draw.with_second);
     }

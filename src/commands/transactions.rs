@@ -148,6 +148,10 @@ fn watch(context: &mut Context<'_, '_>) -> CommandResult {
                 db,
                 key: Box::from(*key),
             });
+            session
+                .info
+                .watch_memory
+                .fetch_add(Watched::memory(key), Ordering::Relaxed);
         }
     }
     context.reply.ok();

@@ -154,10 +154,14 @@ impl Drop for Background {
 
 fn run(engine: &Weak<Inner>, shared: &Shared) {
     while let Some(garbage) = wait(engine, shared) {
+        let freed = garbage.len() as u64;
         drop(garbage);
         let Some(engine) = engine.upgrade() else {
             return;
         };
+        let stats = &engine.services.stats;
+        stats.lazy_freed.fetch_add(freed, Ordering::Relaxed);
+        stats.lazy_free_pending.fetch_sub(freed, Ordering::Release);
         let (rewrite, evict) = {
             let mut state = shared.state.lock();
             (

@@ -104,28 +104,24 @@ impl Inner {
                 .is_some_and(|limit| began.elapsed() > limit)
         };
         let mut pool = self.eviction.lock();
-        loop {
-            let mut missing = self.excess();
+        // Measured once: what is told of an eviction takes memory too, and must not set off the next one.
+        let mut missing = self.excess();
+        for turn in 1_usize.. {
             if missing == 0 {
-                return Room::Enough;
+                break;
             }
-            for turn in 1_usize.. {
-                let next = pool.next(&self.keyspace, settings.policy, settings.samples);
-                let Some(candidate) = next else {
-                    drop(pool);
-                    return self.wait_for_garbage(is_late);
-                };
-                let freed = self.evict(&candidate, settings);
-                missing = missing.saturating_sub(freed);
-                if missing == 0 {
-                    break;
-                }
-                if turn.is_multiple_of(TURN) && is_late() {
-                    self.background.request_eviction();
-                    return Room::Growing;
-                }
+            let next = pool.next(&self.keyspace, settings.policy, settings.samples);
+            let Some(candidate) = next else {
+                drop(pool);
+                return self.wait_for_garbage(is_late);
+            };
+            missing = missing.saturating_sub(self.evict(&candidate, settings));
+            if missing > 0 && turn.is_multiple_of(TURN) && is_late() {
+                self.background.request_eviction();
+                return Room::Growing;
             }
         }
+        Room::Enough
     }
 
     /// No key is left to evict; but what was removed before may still have to be dropped.

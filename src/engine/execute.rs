@@ -487,8 +487,10 @@ impl Inner {
     pub(super) fn close(&self, txn: Txn<'_>) -> Box<Journal> {
         let mut journal = txn.into_journal();
         if !journal.discarded.is_empty() {
-            self.background
-                .drop_values(std::mem::take(&mut journal.discarded));
+            let values = std::mem::take(&mut journal.discarded);
+            let pending = &self.services.stats.lazy_free_pending;
+            pending.fetch_add(values.len() as u64, Ordering::Relaxed);
+            self.background.drop_values(values);
         }
         journal
     }

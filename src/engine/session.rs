@@ -90,6 +90,7 @@ impl Session {
     pub(super) fn new(engine: Engine, info: ClientInfo) -> Self {
         let info = Arc::new(info);
         let authenticated = !engine.0.services.acl.needs_password();
+        engine.0.services.apply_output_limits(&info);
         engine.0.services.clients.add(Arc::clone(&info));
         let state = SessionState::new(info, authenticated);
         Self {

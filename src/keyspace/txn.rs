@@ -26,6 +26,11 @@ pub struct WrongType;
 
 /// Values of at least this many bytes are dropped on the background thread.
 const LARGE_VALUE: usize = 64 << 10;
+/// UNLINK leaves values to it from so many bytes on.
+const UNLINKED_VALUE: usize = 4 << 10;
+
+/// Bytes of effects for which a session keeps room.
+const KEPT_EFFECTS: usize = 64 << 10;
 
 /// What a command changed, as commands that the loader can run: RESP, one after the other.
 #[derive(Debug, Default)]
@@ -42,9 +47,10 @@ impl Effects {
         self.commands.push((db, self.bytes.len()));
     }
 
-    /// Forgets all of it, keeping the memory.
+    /// Forgets all of it, keeping the memory, unless it was unusually large.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_EFFECTS);
         self.commands.clear();
     }
 }
@@ -789,6 +795,20 @@ impl Txn<'_> {
             }
             None => false,
         }
+    }
+
+    /// The same; a value of some size is dropped on the background thread.
+    pub fn unlink(&mut self, key: &[u8]) -> bool {
+        let Some(entry) = self.peek(key) else {
+            return self.remove(key);
+        };
+        let size = entry.value().heap_size();
+        if !(UNLINKED_VALUE..LARGE_VALUE).contains(&size) {
+            return self.remove(key);
+        }
+        let taken = self.take(key);
+        self.journal.discarded.extend(taken.map(|(value, _)| value));
+        true
     }
 
     /// Removes the key and returns its value and expiry.

@@ -15,6 +15,11 @@ pub trait Reply {
     fn is_resp3(&self) -> bool;
     /// Switches the protocol for what is written from now on (HELLO, RESET). Forms without a protocol stay as they are.
     fn set_protocol(&mut self, _resp3: bool) {}
+    /// Whether what is written from now on is dropped, because the client is about to be cut off: a handler of many values
+    /// need not go on.
+    fn is_full(&self) -> bool {
+        false
+    }
     /// A status such as `OK`. The text holds no line break.
     fn simple(&mut self, text: &str);
     /// An error; `text` begins with its code (`ERR …`, `WRONGTYPE …`), without the dash.

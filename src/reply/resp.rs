@@ -5,10 +5,18 @@ use crate::value::number::{DoubleBuffer, format_plain};
 
 /// Writes replies in the protocol's bytes. One buffer serves many replies; no reply allocates, unless the buffer has to
 /// grow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RespReply {
     buffer: Vec<u8>,
     resp3: bool,
+    /// Length beyond which strings are dropped: who reads so little is cut off.
+    limit: usize,
+}
+
+impl Default for RespReply {
+    fn default() -> Self {
+        Self::new(false)
+    }
 }
 
 impl RespReply {
@@ -18,12 +26,18 @@ impl RespReply {
         Self {
             buffer: Vec::new(),
             resp3,
+            limit: usize::MAX,
         }
     }
 
     /// Switches the protocol for the replies to come (`HELLO`, `RESET`).
     pub fn set_resp3(&mut self, resp3: bool) {
         self.resp3 = resp3;
+    }
+
+    /// Sets the length from which on further strings are dropped, because nobody will get them.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// What has been written and not yet taken.
@@ -130,7 +144,14 @@ impl Reply for RespReply {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.buffer.len() > self.limit
+    }
+
     fn bulk(&mut self, bytes: &[u8]) {
+        if self.is_full() {
+            return;
+        }
         self.buffer.reserve(bytes.len() + 24);
         self.head(b'$', bytes.len());
         self.buffer.extend_from_slice(bytes);

@@ -26,6 +26,14 @@ use crate::services::clients::Mail;
 const FLUSH_SIZE: usize = 256 * 1024;
 /// Unread output at which a client that has not given the password is cut off.
 const MAX_OUTPUT_BEFORE_AUTH: usize = 16 * 1024;
+/// How often the limits of a client are looked at that does not read what it is sent.
+const LIMITS_INTERVAL: Duration = Duration::from_secs(1);
+/// Messages of so many bytes in between are noticed at once.
+const MAIL_NOTICED: usize = 64 * 1024;
+/// Room behind a large argument: a read that fills its buffer leaves open whether there is more.
+const SPARE_INPUT: usize = 64;
+/// Words of a batch for which room is kept.
+const KEPT_WORDS: usize = 1024;
 /// Requests that are buffered while a command waits, before reading rests.
 const MAX_READ_AHEAD: usize = 1 << 20;
 
@@ -53,9 +61,13 @@ pub(super) struct Connection {
     buffers: Rc<Buffers>,
     /// What has been read and not executed.
     input: Vec<u8>,
+    /// Length that the input must have before it can be executed, as far as the client has told.
+    wanted: usize,
     output: RespReply,
     /// Bytes of `output` that are written already.
     written: usize,
+    /// Length of `output` at which it is looked after before the next command runs.
+    flush_at: usize,
     /// Words of a command that is not short, relative to its start. Kept for its memory.
     ranges: Vec<Range<usize>>,
 }
@@ -66,6 +78,8 @@ enum Event {
     Writable,
     Mail(Mail),
     Idle,
+    /// Time to look at the limits.
+    Tick,
 }
 
 impl Connection {
@@ -78,8 +92,10 @@ impl Connection {
             parser,
             buffers,
             input: Vec::new(),
+            wanted: 0,
             output: RespReply::new(false),
             written: 0,
+            flush_at: FLUSH_SIZE,
             ranges: Vec::new(),
         }
     }
@@ -97,6 +113,7 @@ impl Connection {
         match self.next_event().await? {
             Event::Writable => self.write_some()?,
             Event::Idle => return Err(End::Closed),
+            Event::Tick => {}
             Event::Mail(Mail::Killed) => return Err(End::Closed),
             Event::Mail(Mail::Message(message)) => {
                 self.output.raw(&message);
@@ -105,11 +122,43 @@ impl Connection {
             }
             Event::Readable => {
                 if self.read()? {
+                    self.account_input()?;
                     self.process().await?;
                 }
             }
         }
+        self.keep_limits()
+    }
+
+    /// Ends the connection if its client leaves too much unread; tells what memory it takes.
+    fn keep_limits(&self) -> Result<(), End> {
+        let (info, engine) = (&self.session.state.info, self.session.engine());
+        let pending = self.output.len() - self.written;
+        if pending > 0 {
+            let unread = pending + info.mailbox.pending();
+            let now_ms = engine.keyspace().now_ms();
+            if info.mailbox.is_over_limit(unread, now_ms) {
+                return Err(End::Closed);
+            }
+        }
+        engine.services().account_client(info);
         Ok(())
+    }
+
+    /// Unread bytes that the client may leave before it is cut off.
+    fn hard_limit(&self) -> usize {
+        let limit = &self.session.state.info.mailbox.hard_limit;
+        match limit.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Bounds what the next commands may answer.
+    fn bound_output(&mut self) {
+        let limit = self.written.saturating_add(self.hard_limit());
+        self.output.set_limit(limit);
+        self.flush_at = limit.min(self.written + FLUSH_SIZE);
     }
 
     /// Appends what waits in the mailbox, up to a batch.
@@ -123,14 +172,22 @@ impl Connection {
     }
 
     async fn next_event(&mut self) -> Result<Event, End> {
-        let timeout = self.idle_deadline();
         let pending = self.output.len() > self.written;
+        let timeout = if pending {
+            Some((Instant::now() + LIMITS_INTERVAL, Event::Tick))
+        } else {
+            self.idle_deadline().map(|at| (at, Event::Idle))
+        };
         let (socket, mailbox) = (&self.socket, &self.session.state.info.mailbox);
+        let noticed = mailbox.pending() + MAIL_NOTICED;
         let ready = poll_fn(|cx| {
             // While output is stuck the mailbox fills: that is what the output limits measure.
             if pending {
                 if mailbox.poll_killed(cx.waker()).is_ready() {
                     return Poll::Ready(Ok(Event::Mail(Mail::Killed)));
+                }
+                if mailbox.pending() > noticed {
+                    return Poll::Ready(Ok(Event::Tick));
                 }
             } else if let Poll::Ready(mail) = mailbox.poll(cx.waker()) {
                 return Poll::Ready(Ok(Event::Mail(mail)));
@@ -142,10 +199,10 @@ impl Connection {
         });
         match timeout {
             None => Ok(ready.await?),
-            Some(at) => tokio::select! {
+            Some((at, what)) => tokio::select! {
                 biased;
                 event = ready => Ok(event?),
-                () = sleep_until(at) => Ok(Event::Idle),
+                () = sleep_until(at) => Ok(what),
             },
         }
     }
@@ -167,8 +224,14 @@ impl Connection {
             self.input = self.buffers.take();
         }
         if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
-            self.input
-                .reserve(READ_SIZE.max(self.input.len().min(16 << 20)));
+            // A large argument is read into a buffer of its size, which grows with what has come of it.
+            let grown = READ_SIZE.max(self.input.len().min(16 << 20));
+            if self.parser.large_argument().is_some() {
+                let missing = self.wanted.saturating_sub(self.input.len());
+                self.input.reserve_exact(missing.min(grown) + SPARE_INPUT);
+            } else {
+                self.input.reserve(grown);
+            }
         }
         match self.socket.try_read(&mut self.input) {
             Ok(0) => Err(End::Closed),
@@ -197,10 +260,32 @@ impl Connection {
         } else {
             self.input.drain(..consumed);
         }
+        self.tell_input(capacity);
+    }
+
+    /// What is read of a large argument is told without what came before it.
+    fn tell_input(&self, capacity: usize) {
         let info = &self.session.state.info;
-        info.query_buffer.store(self.input.len(), Ordering::Relaxed);
+        let before = self.parser.large_argument().unwrap_or(0);
+        let used = self.input.len().saturating_sub(before);
+        info.query_buffer.store(used, Ordering::Relaxed);
         info.query_buffer_free
             .store(capacity - self.input.len(), Ordering::Relaxed);
+    }
+
+    /// A client may be evicted for what it has sent, before that is executed.
+    fn account_input(&self) -> Result<(), End> {
+        let services = self.session.engine().services();
+        if self.input.len() < READ_SIZE || !services.clients.has_memory_limit() {
+            return Ok(());
+        }
+        let info = &self.session.state.info;
+        self.tell_input(self.input.capacity());
+        services.account_client(info);
+        if info.mailbox.is_killed() {
+            return Err(End::Closed);
+        }
+        Ok(())
     }
 
     /// Executes every whole command that has been read, and answers.
@@ -209,6 +294,7 @@ impl Connection {
             let spare = self.buffers.take();
             *self.output.buffer_mut() = spare;
         }
+        self.bound_output();
         let mut consumed = 0;
         while consumed < self.input.len() {
             let before = consumed;
@@ -219,6 +305,8 @@ impl Connection {
             }
         }
         self.session.end_batch();
+        self.ranges.clear();
+        self.ranges.shrink_to(KEPT_WORDS);
         self.give_input_back(consumed);
         if self.session.is_durable() {
             return self.write_some();
@@ -249,7 +337,7 @@ impl Connection {
             }
             *consumed = start + end;
             let settled = matches!(flow, Flow::Continue)
-                && output.len() - self.written < FLUSH_SIZE
+                && output.len() < self.flush_at
                 // The rest was parsed under the limits that held before.
                 && session.state.authenticated == authenticated;
             if !settled {
@@ -279,7 +367,10 @@ impl Connection {
                 }
                 *consumed += more;
             }
-            Ok(Parsed::Incomplete { .. }) => return Ok(false),
+            Ok(Parsed::Incomplete { need_at_least }) => {
+                self.wanted = need_at_least;
+                return Ok(false);
+            }
             Ok(Parsed::Empty { consumed: more }) => *consumed += more,
             Ok(Parsed::Inline {
                 consumed: more,
@@ -318,8 +409,13 @@ impl Connection {
         }
         match flow {
             Flow::Continue => {
-                if self.output.len() - self.written >= FLUSH_SIZE {
+                let pending = self.output.len() - self.written;
+                if pending > self.hard_limit() {
+                    return Err(End::Closed);
+                }
+                if pending >= FLUSH_SIZE {
                     self.flush_or_keep().await?;
+                    self.bound_output();
                 }
             }
             Flow::Wait(blocked) => {
@@ -413,6 +509,7 @@ impl Connection {
                     self.write_some()
                 }
                 Ok(Event::Writable) => self.write_some(),
+                Ok(Event::Tick) => Ok(()),
                 Ok(Event::Mail(Mail::Killed) | Event::Idle) => Err(End::Closed),
                 Err(error) => Err(error.into()),
             };
@@ -484,6 +581,12 @@ impl Connection {
         Ok(())
     }
 
+    fn count_output(&self) {
+        let stats = &self.session.engine().services().stats;
+        let written = self.written as u64;
+        stats.output_bytes.fetch_add(written, Ordering::Relaxed);
+    }
+
     fn write_some(&mut self) -> Result<(), End> {
         let pending = self.output.buffer().get(self.written..).unwrap_or_default();
         if !pending.is_empty() {
@@ -495,18 +598,23 @@ impl Connection {
         }
         let info = &self.session.state.info;
         if self.written == self.output.len() {
-            let services = self.session.engine().services();
-            services
-                .stats
-                .output_bytes
-                .fetch_add(self.written as u64, Ordering::Relaxed);
+            self.count_output();
             self.written = 0;
             self.output.clear();
             self.buffers.give(std::mem::take(self.output.buffer_mut()));
             info.output.store(0, Ordering::Relaxed);
+            info.reply_buffer.store(0, Ordering::Relaxed);
         } else {
             let pending = self.output.len() - self.written;
             info.output.store(pending, Ordering::Relaxed);
+            let spare = self.output.buffer_mut().capacity() - pending;
+            info.reply_buffer.store(spare, Ordering::Relaxed);
+            // What is written is let go of, once that pays.
+            if self.written >= FLUSH_SIZE && self.written >= pending {
+                self.count_output();
+                self.output.buffer_mut().drain(..self.written);
+                self.written = 0;
+            }
             if pending > MAX_OUTPUT_BEFORE_AUTH && !self.session.state.authenticated {
                 return Err(End::Closed);
             }

@@ -1,6 +1,7 @@
 //! From parameters to what works with them: thresholds, event classes, limits of mailboxes, the slow log.
 //! Knows no command and no connection.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{ClientFlags, ClientInfo, Services};
@@ -47,6 +48,27 @@ impl Services {
         for client in self.clients.list() {
             set_output_limits(&config, &client);
         }
+        let limit = usize::try_from(config.maxmemory_clients()).unwrap_or(usize::MAX);
+        drop(config);
+        let evicted = self.clients.set_memory_limit(limit);
+        self.note_evicted(&evicted);
+    }
+
+    /// Holds `maxmemory-clients` after a client's memory may have changed.
+    #[inline]
+    pub fn account_client(&self, client: &ClientInfo) {
+        if self.clients.has_memory_limit() {
+            let evicted = self.clients.account(client);
+            self.note_evicted(&evicted);
+        }
+    }
+
+    fn note_evicted(&self, clients: &[Arc<ClientInfo>]) {
+        for client in clients {
+            self.stats.evicted_clients.fetch_add(1, Ordering::Relaxed);
+            let (id, addr, bytes) = (client.id, &client.addr, client.memory());
+            log::info!("Evicting client {id} ({addr}), which takes {bytes} bytes");
+        }
     }
 
     /// Gives a client's mailbox the limits of its class. Again whenever its class changes.
@@ -59,7 +81,7 @@ fn set_output_limits(config: &Config, client: &ClientInfo) {
     let limits = config.output_buffer_limits();
     let limit: OutputBufferLimit = if client.has_flag(ClientFlags::PUBSUB) {
         limits.pubsub
-    } else if client.has_flag(ClientFlags::REPLICA | ClientFlags::MONITOR) {
+    } else if client.has_flag(ClientFlags::REPLICA) {
         limits.replica
     } else {
         limits.normal

@@ -98,6 +98,12 @@ pub struct ClientInfo {
     pub reply_buffer_peak: AtomicUsize,
     /// Bytes of replies that are not yet sent.
     pub output: AtomicUsize,
+    /// Bytes that remember watched keys.
+    pub watch_memory: AtomicUsize,
+    /// Bytes that remember subscriptions.
+    pub subscription_memory: AtomicUsize,
+    /// Its part of what `maxmemory-clients` limits, as far as it is accounted.
+    pub accounted: AtomicUsize,
     /// Index of the last command in the command table, plus one.
     pub last_command: AtomicUsize,
     /// 2 or 3.
@@ -146,6 +152,26 @@ impl ClientInfo {
     #[must_use]
     pub fn has_flag(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Bytes that it takes. A read buffer that holds nothing is its worker's.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let get = |part: &AtomicUsize| part.load(Ordering::Relaxed);
+        let input = match get(&self.query_buffer) {
+            0 => 0,
+            used => used + get(&self.query_buffer_free),
+        };
+        let parts = [
+            &self.argv_memory,
+            &self.multi_memory,
+            &self.reply_buffer,
+            &self.output,
+            &self.watch_memory,
+            &self.subscription_memory,
+        ];
+        let parts: usize = parts.into_iter().map(get).sum();
+        size_of::<Self>() + input + parts + self.mailbox.pending()
     }
 
     /// Ends its waiting, if it waits in a blocking command and nobody has answered it yet.
@@ -236,7 +262,9 @@ impl Mailbox {
         false
     }
 
-    fn is_over_limit(&self, pending: usize, now_ms: i64) -> bool {
+    /// Whether so many unread bytes are more than the client's class may have, now or for so long.
+    #[must_use]
+    pub fn is_over_limit(&self, pending: usize, now_ms: i64) -> bool {
         let (hard, soft) = (
             self.hard_limit.load(Ordering::Relaxed),
             self.soft_limit.load(Ordering::Relaxed),
@@ -273,6 +301,18 @@ impl Mailbox {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Messages that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.lock().messages.len()
+    }
+
+    /// Whether no message waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pending() == 0
     }
 
     /// Whether it was closed.
@@ -330,6 +370,12 @@ impl Mailbox {
 pub struct Clients {
     all: DashMap<u64, Arc<ClientInfo>>,
     last_id: AtomicU64,
+    /// `maxmemory-clients` in bytes; 0: no limit, and nothing is accounted.
+    memory_limit: AtomicUsize,
+    /// Bytes that all clients take together, as far as they are accounted.
+    memory: AtomicUsize,
+    /// Held by who evicts, so that others do not evict for the same bytes.
+    evicting: Mutex<()>,
     /// Clients that run MONITOR; looked at by every command.
     pub monitors: AtomicUsize,
 }
@@ -347,7 +393,68 @@ impl Clients {
 
     /// Forgets a client.
     pub fn remove(&self, id: u64) {
-        self.all.remove(&id);
+        if let Some((_, client)) = self.all.remove(&id) {
+            let accounted = client.accounted.swap(0, Ordering::Relaxed);
+            self.memory.fetch_sub(accounted, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets `maxmemory-clients` and accounts every client anew; returns those that are evicted.
+    pub fn set_memory_limit(&self, limit: usize) -> Vec<Arc<ClientInfo>> {
+        self.memory_limit.store(limit, Ordering::Relaxed);
+        if limit > 0 {
+            self.all.iter().for_each(|client| self.note_memory(&client));
+        }
+        self.evict()
+    }
+
+    /// Whether clients are accounted at all.
+    #[must_use]
+    #[inline]
+    pub fn has_memory_limit(&self) -> bool {
+        self.memory_limit.load(Ordering::Relaxed) > 0
+    }
+
+    /// Accounts a client whose memory may have changed; returns the clients that are evicted for it.
+    pub fn account(&self, client: &ClientInfo) -> Vec<Arc<ClientInfo>> {
+        // Who is not on the list any more has been taken off the account.
+        if self.all.contains_key(&client.id) {
+            self.note_memory(client);
+        }
+        self.evict()
+    }
+
+    fn note_memory(&self, client: &ClientInfo) {
+        let now = client.memory();
+        let before = client.accounted.swap(now, Ordering::Relaxed);
+        self.memory
+            .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// Cuts off the largest clients, until all together keep the limit.
+    fn evict(&self) -> Vec<Arc<ClientInfo>> {
+        let mut evicted = Vec::new();
+        let exceeds = || {
+            let limit = self.memory_limit.load(Ordering::Relaxed);
+            limit > 0 && self.memory.load(Ordering::Relaxed) > limit
+        };
+        if !exceeds() {
+            return evicted;
+        }
+        let Some(_one_at_a_time) = self.evicting.try_lock() else {
+            return evicted;
+        };
+        let mut largest = self.list();
+        largest.retain(|client| !client.has_flag(ClientFlags::NO_EVICT));
+        largest.sort_by_key(|client| client.accounted.load(Ordering::Relaxed));
+        while exceeds()
+            && let Some(client) = largest.pop()
+        {
+            client.kill();
+            self.remove(client.id);
+            evicted.push(client);
+        }
+        evicted
     }
 
     /// One client.

@@ -52,6 +52,14 @@ pub struct Watched {
     pub key: Box<[u8]>,
 }
 
+impl Watched {
+    /// Bytes that it takes to watch a key, here and in the keyspace.
+    #[must_use]
+    pub fn memory(key: &[u8]) -> usize {
+        2 * (size_of::<Self>() + key.len()) + size_of::<usize>()
+    }
+}
+
 /// A session's own state.
 #[derive(Debug)]
 pub struct SessionState {
@@ -125,6 +133,7 @@ impl SessionState {
     pub fn forget_watched(&mut self) {
         self.info.set_flag(ClientFlags::DIRTY_WATCH, false);
         self.watched.clear();
+        self.info.watch_memory.store(0, Ordering::Relaxed);
         // A flag that nobody else saw is as good as a new one.
         if Arc::weak_count(&self.watch_flag) > 0 || self.watch_flag.is_raised() {
             self.watch_flag = Arc::default();
