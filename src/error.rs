@@ -39,6 +39,13 @@ pub enum Error {
         /// What it holds.
         what: &'static str,
     },
+    /// A library of functions cannot be loaded.
+    Functions {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Something that this version does not have.
     Unavailable(&'static str),
     /// The users of the configuration or of the ACL file cannot be understood.
@@ -71,6 +78,11 @@ impl fmt::Display for Error {
             Self::Unsupported { path, what } => {
                 write!(f, "{} holds {what}, which cannot be loaded", path.display())
             }
+            Self::Functions { path, reason } => write!(
+                f,
+                "{} holds a library of functions that cannot be loaded: {reason}",
+                path.display()
+            ),
             Self::Unavailable(what) => write!(f, "{what}: not available in this version"),
             Self::Users(problem) => f.write_str(problem),
             Self::UnknownMemory => f.write_str(UNKNOWN_MEMORY),

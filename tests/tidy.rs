@@ -49,10 +49,13 @@ const DOORS: &[(&str, &str, &[&str])] = &[
             "ScriptContext",
             "ScriptError",
             "ScriptResult",
+            "flags",
+            "lua",
             "sha1_of",
+            "store",
         ],
     ),
-    ("services", "script", &["Registry"]),
+    ("services", "script", &["Registry", "store"]),
     ("rdb", "keyspace", &["Limits", "Value", "ValueRef"]),
 ];
 

@@ -17,7 +17,9 @@ use crate::services::acl::{DEFAULT_USER, LogEntry, Rights, Selector, User};
 use crate::services::channels::Kind;
 use crate::services::{ClientFlags, Services};
 
-pub use check::{admit, admit_from_script, admit_queued, may_read_every_key, note_failed_login};
+pub use check::{
+    admit, admit_from_script, admit_queued, may_read_every_key, may_run, note_failed_login,
+};
 pub use file::load_configured;
 use rules::{CATEGORIES, is_in_category};
 

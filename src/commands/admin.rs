@@ -281,6 +281,9 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         // Whatever stops the server stops it at once: there is nothing to abort.
         return Err(CommandError::text("ERR No shutdown in progress."));
     }
+    if how.save == Some(false) && ctx.services.running_script.get().is_some() {
+        ctx.services.running_script.forget_effects();
+    }
     Ok(Outcome::Shutdown(how))
 }
 

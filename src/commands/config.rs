@@ -283,6 +283,10 @@ mod tests {
     struct Recorder(Arc<Mutex<Vec<String>>>);
 
     impl Hooks for Recorder {
+        fn admit_write(&self) -> Result<(), String> {
+            Ok(())
+        }
+
         fn set_fsync_policy(&self, policy: &str) -> Result<(), String> {
             self.0.lock().push(format!("fsync {policy}"));
             Ok(())

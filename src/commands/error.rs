@@ -40,6 +40,8 @@ pub enum CommandError {
     InvalidExpire(String),
     /// Any other text, code included: `ERR …`.
     Text(Cow<'static, str>),
+    /// The same from a script, whose command that failed has counted it already.
+    Counted(String),
 }
 
 impl CommandError {
@@ -85,6 +87,7 @@ impl fmt::Display for CommandError {
                 return write!(f, "ERR invalid expire time in '{name}' command");
             }
             Self::Text(text) => text,
+            Self::Counted(text) => text,
         })
     }
 }

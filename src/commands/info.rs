@@ -310,7 +310,7 @@ fn memory(page: &mut Page, sources: &Sources<'_>) {
         ("allocator_resident", resident),
     ]);
     page.size("total_system_memory", system_memory());
-    memory_of_scripts(page);
+    memory_of_scripts(page, sources.services);
     let config = sources.services.config.read();
     page.size("maxmemory", config.usize("maxmemory"));
     page.field("maxmemory_policy", config.word("maxmemory-policy"));
@@ -345,20 +345,23 @@ fn memory(page: &mut Page, sources: &Sources<'_>) {
     page.field("lazyfreed_objects", get(&stats.lazy_freed));
 }
 
-fn memory_of_scripts(page: &mut Page) {
-    page.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
-    page.field("used_memory_lua_human", "0B");
-    page.zeros(&[
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-    ]);
-    page.field("used_memory_vm_total_human", "0B");
-    page.zeros(&["used_memory_functions", "used_memory_scripts"]);
-    page.field("used_memory_scripts_human", "0B");
+fn memory_of_scripts(page: &mut Page, services: &Services) {
+    let figures = services.lua.figures();
+    let states = figures.eval_memory + figures.function_memory;
+    let texts = figures.scripts_memory + figures.libraries_memory;
+    page.field("used_memory_lua", figures.eval_memory);
+    page.field("used_memory_vm_eval", figures.eval_memory);
+    page.field("used_memory_lua_human", human(figures.eval_memory));
+    page.field("used_memory_scripts_eval", figures.scripts_memory);
+    page.field("number_of_cached_scripts", figures.scripts);
+    page.field("number_of_functions", figures.functions);
+    page.field("number_of_libraries", figures.libraries);
+    page.field("used_memory_vm_functions", figures.function_memory);
+    page.field("used_memory_vm_total", states);
+    page.field("used_memory_vm_total_human", human(states));
+    page.field("used_memory_functions", figures.libraries_memory);
+    page.field("used_memory_scripts", texts);
+    page.field("used_memory_scripts_human", human(texts));
 }
 
 fn system_memory() -> usize {

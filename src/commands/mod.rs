@@ -20,6 +20,7 @@ pub mod dump;
 pub mod elements;
 pub mod error;
 pub mod expiry;
+pub mod functions;
 pub mod geo;
 pub mod hashes;
 mod help;
@@ -29,10 +30,12 @@ pub mod keys;
 pub mod latency;
 pub mod lcs;
 pub mod lists;
+mod lua_scripts;
 pub mod memory;
 pub mod migrate;
 pub mod pubsub;
 pub mod scanning;
+mod script_calls;
 pub mod scripting;
 pub mod sets;
 pub mod slowlog;
@@ -82,6 +85,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     dump::COMMANDS,
     expiry::COMMANDS,
     geo::COMMANDS,
+    functions::COMMANDS,
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     info::COMMANDS,

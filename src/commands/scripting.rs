@@ -1,17 +1,18 @@
-//! EVAL, FCALL, SCRIPT and FUNCTION over the registry of native scripts. What a script calls runs through the same
-//! `call` as everything else, inside the transaction of the command that runs the script.
+//! EVAL, EVALSHA and SCRIPT: a body is a native script by its name or source, or else a script in Lua.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::help::{self, container, wrong_subcommand};
+use super::help::{self, container};
+use super::lua_scripts::{self, Program};
+use super::script_calls::{Nested, Rights};
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec};
-use super::{Command, CommandError, CommandResult, Context, Mode, Outcome, call, lookup};
-use crate::keyspace::ShardSet;
-use crate::reply::{Reply, Response, ResponseReply};
-use crate::script::{Caller, Script, ScriptContext, ScriptError, ScriptResult, sha1_of};
-use crate::value::glob::matches;
+use super::{CommandError, CommandResult, Context, Outcome};
+use crate::script::lua::hex;
+use crate::script::store::CachedScript;
+use crate::script::{Script, ScriptContext, sha1_of};
+use crate::services::Services;
+use crate::services::running::NotKilled;
 use crate::value::number::parse_i64;
 
 /// The entries of this family.
@@ -41,6 +42,7 @@ pub static COMMANDS: &[CommandSpec] = &[
                 .and(Flags::SKIP_MONITOR)
                 .and(Flags::NO_MANDATORY_KEYS)
                 .and(Flags::MOVABLEKEYS)
+                .and(Flags::RUNS_SCRIPT)
                 .and(Flags::MAY_WRITE),
             eval,
         )
@@ -70,7 +72,8 @@ pub static COMMANDS: &[CommandSpec] = &[
                 .and(Flags::STALE)
                 .and(Flags::SKIP_MONITOR)
                 .and(Flags::NO_MANDATORY_KEYS)
-                .and(Flags::MOVABLEKEYS),
+                .and(Flags::MOVABLEKEYS)
+                .and(Flags::RUNS_SCRIPT),
             eval_ro,
         )
     },
@@ -99,6 +102,7 @@ pub static COMMANDS: &[CommandSpec] = &[
                 .and(Flags::SKIP_MONITOR)
                 .and(Flags::NO_MANDATORY_KEYS)
                 .and(Flags::MOVABLEKEYS)
+                .and(Flags::RUNS_SCRIPT)
                 .and(Flags::MAY_WRITE),
             evalsha,
         )
@@ -128,191 +132,10 @@ pub static COMMANDS: &[CommandSpec] = &[
                 .and(Flags::STALE)
                 .and(Flags::SKIP_MONITOR)
                 .and(Flags::NO_MANDATORY_KEYS)
-                .and(Flags::MOVABLEKEYS),
+                .and(Flags::MOVABLEKEYS)
+                .and(Flags::RUNS_SCRIPT),
             evalsha_ro,
         )
-    },
-    CommandSpec {
-        arguments: "function:string numkeys:integer key:key#0?* arg:string?*",
-        acl: "slow scripting",
-        keys: &[KeySpec {
-            flags: "RW access update",
-            notes: "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE",
-            begin: Begin::Index(2),
-            find: Find::KeyNum {
-                count: 0,
-                first: 1,
-                step: 1,
-            },
-        }],
-        group: "scripting",
-        since: "7.0.0",
-        summary: "Invoke a function",
-        complexity: "Depends on the function that is executed.",
-        ..CommandSpec::new(
-            "fcall",
-            -3,
-            Flags::NOSCRIPT
-                .and(Flags::STALE)
-                .and(Flags::SKIP_MONITOR)
-                .and(Flags::NO_MANDATORY_KEYS)
-                .and(Flags::MOVABLEKEYS)
-                .and(Flags::MAY_WRITE),
-            fcall,
-        )
-    },
-    CommandSpec {
-        arguments: "function:string numkeys:integer key:key#0?* arg:string?*",
-        acl: "slow scripting",
-        keys: &[KeySpec {
-            flags: "RO access",
-            notes: "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS",
-            begin: Begin::Index(2),
-            find: Find::KeyNum {
-                count: 0,
-                first: 1,
-                step: 1,
-            },
-        }],
-        group: "scripting",
-        since: "7.0.0",
-        summary: "Invoke a read-only function",
-        complexity: "Depends on the function that is executed.",
-        ..CommandSpec::new(
-            "fcall_ro",
-            -3,
-            Flags::READONLY
-                .and(Flags::NOSCRIPT)
-                .and(Flags::STALE)
-                .and(Flags::SKIP_MONITOR)
-                .and(Flags::NO_MANDATORY_KEYS)
-                .and(Flags::MOVABLEKEYS),
-            fcall_ro,
-        )
-    },
-    CommandSpec {
-        acl: "slow",
-        group: "scripting",
-        since: "7.0.0",
-        summary: "A container for function commands",
-        complexity: "Depends on subcommand.",
-        subcommands: &[
-            CommandSpec {
-                arguments: "library-name:string",
-                acl: "write slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Delete a function by name",
-                complexity: "O(1)",
-                tips: "request_policy:all_shards response_policy:all_succeeded",
-                ..CommandSpec::new(
-                    "delete",
-                    3,
-                    Flags::WRITE.and(Flags::NOSCRIPT),
-                    function_delete,
-                )
-            },
-            CommandSpec {
-                acl: "slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Dump all functions into a serialized binary payload",
-                complexity: "O(N) where N is the number of functions",
-                ..CommandSpec::new("dump", 2, Flags::NOSCRIPT, function_dump)
-            },
-            CommandSpec {
-                arguments: "async:oneof?{async:pure-token=ASYNC sync:pure-token=SYNC}",
-                acl: "write slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Deleting all functions",
-                complexity: "O(N) where N is the number of functions deleted",
-                tips: "request_policy:all_shards response_policy:all_succeeded",
-                ..CommandSpec::new(
-                    "flush",
-                    -2,
-                    Flags::WRITE.and(Flags::NOSCRIPT),
-                    function_flush,
-                )
-            },
-            CommandSpec {
-                acl: "slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Show helpful text about the different subcommands",
-                complexity: "O(1)",
-                ..CommandSpec::new("help", 2, Flags::LOADING.and(Flags::STALE), function_help)
-            },
-            CommandSpec {
-                acl: "slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Kill the function currently in execution.",
-                complexity: "O(1)",
-                tips: "request_policy:all_shards response_policy:one_succeeded",
-                ..CommandSpec::new(
-                    "kill",
-                    2,
-                    Flags::NOSCRIPT.and(Flags::ALLOW_BUSY),
-                    function_kill,
-                )
-            },
-            CommandSpec {
-                arguments: "library-name-pattern:string=LIBRARYNAME? withcode:pure-token=WITHCODE?",
-                acl: "slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "List information about all the functions",
-                complexity: "O(N) where N is the number of functions",
-                tips: "nondeterministic_output_order",
-                ..CommandSpec::new("list", -2, Flags::NOSCRIPT, function_list)
-            },
-            CommandSpec {
-                arguments: "replace:pure-token=REPLACE? function-code:string",
-                acl: "write slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Create a function with the given arguments (name, code, description)",
-                complexity: "O(1) (considering compilation time is redundant)",
-                tips: "request_policy:all_shards response_policy:all_succeeded",
-                ..CommandSpec::new(
-                    "load",
-                    -3,
-                    Flags::WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT),
-                    function_load,
-                )
-            },
-            CommandSpec {
-                arguments: "serialized-value:string policy:oneof?{flush:pure-token=FLUSH append:pure-token=APPEND replace:pure-token=REPLACE}",
-                acl: "write slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Restore all the functions on the given payload",
-                complexity: "O(N) where N is the number of functions on the payload",
-                tips: "request_policy:all_shards response_policy:all_succeeded",
-                ..CommandSpec::new(
-                    "restore",
-                    -3,
-                    Flags::WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT),
-                    function_restore,
-                )
-            },
-            CommandSpec {
-                acl: "slow scripting",
-                group: "scripting",
-                since: "7.0.0",
-                summary: "Return information about the function currently running (name, description, duration)",
-                complexity: "O(1)",
-                tips: "nondeterministic_output request_policy:all_shards response_policy:special",
-                ..CommandSpec::new(
-                    "stats",
-                    2,
-                    Flags::NOSCRIPT.and(Flags::ALLOW_BUSY),
-                    function_stats,
-                )
-            },
-        ],
-        ..CommandSpec::new("function", -2, Flags::NONE, container)
     },
     CommandSpec {
         acl: "slow",
@@ -393,13 +216,13 @@ pub static COMMANDS: &[CommandSpec] = &[
 
 // ------------------------------------------------------------------------------------------------ running a script
 
-const NO_LUA: CommandError = CommandError::text(
-    "ERR this server has no Lua yet: register the script as a native script (see NATIVE-SCRIPTS in the README)",
-);
 const NO_SCRIPT: CommandError = CommandError::text("NOSCRIPT No matching script. Please use EVAL.");
 
 /// What the number of keys says: how many words after it are keys.
-fn key_count(context: &Context<'_, '_>, no_number: CommandError) -> Result<usize, CommandError> {
+pub(super) fn key_count(
+    context: &Context<'_, '_>,
+    no_number: CommandError,
+) -> Result<usize, CommandError> {
     let count = parse_i64(context.args[2]).ok_or(no_number)?;
     let room = context.args.len() - 3;
     if count > room as i64 {
@@ -410,10 +233,27 @@ fn key_count(context: &Context<'_, '_>, no_number: CommandError) -> Result<usize
     usize::try_from(count).map_err(|_| CommandError::text("ERR Number of keys can't be negative"))
 }
 
+/// Whether a command runs a native script, which is held to the keys that it declares.
+pub fn runs_native_script(services: &Services, command: &CommandSpec, args: &[&[u8]]) -> bool {
+    let Some(program) = args.get(1) else {
+        return false;
+    };
+    let scripts = &services.scripts;
+    match command.name {
+        "eval" | "eval_ro" => scripts.by_body(program).is_some(),
+        "evalsha" | "evalsha_ro" => scripts.by_sha1(program).is_some(),
+        _ => scripts.by_name(program).is_some(),
+    }
+}
+
 fn eval_body(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
     let keys = key_count(context, CommandError::NotInteger)?;
-    let script = context.services.scripts.by_body(context.args[1]);
-    run_script(context, &script.ok_or(NO_LUA)?, keys, read_only)
+    let body = context.args[1];
+    if let Some(script) = context.services.scripts.by_body(body) {
+        return run_native(context, &script, keys, read_only);
+    }
+    let script = context.services.lua.cache(body, context.txn.random())?;
+    run_lua(context, &script, keys, read_only)
 }
 
 fn eval_sha1(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
@@ -422,21 +262,11 @@ fn eval_sha1(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
         return Err(NO_SCRIPT);
     }
     let keys = key_count(context, CommandError::NotInteger)?;
-    let script = context.services.scripts.by_sha1(digits);
-    run_script(context, &script.ok_or(NO_SCRIPT)?, keys, read_only)
-}
-
-fn call_function(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
-    let script = context.services.scripts.by_name(context.args[1]);
-    let script = script.ok_or(CommandError::text("ERR Function not found"))?;
-    let no_number = CommandError::text("ERR Bad number of keys provided");
-    let keys = key_count(context, no_number)?;
-    if read_only && !script.is_read_only() {
-        return Err(CommandError::text(
-            "ERR Can not execute a script with write flag using *_ro command.",
-        ));
+    if let Some(script) = context.services.scripts.by_sha1(digits) {
+        return run_native(context, &script, keys, read_only);
     }
-    run_script(context, &script, keys, read_only)
+    let script = context.services.lua.find(digits).ok_or(NO_SCRIPT)?;
+    run_lua(context, &script, keys, read_only)
 }
 
 fn eval(context: &mut Context<'_, '_>) -> CommandResult {
@@ -455,29 +285,42 @@ fn evalsha_ro(context: &mut Context<'_, '_>) -> CommandResult {
     eval_sha1(context, true)
 }
 
-fn fcall(context: &mut Context<'_, '_>) -> CommandResult {
-    call_function(context, false)
+fn run_lua(
+    context: &mut Context<'_, '_>,
+    script: &CachedScript,
+    keys: usize,
+    read_only: bool,
+) -> CommandResult {
+    let (words, services, seed) = (context.args, context.services, context.txn.random());
+    let program = Program {
+        name: hex(&script.sha1),
+        is_function: false,
+        flags: script.flags,
+        read_only,
+    };
+    lua_scripts::run(context, program, |host, reply| {
+        let words = words[3..].split_at(keys);
+        services.lua.run(script, words, seed, host, reply)
+    })
 }
 
-fn fcall_ro(context: &mut Context<'_, '_>) -> CommandResult {
-    call_function(context, true)
-}
-
-/// Runs a script and answers for it. Its commands log their own effects, so the command that ran it logs nothing.
-fn run_script(
+/// Runs a native script and answers for it. Its commands log their own effects, so the command that ran it logs nothing.
+pub(super) fn run_native(
     context: &mut Context<'_, '_>,
     script: &Arc<Script>,
     keys: usize,
     read_only: bool,
 ) -> CommandResult {
-    let words = context.args;
+    let (words, now_ms) = (context.args, context.txn.now_ms());
     let (keys, args) = words[3..].split_at(keys);
+    let services = context.services;
+    services.feed_monitors(context.session, words, now_ms, context.mode.script);
     let (db, session_db) = (context.txn.db(), context.session.db);
-    let mut nested = Nested {
-        context: &mut *context,
+    let rights = Rights {
         read_only: read_only || script.is_read_only(),
-        inside: false,
+        allow_oom: false,
     };
+    let (mut nested, _) = Nested::new(&mut *context, rights);
     let result = catch_unwind(AssertUnwindSafe(|| {
         script.run(&mut ScriptContext::new(keys, args, &mut nested))
     }));
@@ -498,129 +341,14 @@ fn run_script(
     Ok(Outcome::Done)
 }
 
-/// The way back from a script into the commands.
-struct Nested<'c, 'a, 't> {
-    context: &'c mut Context<'a, 't>,
-    read_only: bool,
-    /// A command runs at this moment.
-    inside: bool,
-}
-
-impl Caller for Nested<'_, '_, '_> {
-    fn call(&mut self, args: &[&[u8]]) -> ScriptResult {
-        let command = self.admit(args)?;
-        let mut reply = ResponseReply::new(false);
-        self.inside = true;
-        let Context {
-            txn,
-            session,
-            services,
-            mode,
-            ..
-        } = &mut *self.context;
-        let result = call(&mut Context {
-            txn,
-            args,
-            reply: &mut reply,
-            session,
-            services,
-            command,
-            mode: Mode {
-                nested: true,
-                script: true,
-                ..*mode
-            },
-        });
-        self.inside = false;
-        if command.spec.flags.has(Flags::READONLY) {
-            super::tracking::remember(self.context);
-        }
-        match result {
-            Ok(Outcome::Done) => match reply.take() {
-                Some(Response::Error(text)) => Err(ScriptError::new(text)),
-                Some(response) => Ok(response),
-                None => Ok(Response::Null),
-            },
-            Ok(_) => Err(NOT_FROM_SCRIPT),
-            Err(error) => Err(ScriptError::new(error.to_string())),
-        }
-    }
-
-    fn now_ms(&self) -> i64 {
-        self.context.txn.now_ms()
-    }
-
-    fn random(&mut self) -> u64 {
-        self.context.txn.random()
-    }
-}
-
-const NOT_FROM_SCRIPT: ScriptError =
-    ScriptError::fixed("ERR This Redis command is not allowed from script");
-
-impl Nested<'_, '_, '_> {
-    /// The entry of a command that the script may run.
-    fn admit(&self, args: &[&[u8]]) -> Result<&'static Command, ScriptError> {
-        if args.is_empty() {
-            return Err(ScriptError::fixed(
-                "ERR Please specify at least one argument for this redis lib call",
-            ));
-        }
-        let unknown = |_| ScriptError::fixed("ERR Unknown Redis command called from script");
-        let command = lookup(args).map_err(unknown)?;
-        let flags = command.spec.flags;
-        if !command.spec.accepts(args.len()) {
-            return Err(ScriptError::fixed(
-                "ERR Wrong number of args calling Redis command from script",
-            ));
-        }
-        super::acl::admit_from_script(self.context, command, args).map_err(ScriptError::fixed)?;
-        let switches = &self.context.services.switches;
-        if flags.has(Flags::NOSCRIPT) && !switches.scripts_unrestricted.load(Ordering::Relaxed) {
-            return Err(NOT_FROM_SCRIPT);
-        }
-        if self.read_only && (flags.has(Flags::WRITE) || flags.has(Flags::MAY_REPLICATE)) {
-            return Err(ScriptError::fixed(
-                "ERR Write commands are not allowed from read-only scripts.",
-            ));
-        }
-        // A script that has written already may go on to its end.
-        let begins = self.context.txn.journal.dirty == 0;
-        if begins && self.context.session.out_of_memory && flags.has(Flags::DENYOOM) {
-            return Err(ScriptError::fixed(
-                "OOM command not allowed when used memory > 'maxmemory'.",
-            ));
-        }
-        if self.needed_shards(command, args) & !self.context.txn.held() != 0 {
-            return Err(ScriptError::fixed(
-                "ERR a native script may only touch the keys that its call declares",
-            ));
-        }
-        Ok(command)
-    }
-
-    fn needed_shards(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
-        let flags = command.spec.flags;
-        let keyspace = self.context.txn.keyspace();
-        // Without declared keys only the constant commands (PING, TIME, PUBLISH …) leave the data alone.
-        let may_touch_any = command.spec.keys.is_empty() && !flags.has(Flags::FAST);
-        if command.needs_all_shards(args) || may_touch_any {
-            return keyspace.all_shards();
-        }
-        let mut keys: Vec<&[u8]> = Vec::new();
-        command.key_positions(args, |position| keys.extend(args.get(position)));
-        keyspace.shard_set(keys)
-    }
-}
-
 // ------------------------------------------------------------------------------------------------ SCRIPT
 
-fn ok(context: &mut Context<'_, '_>) -> CommandResult {
+pub(super) fn ok(context: &mut Context<'_, '_>) -> CommandResult {
     context.reply.ok();
     Ok(Outcome::Done)
 }
 
-fn is_flush_mode(context: &Context<'_, '_>) -> bool {
+pub(super) fn is_flush_mode(context: &Context<'_, '_>) -> bool {
     match context.args.len() {
         2 => true,
         3 => context.is(2, "sync") || context.is(2, "async"),
@@ -629,50 +357,75 @@ fn is_flush_mode(context: &Context<'_, '_>) -> bool {
 }
 
 fn script_load(context: &mut Context<'_, '_>) -> CommandResult {
-    let body = context.args[2];
-    context.services.scripts.by_body(body).ok_or(NO_LUA)?;
-    let digits: String = sha1_of(body)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    context.reply.bulk(digits.as_bytes());
+    let (body, services) = (context.args[2], context.services);
+    if services.scripts.by_body(body).is_none() {
+        services.lua.cache(body, context.txn.random())?;
+    }
+    context.reply.bulk(hex(&sha1_of(body)).as_bytes());
     Ok(Outcome::Done)
 }
 
 fn script_exists(context: &mut Context<'_, '_>) -> CommandResult {
-    let digits = &context.args[2..];
+    let (digits, services) = (&context.args[2..], context.services);
     context.reply.array(digits.len());
     for digits in digits {
-        let known = context.services.scripts.by_sha1(digits).is_some();
+        let known =
+            services.lua.find(digits).is_some() || services.scripts.by_sha1(digits).is_some();
         context.reply.int(i64::from(known));
     }
     Ok(Outcome::Done)
 }
 
-/// There is no cache to empty: native scripts are part of the program.
+/// Native scripts stay: they are part of the program.
 fn script_flush(context: &mut Context<'_, '_>) -> CommandResult {
     if !is_flush_mode(context) {
         return Err(CommandError::text(
             "ERR SCRIPT FLUSH only support SYNC|ASYNC option",
         ));
     }
+    context.services.lua.flush_scripts();
     ok(context)
 }
 
-/// Native scripts run to their end, with their keys locked; nobody can find one running.
-fn script_kill(_: &mut Context<'_, '_>) -> CommandResult {
-    Err(CommandError::text(
-        "NOTBUSY No scripts in execution right now.",
-    ))
+/// What clients are told while a script keeps them waiting.
+pub fn busy_error(services: &Services) -> CommandError {
+    let running = services.running_script.get();
+    CommandError::text(match running {
+        Some(running) if running.is_function => BUSY_FUNCTION,
+        _ => BUSY_SCRIPT,
+    })
+}
+
+const BUSY_SCRIPT: &str =
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+const BUSY_FUNCTION: &str =
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+
+/// SCRIPT KILL and FUNCTION KILL.
+pub(super) fn kill(context: &mut Context<'_, '_>, is_function: bool) -> CommandResult {
+    let services = context.services;
+    match services.running_script.kill(is_function) {
+        Ok(()) => ok(context),
+        Err(NotKilled::OtherKind) => Err(busy_error(services)),
+        Err(NotKilled::Idle) => Err(CommandError::text(
+            "NOTBUSY No scripts in execution right now.",
+        )),
+        Err(NotKilled::Wrote) => Err(CommandError::text(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
+             script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+        )),
+    }
+}
+
+fn script_kill(context: &mut Context<'_, '_>) -> CommandResult {
+    kill(context, false)
 }
 
 fn script_debug(context: &mut Context<'_, '_>) -> CommandResult {
     if context.is(2, "no") {
         ok(context)
     } else if context.is(2, "yes") || context.is(2, "sync") {
-        Err(CommandError::text(
-            "ERR this server has no Lua yet, and no debugger for it",
-        ))
+        Err(CommandError::text("ERR this server has no Lua debugger"))
     } else {
         Err(CommandError::text("ERR Use SCRIPT DEBUG YES/SYNC/NO"))
     }
@@ -697,191 +450,6 @@ const SCRIPT_HELP: &[&str] = &[
 
 fn script_help(context: &mut Context<'_, '_>) -> CommandResult {
     help::reply(context, SCRIPT_HELP)
-}
-
-// ------------------------------------------------------------------------------------------------ FUNCTION
-
-/// The library that native scripts are listed in.
-const LIBRARY: &str = "innkeep";
-/// What runs them, where Redis names `LUA`.
-const ENGINE: &str = "NATIVE";
-/// What FUNCTION DUMP answers where no library was loaded: the version of the format, and a checksum.
-const EMPTY_DUMP: &[u8] = b"\n\x00]\x9b\\@\x0f\x7f\xa2\xda";
-
-fn function_list(context: &mut Context<'_, '_>) -> CommandResult {
-    let (mut pattern, mut with_code) = (None, false);
-    let mut position = 2;
-    while let Some(word) = context.args.get(position) {
-        if context.is(position, "withcode") && !with_code {
-            with_code = true;
-        } else if context.is(position, "libraryname") && pattern.is_none() {
-            position += 1;
-            let missing = CommandError::text("ERR library name argument was not given");
-            pattern = Some(*context.args.get(position).ok_or(missing)?);
-        } else {
-            let word = String::from_utf8_lossy(word);
-            return Err(format!("ERR Unknown argument {word}").into());
-        }
-        position += 1;
-    }
-    if pattern.is_some_and(|pattern| !matches(pattern, LIBRARY.as_bytes(), true)) {
-        context.reply.array(0);
-        return Ok(Outcome::Done);
-    }
-    let scripts = context.services.scripts.list();
-    let reply = &mut *context.reply;
-    reply.array(1);
-    reply.map(3 + usize::from(with_code));
-    reply.bulk(b"library_name");
-    reply.bulk(LIBRARY.as_bytes());
-    reply.bulk(b"engine");
-    reply.bulk(ENGINE.as_bytes());
-    reply.bulk(b"functions");
-    reply.array(scripts.len());
-    scripts.iter().for_each(|script| describe(reply, script));
-    if with_code {
-        // It is machine code.
-        reply.bulk(b"library_code");
-        reply.null();
-    }
-    Ok(Outcome::Done)
-}
-
-fn describe(reply: &mut dyn Reply, script: &Script) {
-    reply.map(3);
-    reply.bulk(b"name");
-    reply.bulk(script.name().as_bytes());
-    reply.bulk(b"description");
-    if script.describe().is_empty() {
-        reply.null();
-    } else {
-        reply.bulk(script.describe().as_bytes());
-    }
-    reply.bulk(b"flags");
-    reply.set(usize::from(script.is_read_only()));
-    if script.is_read_only() {
-        reply.simple("no-writes");
-    }
-}
-
-fn function_stats(context: &mut Context<'_, '_>) -> CommandResult {
-    let functions = context.services.scripts.list().len();
-    let reply = &mut *context.reply;
-    reply.map(2);
-    reply.bulk(b"running_script");
-    reply.null();
-    reply.bulk(b"engines");
-    reply.map(1);
-    reply.bulk(ENGINE.as_bytes());
-    reply.map(2);
-    reply.bulk(b"libraries_count");
-    reply.int(1);
-    reply.bulk(b"functions_count");
-    reply.int(functions as i64);
-    Ok(Outcome::Done)
-}
-
-fn function_flush(context: &mut Context<'_, '_>) -> CommandResult {
-    if context.args.len() > 3 {
-        return Err(wrong_subcommand(context));
-    }
-    if !is_flush_mode(context) {
-        return Err(CommandError::text(
-            "ERR FUNCTION FLUSH only supports SYNC|ASYNC option",
-        ));
-    }
-    ok(context)
-}
-
-fn function_delete(context: &mut Context<'_, '_>) -> CommandResult {
-    Err(if context.args[2] == LIBRARY.as_bytes() {
-        CommandError::text("ERR the library innkeep is part of the program and cannot be deleted")
-    } else {
-        CommandError::text("ERR Library not found")
-    })
-}
-
-fn function_load(_: &mut Context<'_, '_>) -> CommandResult {
-    Err(NO_LUA)
-}
-
-fn function_kill(context: &mut Context<'_, '_>) -> CommandResult {
-    script_kill(context)
-}
-
-fn function_dump(context: &mut Context<'_, '_>) -> CommandResult {
-    context.reply.bulk(EMPTY_DUMP);
-    Ok(Outcome::Done)
-}
-
-fn function_restore(context: &mut Context<'_, '_>) -> CommandResult {
-    let policies = ["flush", "append", "replace"];
-    match context.args.len() {
-        3 => {}
-        4 if policies.iter().any(|policy| context.is(3, policy)) => {}
-        4 => {
-            return Err(CommandError::text(
-                "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.",
-            ));
-        }
-        _ => {
-            return Err(wrong_subcommand(context));
-        }
-    }
-    let payload = context.args[2];
-    if payload.len() < EMPTY_DUMP.len() {
-        return Err(CommandError::text(
-            "ERR DUMP payload version or checksum are wrong",
-        ));
-    }
-    if payload != EMPTY_DUMP {
-        return Err(NO_LUA);
-    }
-    ok(context)
-}
-
-const FUNCTION_HELP: &[&str] = &[
-    "LOAD [REPLACE] <FUNCTION CODE>",
-    "    Create a new library with the given library name and code.",
-    "DELETE <LIBRARY NAME>",
-    "    Delete the given library.",
-    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
-    "    Return general information on all the libraries:",
-    "    * Library name",
-    "    * The engine used to run the Library",
-    "    * Library description",
-    "    * Functions list",
-    "    * Library code (if WITHCODE is given)",
-    "    It also possible to get only function that matches a pattern using LIBRARYNAME argument.",
-    "STATS",
-    "    Return information about the current function running:",
-    "    * Function name",
-    "    * Command used to run the function",
-    "    * Duration in MS that the function is running",
-    "    If no function is running, return nil",
-    "    In addition, returns a list of available engines.",
-    "KILL",
-    "    Kill the current running function.",
-    "FLUSH [ASYNC|SYNC]",
-    "    Delete all the libraries.",
-    "    When called without the optional mode argument, the behavior is determined by the",
-    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-    "    * ASYNC: Asynchronously flush the libraries.",
-    "    * SYNC: Synchronously flush the libraries.",
-    "DUMP",
-    "    Return a serialized payload representing the current libraries, can be restored using FUNCTION RESTORE command",
-    "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
-    "    Restore the libraries represented by the given payload, it is possible to give a restore policy to",
-    "    control how to handle existing libraries (default APPEND):",
-    "    * FLUSH: delete all existing libraries.",
-    "    * APPEND: appends the restored libraries to the existing libraries. On collision, abort.",
-    "    * REPLACE: appends the restored libraries to the existing libraries, On collision, replace the old",
-    "      libraries with the new libraries (notice that even on this option there is a chance of failure",
-    "      in case of functions name collision with another library).",
-];
-
-fn function_help(context: &mut Context<'_, '_>) -> CommandResult {
-    help::reply(context, FUNCTION_HELP)
 }
 
 #[cfg(test)]

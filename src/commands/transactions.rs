@@ -170,8 +170,9 @@ pub fn unwatch_all(txn: &mut Txn<'_>, session: &mut SessionState) {
     let needed = txn
         .keyspace()
         .shard_set(session.watched.iter().map(|watched| &*watched.key));
-    if needed & !txn.held() != 0 {
-        txn.relock(needed | txn.held());
+    // Whoever holds the locks for long forgets at its end who is gone.
+    if needed & !txn.held() != 0 && !txn.relock_unless_held(needed | txn.held()) {
+        return session.forget_watched();
     }
     for Watched { db, key, .. } in session.watched.drain(..) {
         txn.unwatch(&(db, key), &session.watch_flag);

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Inner;
 use super::session::{Blocked, Delivered, Flow, Session};
+use super::{Engine, Inner};
+use crate::commands::scripting::{busy_error, runs_native_script};
 use crate::commands::{
     Block, Command, CommandError, Context, Flags, Mode, Outcome, acl, call, lookup,
 };
@@ -14,6 +15,18 @@ use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply};
 use crate::services::tracking::Change;
 use crate::services::{ClientFlags, Services, SessionState, Watched};
+
+/// A command that was admitted.
+pub(super) struct Call<'a> {
+    pub(super) command: &'static Command,
+    pub(super) args: &'a [&'a [u8]],
+    /// Unix microseconds.
+    pub(super) started_us: i64,
+    /// Of one of its words, or of none.
+    pub(super) hint: HashHint,
+    /// Lets other work of this thread run while a script holds the locks.
+    pub(super) give_way: Option<&'a dyn Fn()>,
+}
 
 impl Session {
     /// Runs a command that was admitted, at `started_us` (Unix microseconds). The hint is of one of its words, or of
@@ -26,59 +39,114 @@ impl Session {
         started_us: i64,
         hint: HashHint,
     ) -> Flow {
-        let Self {
-            engine,
-            state,
-            journal,
-            logged,
-            tally,
-            ..
-        } = self;
-        let inner = &engine.0;
-        let (set, hint) = inner.shards_and_hint(command, args, hint);
-        let journal_box = journal.take().unwrap_or_default();
-        let mut txn = inner.keyspace.begin_at(
-            started_us / 1000,
-            set,
-            state.db,
-            inner.options(),
-            journal_box,
-        );
-        txn.hint(hint);
-        txn.journal.apart = command.spec.flags.has(Flags::READONLY);
-        if command.spec.flags.may_write() && inner.waiters_reach(&txn, command, args) {
-            // What serving them needs is locked before the command runs, so that nothing comes between.
-            txn.lock_all();
+        #[cfg(feature = "lua")]
+        if self.scripts_give_way && self.runs_lua(command, args) {
+            return self.run_in_fiber(command, args, reply, started_us);
         }
-        let (session, services) = (&mut *state, &inner.services);
-        let mode = Self::top_level();
-        let result = call(&mut Context {
-            txn: &mut txn,
-            args,
-            reply: &mut *reply,
-            session,
-            services,
+        self.run_here(command, args, reply, started_us, hint)
+    }
+
+    pub(super) fn run_here(
+        &mut self,
+        command: &'static Command,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        started_us: i64,
+        hint: HashHint,
+    ) -> Flow {
+        let call = Call {
             command,
-            mode,
-        });
-        let flow = match result {
-            Ok(Outcome::Done) => Flow::Continue,
-            Ok(outcome) => inner.settle(state, &mut txn, command, args, outcome, reply),
-            Err(error) => {
-                inner.fail(command, &error, reply);
-                Flow::Continue
-            }
+            args,
+            started_us,
+            hint,
+            give_way: None,
         };
-        if !txn.journal.is_settled() {
-            *logged = inner.finish(&mut txn, state.info.id).max(*logged);
-        }
-        let waited = txn.has_waited();
-        *journal = Some(inner.close(txn));
+        let kept = (&mut self.journal, &mut self.logged);
+        let (flow, waited) = execute(&self.engine, &mut self.state, kept, call, reply);
         if waited {
-            tally.look(inner);
+            self.tally.look(&self.engine.0);
         }
         flow
     }
+
+    #[cfg(feature = "lua")]
+    fn runs_lua(&self, command: &Command, args: &[&[u8]]) -> bool {
+        let spec = command.spec;
+        let queued = || {
+            let multi = self.state.multi.as_ref();
+            spec.name == "exec" && multi.is_some_and(|multi| multi.runs_scripts)
+        };
+        self.inner().runs_lua(command, args) || queued()
+    }
+}
+
+/// Runs a command for a session: locks what it needs, runs its handler, logs, serves who waits. Tells also whether a
+/// lock was somebody else's for a while.
+#[inline]
+pub(super) fn execute(
+    engine: &Engine,
+    state: &mut SessionState,
+    (journal, logged): (&mut Option<Box<Journal>>, &mut u64),
+    to_run: Call<'_>,
+    reply: &mut dyn Reply,
+) -> (Flow, bool) {
+    let inner = &engine.0;
+    let Call { command, args, .. } = to_run;
+    let (set, hint) = inner.shards_and_hint(command, args, to_run.hint);
+    let journal_box = journal.take().unwrap_or_default();
+    let begun = inner.keyspace.begin_unless_held(
+        to_run.started_us / 1000,
+        set,
+        state.db,
+        inner.options(),
+        journal_box,
+    );
+    let Some(mut txn) = begun else {
+        inner.fail(command, &busy_error(&inner.services), reply);
+        return (Flow::Continue, true);
+    };
+    txn.hint(hint);
+    if let Some(give_way) = to_run.give_way {
+        txn.set_give_way(give_way);
+    }
+    txn.journal.apart = command.spec.flags.has(Flags::READONLY);
+    // What serving waiters needs is locked before the command runs, so that nothing comes between.
+    if command.spec.flags.may_write()
+        && inner.waiters_reach(&txn, command, args)
+        && !txn.relock_unless_held(inner.keyspace.all_shards())
+    {
+        inner.fail(command, &busy_error(&inner.services), reply);
+        *journal = Some(inner.close(txn));
+        return (Flow::Continue, true);
+    }
+    let (session, services) = (&mut *state, &inner.services);
+    let mode = Session::top_level();
+    let result = call(&mut Context {
+        txn: &mut txn,
+        args,
+        reply: &mut *reply,
+        session,
+        services,
+        command,
+        mode,
+    });
+    let flow = match result {
+        Ok(Outcome::Done) => Flow::Continue,
+        Ok(outcome) => inner.settle(state, &mut txn, command, args, outcome, reply),
+        Err(error) => {
+            inner.fail(command, &error, reply);
+            Flow::Continue
+        }
+    };
+    if !txn.journal.is_settled() {
+        if inner.services.running_script.is_unsaved() {
+            txn.journal.effects.clear();
+        }
+        *logged = inner.finish(&mut txn, state.info.id).max(*logged);
+    }
+    let waited = txn.has_waited();
+    *journal = Some(inner.close(txn));
+    (flow, waited)
 }
 
 impl Inner {
@@ -161,12 +229,16 @@ impl Inner {
         let set = commands.iter().fold(watched, |set, (command, args)| {
             set | self.shards_of_nested(command, args)
         });
-        txn.relock(set);
-        if commands
-            .iter()
-            .any(|(command, args)| self.waiters_reach(txn, command, args))
-        {
-            txn.lock_all();
+        let locked = txn.relock_unless_held(set)
+            && (!commands
+                .iter()
+                .any(|(command, args)| self.waiters_reach(txn, command, args))
+                || txn.relock_unless_held(self.keyspace.all_shards()));
+        if !locked {
+            state.end_transaction();
+            let busy = busy_error(&self.services);
+            let text = format!("EXECABORT Transaction discarded because of: {busy}");
+            return self.fail_text(&text, reply);
         }
         let failed = !multi.aborted && watch_failed(state, txn);
         for watched in std::mem::take(&mut state.watched) {
@@ -278,6 +350,12 @@ impl Inner {
         self.keyspace.begin(set, db, self.options(), journal)
     }
 
+    fn begin_unless_held(&self, set: ShardSet, db: usize) -> Option<Txn<'_>> {
+        let (now_ms, options) = (self.keyspace.now_ms(), self.options());
+        self.keyspace
+            .begin_unless_held(now_ms, set, db, options, Box::default())
+    }
+
     /// The shards that a command needs: those of its keys, or all.
     fn shards_of(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
         self.shards_and_hint(command, args, HashHint::default()).0
@@ -299,7 +377,7 @@ impl Inner {
     }
 
     fn shards_of_all(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
-        if command.needs_all_shards(args) {
+        if command.needs_all_shards(args) || self.runs_lua(command, args) {
             return self.keyspace.all_shards();
         }
         let mut set = 0;
@@ -309,6 +387,12 @@ impl Inner {
             }
         });
         set
+    }
+
+    /// Scripts in Lua may touch keys that they do not declare.
+    pub(super) fn runs_lua(&self, command: &Command, args: &[&[u8]]) -> bool {
+        let spec = command.spec;
+        spec.flags.has(Flags::RUNS_SCRIPT) && !runs_native_script(&self.services, spec, args)
     }
 
     /// The same inside EXEC, where a command without keys may not take its locks later.
@@ -478,8 +562,10 @@ impl Inner {
 
     /// Takes a waiter off its keys; false if somebody has answered it.
     pub(super) fn withdraw(&self, waiter: &Arc<Waiter>) -> bool {
-        let mut txn = self.begin(waiter.shards, waiter.db, Journal::default());
-        txn.remove_waiter(waiter);
+        // Whoever holds the locks for long forgets at its end who is gone.
+        if let Some(mut txn) = self.begin_unless_held(waiter.shards, waiter.db) {
+            txn.remove_waiter(waiter);
+        }
         waiter.claim()
     }
 
@@ -500,7 +586,10 @@ impl Inner {
         self.services.stats.by_command[command.index]
             .failed
             .fetch_add(1, Ordering::Relaxed);
-        self.fail_text(&error.to_string(), reply);
+        match error {
+            CommandError::Counted(text) => reply.error(text),
+            error => self.fail_text(&error.to_string(), reply),
+        }
     }
 
     pub(super) fn fail_text(&self, text: &str, reply: &mut dyn Reply) {
@@ -515,7 +604,9 @@ impl Inner {
         let set = self
             .keyspace
             .shard_set(state.watched.iter().map(|watched| &*watched.key));
-        let mut txn = self.begin(set, 0, Journal::default());
+        let Some(mut txn) = self.begin_unless_held(set, 0) else {
+            return;
+        };
         for watched in &state.watched {
             txn.unwatch(&(watched.db, watched.key.clone()), &state.watch_flag);
         }

@@ -57,6 +57,11 @@ impl Hooks for EngineHooks {
         known.then_some(()).ok_or_else(|| UNKNOWN_MEMORY.to_owned())
     }
 
+    fn admit_write(&self) -> Result<(), String> {
+        let admitted = self.engine()?.admit_write();
+        admitted.map_err(|error| error.to_string())
+    }
+
     fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String> {
         let engine = self.engine()?;
         let rebind = engine.services.rebind.read();

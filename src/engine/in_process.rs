@@ -83,6 +83,9 @@ impl Session {
                     self.state.info.kill();
                     break;
                 }
+                // Scripts of such a session run to their end on their thread.
+                #[cfg(feature = "lua")]
+                Flow::Script(_) => break,
                 Flow::Continue => break,
             }
         }
@@ -127,6 +130,9 @@ impl Session {
                     self.state.info.kill();
                     break;
                 }
+                // Scripts of such a session run to their end on their thread.
+                #[cfg(feature = "lua")]
+                Flow::Script(_) => break,
                 Flow::Continue => break,
             }
         }

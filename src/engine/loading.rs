@@ -85,12 +85,12 @@ impl Inner {
         stats
             .loaded_keys
             .store(summary.keys - expired, Ordering::Relaxed);
-        if summary.skipped_functions > 0 {
-            warn!(
-                "{} holds {} libraries of functions, which cannot be loaded",
-                path.display(),
-                summary.skipped_functions
-            );
+        for code in &summary.functions {
+            let loaded = self.services.lua.load_saved(code, wanted.merge);
+            loaded.map_err(|reason| Error::Functions {
+                path: path.to_owned(),
+                reason,
+            })?;
         }
         Ok(summary)
     }

@@ -5,6 +5,8 @@ pub mod background;
 mod disk_file;
 mod eviction;
 pub mod execute;
+#[cfg(feature = "lua")]
+mod fiber;
 mod hooks;
 pub mod in_process;
 mod loading;

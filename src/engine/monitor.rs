@@ -1,14 +1,11 @@
 //! What the engine notes about commands: MONITOR's feed, call statistics, the slow log, latency.
 
-use std::fmt::Write;
 use std::sync::atomic::Ordering;
-
-use bytes::Bytes;
 
 use super::Inner;
 use crate::commands::slowlog::without_secrets;
 use crate::commands::{Command, Flags};
-use crate::services::{ClientFlags, SessionState};
+use crate::services::SessionState;
 
 impl Inner {
     /// Shows a command to those who run MONITOR.
@@ -19,16 +16,9 @@ impl Inner {
         args: &[&[u8]],
         now_ms: i64,
     ) {
-        let clients = &self.services.clients;
         let hidden = Flags::SKIP_MONITOR.0 | Flags::ADMIN.0;
-        if clients.monitors.load(Ordering::Relaxed) == 0 || command.spec.flags.0 & hidden != 0 {
-            return;
-        }
-        let line = monitor_line(state, args, now_ms);
-        for client in clients.list() {
-            if client.has_flag(ClientFlags::MONITOR) && client.mailbox.push(line.clone(), now_ms) {
-                client.kill();
-            }
+        if command.spec.flags.0 & hidden == 0 {
+            self.services.feed_monitors(state, args, now_ms, false);
         }
     }
 
@@ -62,41 +52,5 @@ impl Inner {
             let shown = without_secrets(args);
             services.slow_log.record(&state.info, &shown, usec, now_ms);
         }
-    }
-}
-
-fn monitor_line(state: &SessionState, args: &[&[u8]], now_ms: i64) -> Bytes {
-    let addr = if state.info.addr.is_empty() {
-        "in-process"
-    } else {
-        &state.info.addr
-    };
-    let mut line = format!(
-        "+{}.{:06} [{} {addr}]",
-        now_ms / 1000,
-        now_ms % 1000 * 1000,
-        state.db
-    );
-    for arg in args {
-        line.push_str(" \"");
-        for byte in *arg {
-            push_escaped(&mut line, *byte);
-        }
-        line.push('"');
-    }
-    line.push_str("\r\n");
-    Bytes::from(line)
-}
-
-fn push_escaped(line: &mut String, byte: u8) {
-    match byte {
-        b'\\' | b'"' => line.extend(['\\', byte as char]),
-        b'\n' => line.push_str("\\n"),
-        b'\r' => line.push_str("\\r"),
-        b'\t' => line.push_str("\\t"),
-        0x07 => line.push_str("\\a"),
-        0x08 => line.push_str("\\b"),
-        0x20..0x7f => line.push(byte as char),
-        _ => write!(line, "\\x{byte:02x}").expect("writing to a string does not fail"),
     }
 }

@@ -187,6 +187,7 @@ impl Inner {
             (0..self.keyspace.databases()).for_each(|db| {
                 txn.flush_db(db);
             });
+            self.services.lua.flush_functions();
         }
         let result = load(txn);
         txn.set_propagating(propagating);

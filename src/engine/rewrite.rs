@@ -82,9 +82,19 @@ impl Inner {
             return Base::Rdb(self.begin_snapshot(txn, true));
         }
         let chunks = Arc::new(Chunks::default());
+        chunks.0.lock().push_back(self.encode_libraries());
         let as_sink: Arc<dyn SnapshotSink> = Arc::<Chunks>::clone(&chunks);
         txn.begin_snapshot(&as_sink);
         Base::Commands(chunks)
+    }
+
+    /// The libraries of functions as commands that load them.
+    fn encode_libraries(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for code in self.library_codes() {
+            encode_command(&mut out, &[b"FUNCTION", b"LOAD", &code]);
+        }
+        out
     }
 
     fn write_base(&self, mut sink: RewriteSink, base: &Base) -> Result<(), AofError> {

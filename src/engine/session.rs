@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::background::Timer;
+#[cfg(feature = "lua")]
+use super::fiber::SuspendedScript;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
+use crate::commands::scripting::busy_error;
 use crate::commands::{
     Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, tracking,
 };
@@ -20,6 +23,9 @@ use crate::services::{
 
 /// How often a failing log is asked whether it has recovered.
 const DURABLE_RETRY_MS: i64 = 50;
+
+/// How often a command that has to wait for a long script is tried again.
+const HELD_RETRY_MS: i64 = 20;
 
 /// One client of an engine, with its selected database, its open transaction and its subscriptions; made by
 /// [`Engine::session`].
@@ -36,6 +42,8 @@ pub struct Session {
     hint: HashHint,
     /// Asks a failing log again.
     retry: Option<Timer>,
+    /// Its owner goes on with scripts that give way ([`Flow::Script`]).
+    pub(super) scripts_give_way: bool,
 }
 
 /// What the owner of a session has to do after a command.
@@ -49,6 +57,9 @@ pub enum Flow {
     Paused(i64),
     /// Wait this many milliseconds, then write `+OK`.
     Sleep(u64),
+    /// A script takes long: go on with it after other work. Nothing is written yet.
+    #[cfg(feature = "lua")]
+    Script(SuspendedScript),
     /// Send what is written and close.
     Close,
     /// Send what is written, then stop the server.
@@ -101,7 +112,14 @@ impl Session {
             tally: Tally::default(),
             hint: HashHint::default(),
             retry: None,
+            scripts_give_way: false,
         }
+    }
+
+    /// Says that the owner goes on with scripts that give way, by [`Self::resume_script`].
+    #[cfg(feature = "lua")]
+    pub fn let_scripts_give_way(&mut self) {
+        self.scripts_give_way = true;
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -163,7 +181,7 @@ impl Session {
             ReplyMode::On => self.execute_answered(args, reply),
             ReplyMode::Off if is_subscription(args) => self.execute_answered(args, reply),
             ReplyMode::Off => {
-                let flow = self.execute_answered(args, &mut SinkReply::new());
+                let flow = silent(self.execute_answered(args, &mut SinkReply::new()));
                 if self.state.reply_mode == ReplyMode::On {
                     reply.ok();
                 }
@@ -177,7 +195,7 @@ impl Session {
                 let flow = if is_subscription(args) {
                     self.execute_answered(args, reply)
                 } else {
-                    self.execute_answered(args, &mut SinkReply::new())
+                    silent(self.execute_answered(args, &mut SinkReply::new()))
                 };
                 if self.state.reply_mode == ReplyMode::Skip {
                     self.state.reply_mode = ReplyMode::On;
@@ -217,6 +235,10 @@ impl Session {
         if !queues && let Some(until) = self.paused_until(command, now_ms) {
             return Flow::Paused(until);
         }
+        // Watching needs the locks of its keys.
+        if command.spec.name == "watch" && self.inner().keyspace.is_held_for_long() {
+            return Flow::Paused(now_ms + HELD_RETRY_MS);
+        }
         if queues {
             self.queue(command, args);
             reply.simple("QUEUED");
@@ -225,6 +247,10 @@ impl Session {
         self.inner()
             .feed_monitors(&self.state, command, args, now_ms);
         let flow = self.run(command, args, reply, started_us, hint);
+        #[cfg(feature = "lua")]
+        if matches!(flow, Flow::Script(_)) {
+            return flow;
+        }
         self.tally.count(command.index);
         if short {
             return flow;
@@ -243,7 +269,7 @@ impl Session {
     }
 
     /// Times the call; its end is the beginning of the batch's next command.
-    fn note_call(&mut self, command: &'static Command, args: &[&[u8]], started_us: i64) {
+    pub(super) fn note_call(&mut self, command: &'static Command, args: &[&[u8]], started_us: i64) {
         let inner = &self.engine.0;
         let ended_us = self.tally.look(inner);
         let usec = (ended_us - started_us).max(0).unsigned_abs();
@@ -306,6 +332,9 @@ impl Session {
         if !self.state.user.is_unrestricted() {
             acl::admit(&self.state, services, command, args, now_ms)?;
         }
+        if self.inner().keyspace.is_held_for_long() && !works_while_busy(command, args) {
+            return Err(busy_error(services));
+        }
         self.admit_change(command)?;
         if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(command.spec.name) {
             let name = &command.full_name;
@@ -331,6 +360,10 @@ impl Session {
             return Err(CommandError::text(
                 "OOM command not allowed when used memory > 'maxmemory'.",
             ));
+        }
+        // A script is judged by what it declares, or command by command.
+        if flags.has(Flags::RUNS_SCRIPT) {
+            return Ok(());
         }
         if !flags.may_write() && !queued.is_some_and(|multi| multi.may_write) {
             return Ok(());
@@ -364,6 +397,7 @@ impl Session {
                 args: args.iter().map(|arg| Box::from(*arg)).collect(),
             });
             multi.may_write |= command.spec.flags.may_write();
+            multi.runs_scripts |= command.spec.flags.has(Flags::RUNS_SCRIPT);
             multi.uses_memory |= command.spec.flags.has(Flags::DENYOOM);
             info.multi
                 .store(multi.queue.len() as i64, Ordering::Relaxed);
@@ -466,6 +500,22 @@ fn is_http(args: &[&[u8]]) -> bool {
     args.first().is_some_and(|word| {
         word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
     })
+}
+
+/// Commands that are answered while a script keeps the others waiting.
+fn works_while_busy(command: &Command, args: &[&[u8]]) -> bool {
+    let unsaved = || args.iter().any(|word| word.eq_ignore_ascii_case(b"nosave"));
+    command.spec.flags.has(Flags::ALLOW_BUSY) && (command.spec.name != "shutdown" || unsaved())
+}
+
+/// What is answered later goes nowhere either.
+fn silent(flow: Flow) -> Flow {
+    #[cfg(feature = "lua")]
+    if let Flow::Script(mut script) = flow {
+        script.silent = true;
+        return Flow::Script(script);
+    }
+    flow
 }
 
 fn check_arity(command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {

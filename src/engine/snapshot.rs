@@ -100,8 +100,18 @@ impl Inner {
             used_memory: self.services.stats.memory().0 as u64,
             is_log_base,
             sizes,
+            functions: self.library_codes(),
             checksum: self.services.config.read().bool("rdbchecksum"),
         }
+    }
+
+    /// The code of each library of functions.
+    pub(super) fn library_codes(&self) -> Vec<Box<[u8]>> {
+        let libraries = self.services.lua.libraries();
+        libraries
+            .iter()
+            .map(|library| library.code.clone())
+            .collect()
     }
 
     /// Begins a snapshot of this very moment. Every shard is locked; no other snapshot runs.

@@ -9,7 +9,8 @@ pub mod shard;
 pub mod txn;
 pub mod waiter;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
@@ -64,7 +65,12 @@ pub struct Keyspace {
     next_random: AtomicU64,
     /// Stands in for the clock when tests stop time; negative: the real clock.
     fixed_now_ms: AtomicI64,
+    /// Whoever holds the locks says that it will take long.
+    held_for_long: AtomicBool,
 }
+
+/// How often a thread that waits for a lock looks whether it should go on waiting.
+const LOCK_PATIENCE: Duration = Duration::from_millis(10);
 
 impl Keyspace {
     /// An empty keyspace. `shards` is rounded up to a power of two of at most [`MAX_SHARDS`]; `seed` starts the
@@ -82,7 +88,19 @@ impl Keyspace {
             databases,
             next_random: AtomicU64::new(seed),
             fixed_now_ms: AtomicI64::new(-1),
+            held_for_long: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether the locks are held by something that may take long, so that nobody waits for them.
+    pub fn set_held_for_long(&self, held: bool) {
+        self.held_for_long.store(held, Ordering::Release);
+    }
+
+    /// Whether the locks are held by something that may take long.
+    #[must_use]
+    pub fn is_held_for_long(&self) -> bool {
+        self.held_for_long.load(Ordering::Acquire)
     }
 
     /// Number of databases.
@@ -208,6 +226,24 @@ impl Keyspace {
             }
         }
         Ok(())
+    }
+
+    /// Locks a shard; tells whether somebody else had it. `None` if whoever has it says that it will take long.
+    #[inline]
+    pub(crate) fn lock_shard_unless_held(
+        &self,
+        index: usize,
+    ) -> Option<(MutexGuard<'_, Shard>, bool)> {
+        let shard = &self.shards[index];
+        if let Some(guard) = shard.try_lock() {
+            return Some((guard, false));
+        }
+        while !self.is_held_for_long() {
+            if let Some(guard) = shard.try_lock_for(LOCK_PATIENCE) {
+                return Some((guard, true));
+            }
+        }
+        None
     }
 
     /// Locks a shard; tells whether somebody else had it.

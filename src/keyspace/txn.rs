@@ -186,6 +186,8 @@ pub struct Txn<'k> {
     rewritten: bool,
     /// Whether a lock was somebody else's for a while, so that its time is not what it was.
     waited: bool,
+    /// Lets other work of this thread run while the locks stay held.
+    give_way: Option<&'k dyn Fn()>,
     /// Collected for the engine.
     pub journal: Box<Journal>,
 }
@@ -244,10 +246,27 @@ impl Keyspace {
             options,
             rewritten: false,
             waited: false,
+            give_way: None,
             journal,
         };
         txn.acquire(set);
         txn
+    }
+}
+
+impl Keyspace {
+    /// The same, unless whoever holds one of the locks says that it will take long.
+    #[must_use]
+    pub fn begin_unless_held(
+        &self,
+        now_ms: i64,
+        set: ShardSet,
+        db: usize,
+        options: TxnOptions,
+        journal: Box<Journal>,
+    ) -> Option<Txn<'_>> {
+        let mut txn = self.begin_at(now_ms, 0, db, options, journal);
+        txn.relock_unless_held(set).then_some(txn)
     }
 }
 
@@ -256,6 +275,30 @@ impl<'k> Txn<'k> {
     #[inline]
     pub fn hint(&mut self, hint: HashHint) {
         self.hint = hint;
+    }
+
+    /// Releases what is locked and locks `set` instead; false, and nothing is locked, if whoever holds one of the locks
+    /// says that it will take long.
+    #[inline]
+    pub fn relock_unless_held(&mut self, set: ShardSet) -> bool {
+        if self.held == set {
+            return true;
+        }
+        self.guards.clear();
+        self.held = 0;
+        let mut rest = set;
+        while rest != 0 {
+            let index = rest.trailing_zeros() as usize;
+            let Some((guard, waited)) = self.keyspace.lock_shard_unless_held(index) else {
+                self.guards.clear();
+                return false;
+            };
+            self.waited |= waited;
+            self.guards.push(guard);
+            rest &= rest - 1;
+        }
+        self.held = set;
+        true
     }
 
     #[inline]
@@ -370,6 +413,18 @@ impl<'k> Txn<'k> {
 // ------------------------------------------------------------------------------------------------ surroundings
 
 impl<'k> Txn<'k> {
+    /// Says how other work of this thread gets its turn while the locks stay held.
+    pub fn set_give_way(&mut self, give_way: &'k dyn Fn()) {
+        self.give_way = Some(give_way);
+    }
+
+    /// Lets other work of this thread run, if there is a way; the locks stay held.
+    pub fn give_way(&self) {
+        if let Some(give_way) = self.give_way {
+            give_way();
+        }
+    }
+
     /// The keyspace that is being worked on.
     #[must_use]
     pub const fn keyspace(&self) -> &'k Keyspace {
@@ -1095,6 +1150,20 @@ impl Txn<'_> {
                 .is_some_and(|watcher| watcher.overdue)
         };
         self.presence(hash, name.0, &name.1) == Presence::Overdue && !known()
+    }
+
+    /// Forgets watchers and waiters that went while the locks were held for long. Every shard has to be locked.
+    pub fn forget_the_gone(&mut self) {
+        for shard in &mut self.guards {
+            shard.watchers.retain(|_, watchers| {
+                watchers.retain(|watcher| watcher.flag.strong_count() > 0);
+                !watchers.is_empty()
+            });
+            shard.waiters.retain(|_, waiters| {
+                waiters.retain(|waiter| !waiter.is_claimed());
+                !waiters.is_empty()
+            });
+        }
     }
 
     /// Stops watching a key.

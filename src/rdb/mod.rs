@@ -10,6 +10,7 @@
 mod crc64;
 mod encoder;
 mod error;
+pub mod functions;
 mod lzf;
 mod object;
 mod payload;

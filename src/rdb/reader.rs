@@ -13,7 +13,7 @@ pub(super) const MAX_VERSION: u32 = 12;
 const CHECKSUM_VERSION: u32 = 5;
 
 const SLOT_INFO: u8 = 0xf4;
-const FUNCTION: u8 = 0xf5;
+pub(super) const FUNCTION: u8 = 0xf5;
 const FUNCTION_CANDIDATE: u8 = 0xf6;
 const MODULE_AUX: u8 = 0xf7;
 pub(super) const IDLE: u8 = 0xf8;
@@ -49,8 +49,8 @@ pub struct RdbSummary {
     pub keys: u64,
     /// Keys without any element, which were passed over as Redis does.
     pub empty_keys: u64,
-    /// Libraries of functions (FUNCTION LOAD), which were passed over: they cannot be loaded yet.
-    pub skipped_functions: u64,
+    /// The code of each library of functions.
+    pub functions: Vec<Vec<u8>>,
     /// The length of the RDB in bytes: what stands behind this offset is not part of it.
     pub bytes: u64,
     /// Whether there was a checksum, and it was right.
@@ -166,8 +166,8 @@ impl<R: Read> Decoder<'_, R> {
                 self.summary.aux.push(field);
             }
             FUNCTION => {
-                drop(source.string()?);
-                self.summary.skipped_functions += 1;
+                let code = source.string()?;
+                self.summary.functions.push(code);
             }
             FUNCTION_CANDIDATE => {
                 return Err(Problem::unsupported(

@@ -22,6 +22,8 @@ pub struct RdbHeader {
     pub is_log_base: bool,
     /// Keys of each database, and those of them that expire: a hint for whoever loads it.
     pub sizes: Vec<(u64, u64)>,
+    /// The code of each library of functions.
+    pub functions: Vec<Box<[u8]>>,
     /// Whether a checksum goes at its end (`rdbchecksum`).
     pub checksum: bool,
 }
@@ -61,6 +63,9 @@ impl<W: Write> RdbWriter<W> {
         aux("ctime", &header.created_s.to_string());
         aux("used-mem", &header.used_memory.to_string());
         aux("aof-base", if header.is_log_base { "1" } else { "0" });
+        for code in &header.functions {
+            super::functions::encode(&mut bytes, code, true);
+        }
         writer.write(&bytes)?;
         Ok(writer)
     }

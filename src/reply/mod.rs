@@ -58,6 +58,8 @@ pub trait Reply {
     fn big_number(&mut self, digits: &str);
     /// Text with a format of three letters (`txt`, `mkd`); a bulk string in RESP2.
     fn verbatim(&mut self, format: &str, bytes: &[u8]);
+    /// A value that is encoded already, for the protocol that this form writes. Forms that encode nothing drop it.
+    fn encoded(&mut self, _bytes: &[u8]) {}
     /// `+OK`, the most frequent status.
     fn ok(&mut self) {
         self.simple("OK");

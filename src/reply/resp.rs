@@ -121,6 +121,10 @@ impl RespReply {
 }
 
 impl Reply for RespReply {
+    fn encoded(&mut self, bytes: &[u8]) {
+        self.raw(bytes);
+    }
+
     fn set_protocol(&mut self, resp3: bool) {
         self.set_resp3(resp3);
     }

@@ -2,11 +2,16 @@
 //! [`Caller`]; it must not know the engine, a transaction or a session.
 
 pub mod builtin;
+pub mod flags;
+#[cfg_attr(not(feature = "lua"), path = "no_lua.rs")]
+pub mod lua;
 pub mod registry;
+pub mod store;
 
 use std::borrow::Cow;
 use std::fmt;
 
+use registry::parse_sha1;
 pub use registry::{RegisterError, Registry, Sha1, sha1_of};
 
 use crate::reply::Response;

@@ -126,7 +126,7 @@ impl Registry {
     }
 }
 
-fn parse_sha1(digits: &[u8]) -> Option<Sha1> {
+pub(super) fn parse_sha1(digits: &[u8]) -> Option<Sha1> {
     let digits: &[u8; 40] = digits.try_into().ok()?;
     let mut sha1 = [0; 20];
     for (byte, pair) in sha1.iter_mut().zip(digits.chunks_exact(2)) {

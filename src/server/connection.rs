@@ -83,7 +83,9 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, session: Session, buffers: Rc<Buffers>) -> Self {
+    pub(super) fn new(socket: Socket, mut session: Session, buffers: Rc<Buffers>) -> Self {
+        #[cfg(feature = "lua")]
+        session.let_scripts_give_way();
         let mut parser = Parser::new();
         parser.set_authenticated(session.state.authenticated);
         Self {
@@ -403,6 +405,7 @@ impl Connection {
 
     /// Does what a command left to do; false when it has to be executed again.
     async fn follow(&mut self, flow: Flow) -> Result<bool, End> {
+        let flow = self.finish_script(flow).await?;
         self.follow_protocol();
         if !matches!(flow, Flow::Continue) {
             self.session.end_batch();
@@ -432,6 +435,8 @@ impl Connection {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 self.output.ok();
             }
+            #[cfg(feature = "lua")]
+            Flow::Script(_) => {}
             Flow::Close => {
                 self.flush().await?;
                 return Err(End::Closed);
@@ -454,6 +459,25 @@ impl Connection {
             }
         }
         Ok(true)
+    }
+
+    /// Goes on with a script between other work of this worker, until it ends. It ends even if its client has gone.
+    #[cfg(feature = "lua")]
+    async fn finish_script(&mut self, mut flow: Flow) -> Result<Flow, End> {
+        if matches!(flow, Flow::Script(_)) {
+            self.session.end_batch();
+            self.flush_or_keep().await?;
+        }
+        while let Flow::Script(script) = flow {
+            tokio::task::yield_now().await;
+            flow = self.session.resume_script(script, &mut self.output);
+        }
+        Ok(flow)
+    }
+
+    #[cfg(not(feature = "lua"))]
+    async fn finish_script(&mut self, flow: Flow) -> Result<Flow, End> {
+        Ok(flow)
     }
 
     /// Waits for a blocked command's outcome, its deadline, or the end of the connection.

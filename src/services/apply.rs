@@ -15,6 +15,8 @@ impl Services {
         let config = self.config.read();
         let events = event_classes(config.keyspace_events());
         self.event_mask.store(events.0, Ordering::Release);
+        self.lua
+            .set_deprecated(config.bool("lua-enable-deprecated-api"));
         let slow_log = &self.slow_log;
         let slower_than = config.i64("slowlog-log-slower-than");
         slow_log

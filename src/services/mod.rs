@@ -9,7 +9,9 @@ pub mod events;
 pub mod histogram;
 pub mod hooks;
 pub mod latency;
+mod monitor;
 pub mod pause;
+pub mod running;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
@@ -25,6 +27,7 @@ pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
 pub use hooks::{Hooks, Rebind, Switches};
 pub use latency::LatencyMonitor;
 pub use pause::{Pause, Paused};
+pub use running::RunningScript;
 pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
 pub use slowlog::SlowLog;
 pub use stats::Stats;
@@ -32,6 +35,7 @@ pub use tracking::Tracking;
 
 use crate::config::Config;
 use crate::script::Registry;
+use crate::script::store::LuaStore;
 
 /// Shared by every session of an engine.
 #[derive(Debug)]
@@ -64,6 +68,10 @@ pub struct Services {
     pub rebind: RwLock<Option<Box<dyn Rebind>>>,
     /// What EVAL and FCALL run.
     pub scripts: Registry,
+    /// Scripts and functions in Lua.
+    pub lua: LuaStore,
+    /// The script that keeps others waiting.
+    pub running_script: RunningScript,
     /// Changes since the last save.
     pub dirty: AtomicU64,
     /// `maxmemory` in bytes, read by every command that may need memory; 0: no limit.
@@ -93,6 +101,8 @@ impl Services {
             hooks: RwLock::new(None),
             rebind: RwLock::new(None),
             scripts: Registry::default(),
+            lua: LuaStore::default(),
+            running_script: RunningScript::default(),
             dirty: AtomicU64::new(0),
             max_memory: AtomicU64::new(0),
             client_timeout_s: AtomicU64::new(0),

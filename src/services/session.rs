@@ -39,6 +39,8 @@ pub struct Multi {
     pub aborted: bool,
     /// Something in the queue may change the data.
     pub may_write: bool,
+    /// Something in the queue runs a script.
+    pub runs_scripts: bool,
     /// Something in the queue is refused when memory is full.
     pub uses_memory: bool,
 }
@@ -117,6 +119,15 @@ impl SessionState {
             out_of_memory: false,
             tracking: None,
         }
+    }
+
+    /// What stands in for this state while a script has it.
+    #[must_use]
+    pub fn stand_in(&self) -> Self {
+        let mut state = Self::new(Arc::clone(&self.info), self.authenticated);
+        (state.db, state.resp3) = (self.db, self.resp3);
+        state.reply_mode = self.reply_mode;
+        state
     }
 
     /// Closes the open MULTI, if any, and returns it; what was watched is forgotten. The keyspace is not touched: the

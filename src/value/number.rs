@@ -346,6 +346,12 @@ impl DoubleBuffer {
         self.append(itoa::Buffer::new().format(magnitude).as_bytes());
     }
 
+    /// What was formatted last.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
     fn append(&mut self, bytes: &[u8]) {
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();

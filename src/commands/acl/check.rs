@@ -194,13 +194,13 @@ pub fn admit_queued(
 
 /// The same for a command that a script runs; the error has no code.
 pub fn admit_from_script(
-    ctx: &Context<'_, '_>,
+    session: &SessionState,
+    services: &Services,
     command: &Command,
     args: &[&[u8]],
+    now_ms: i64,
 ) -> Result<(), &'static str> {
-    check(&ctx.session.user, command, args).map_err(|denied| {
-        let now_ms = ctx.txn.now_ms();
-        let (session, services) = (&*ctx.session, ctx.services);
+    check(&session.user, command, args).map_err(|denied| {
         note_denied(session, services, command, args, (denied, Stage::Script), now_ms);
         match denied {
             Denied::Command => {
@@ -214,6 +214,11 @@ pub fn admit_from_script(
             }
         }
     })
+}
+
+/// Whether the session's user may run a command, without a trace.
+pub fn may_run(session: &SessionState, command: &Command, args: &[&[u8]]) -> bool {
+    check(&session.user, command, args).is_ok()
 }
 
 fn note_denied(

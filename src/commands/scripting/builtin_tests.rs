@@ -1,7 +1,7 @@
 //! The built-in scripts, on a real keyspace with a stopped clock.
 
-use super::*;
 use crate::commands::testing::Harness;
+use crate::reply::Response;
 
 /// Runs a built-in and shows its reply with blanks between the values.
 fn run(harness: &mut Harness, line: &str) -> String {

@@ -1,0 +1,284 @@
+//! Scripts in Lua: whether they may run now, and what serves them while they do.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
+
+use super::script_calls::{Nested, Rights, admit_writes};
+use super::{CommandError, CommandResult, Context, Outcome, acl, lookup};
+use crate::keyspace::Keyspace;
+use crate::reply::{Reply, Response, ResponseReply};
+use crate::script::flags::ScriptFlags;
+use crate::script::lua::{Failure, Host};
+use crate::services::running::Running;
+
+const KILLED: &str = "Script killed by user with SCRIPT KILL...";
+const LOAD_TIMEOUT: &str = "FUNCTION LOAD timeout";
+/// How long the code of a library may take when it is loaded.
+const LOAD_LIMIT_MS: i64 = 500;
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        if failure.counted {
+            Self::Counted(failure.text)
+        } else {
+            Self::Text(failure.text.into())
+        }
+    }
+}
+
+/// Whether a script with these flags may run now, and what it may do then.
+fn admit(
+    context: &Context<'_, '_>,
+    flags: ScriptFlags,
+    read_only: bool,
+) -> Result<Rights, CommandError> {
+    let harmless = flags.has(ScriptFlags::NO_WRITES);
+    let mut rights = Rights {
+        read_only: read_only || harmless,
+        allow_oom: flags.has(ScriptFlags::ALLOW_OOM),
+    };
+    if flags.has(ScriptFlags::UNDECLARED) {
+        return Ok(rights);
+    }
+    if !harmless {
+        if read_only {
+            return Err(CommandError::text(
+                "ERR Can not execute a script with write flag using *_ro command.",
+            ));
+        }
+        if !context.mode.loading {
+            admit_writes(context.services)?;
+        }
+        if !rights.allow_oom && context.session.out_of_memory {
+            return Err(CommandError::text(
+                "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+            ));
+        }
+        // What was allowed at its start is allowed to its end.
+        rights.allow_oom = true;
+    }
+    Ok(rights)
+}
+
+/// What is run: its name for others, and whether it is a function.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) is_function: bool,
+    pub(super) flags: ScriptFlags,
+    pub(super) read_only: bool,
+}
+
+/// Runs a script with a host for it, and answers for it. Its commands log their own effects, so the command that ran it
+/// logs nothing.
+pub(super) fn run(
+    context: &mut Context<'_, '_>,
+    program: Program,
+    start: impl FnOnce(&mut dyn Host, &mut dyn Reply) -> Result<(), Failure>,
+) -> CommandResult {
+    let rights = admit(context, program.flags, program.read_only)?;
+    let (words, now_ms) = (context.args, context.txn.now_ms());
+    context
+        .services
+        .feed_monitors(context.session, words, now_ms, context.mode.script);
+    let (db, session_db) = (context.txn.db(), context.session.db);
+    let propagating = context.txn.options().propagate;
+    let (nested, reply) = Nested::new(context, rights);
+    let mut host = LuaHost {
+        nested,
+        words,
+        program,
+        busy: false,
+        propagating,
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| start(&mut host, reply)));
+    // Lua may have caught the panic of a command as an error.
+    let inside = host.nested.inside;
+    drop(host);
+    context.txn.set_propagating(propagating);
+    context.txn.propagate_nothing();
+    context.txn.select(db);
+    context.session.db = session_db;
+    match result {
+        // A command that panics is a mistake of the engine: its data may be half changed, and nobody may go on with it.
+        Err(panic) => resume_unwind(panic),
+        Ok(_) if inside => panic!("a command that a script called has panicked"),
+        Ok(Ok(())) => Ok(Outcome::Done),
+        Ok(Err(failure)) => Err(failure.into()),
+    }
+}
+
+struct LuaHost<'c, 'a, 't> {
+    nested: Nested<'c, 't>,
+    words: &'a [&'a [u8]],
+    program: Program,
+    /// Others have been told that it takes long.
+    busy: bool,
+    /// Whether effects are wanted, as long as the script says nothing else.
+    propagating: bool,
+}
+
+impl LuaHost<'_, '_, '_> {
+    fn begin_busy(&mut self) {
+        self.busy = true;
+        let command = self.words.iter().map(|word| Box::from(*word)).collect();
+        self.nested.services.running_script.begin(Running {
+            name: self.program.name.clone(),
+            command,
+            started_ms: self.nested.txn.now_ms(),
+            is_function: self.program.is_function,
+            wrote: self.nested.wrote,
+        });
+        self.nested.txn.keyspace().set_held_for_long(true);
+        log::warn!(
+            "Slow script detected: still in execution after {} milliseconds. You can try killing the script using the {} \
+             KILL command. Script name is: {}.",
+            self.nested.txn.keyspace().now_ms() - self.nested.txn.now_ms(),
+            if self.program.is_function {
+                "FUNCTION"
+            } else {
+                "SCRIPT"
+            },
+            self.program.name,
+        );
+    }
+
+    /// Counts a call and its outcome as INFO shows them.
+    fn count(&self, index: usize, started_us: i64, failed: Option<&str>) {
+        let stats = &self.nested.services.stats;
+        let usec = (self.nested.txn.keyspace().now_us() - started_us).max(0);
+        stats.commands.fetch_add(1, Ordering::Relaxed);
+        let Some(counters) = stats.by_command.get(index) else {
+            return;
+        };
+        counters.calls.fetch_add(1, Ordering::Relaxed);
+        counters
+            .usec
+            .fetch_add(usec.unsigned_abs(), Ordering::Relaxed);
+        if let Some(text) = failed {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+            stats.count_error(text);
+        }
+    }
+}
+
+impl Drop for LuaHost<'_, '_, '_> {
+    fn drop(&mut self) {
+        if self.busy {
+            self.nested.txn.forget_the_gone();
+            self.nested.txn.keyspace().set_held_for_long(false);
+            self.nested.services.running_script.end();
+        }
+    }
+}
+
+impl Host for LuaHost<'_, '_, '_> {
+    fn call(&mut self, args: &[&[u8]], resp3: bool) -> Response {
+        let wrote = self.nested.wrote;
+        let command = match self.nested.admit(args) {
+            Ok(command) => command,
+            Err(refused) => {
+                let stats = &self.nested.services.stats;
+                stats.count_error(&refused.text);
+                if let Some(counters) = refused
+                    .command
+                    .and_then(|command| stats.by_command.get(command.index))
+                {
+                    counters.rejected.fetch_add(1, Ordering::Relaxed);
+                }
+                return Response::Error(refused.text);
+            }
+        };
+        if self.busy && self.nested.wrote && !wrote {
+            self.nested.services.running_script.note_write();
+        }
+        let started_us = self.nested.txn.keyspace().now_us();
+        let now_ms = started_us / 1000;
+        self.nested
+            .services
+            .feed_monitors(self.nested.session, args, now_ms, true);
+        let mut reply = ResponseReply::new(resp3);
+        let result = self.nested.run(command, args, &mut reply);
+        let response = match result {
+            Ok(()) => reply.take().unwrap_or(Response::Null),
+            Err(text) => Response::Error(text),
+        };
+        let failed = match &response {
+            Response::Error(text) => Some(text.as_str()),
+            _ => None,
+        };
+        self.count(command.index, started_us, failed);
+        response
+    }
+
+    fn may_run(&mut self, args: &[&[u8]]) -> Option<bool> {
+        let command = lookup(args).ok()?;
+        Some(acl::may_run(self.nested.session, command, args))
+    }
+
+    fn set_logging(&mut self, log: bool) {
+        self.nested.txn.set_propagating(self.propagating && log);
+    }
+
+    fn tick(&mut self) -> Result<(), &'static str> {
+        let txn = &mut *self.nested.txn;
+        if !self.busy {
+            let limit = self
+                .nested
+                .services
+                .config
+                .read()
+                .u64("busy-reply-threshold");
+            let elapsed = (txn.keyspace().now_ms() - txn.now_ms())
+                .max(0)
+                .unsigned_abs();
+            if limit == 0 || elapsed < limit {
+                return Ok(());
+            }
+            self.begin_busy();
+        }
+        self.nested.txn.give_way();
+        if self.nested.services.running_script.must_end() {
+            return Err(KILLED);
+        }
+        Ok(())
+    }
+}
+
+/// Serves the code of a library while it is loaded: it may call nothing, and not for long.
+pub(super) struct LoadHost<'k> {
+    keyspace: &'k Keyspace,
+    started_ms: i64,
+}
+
+impl<'k> LoadHost<'k> {
+    pub(super) fn new(keyspace: &'k Keyspace) -> Self {
+        let started_ms = keyspace.now_ms();
+        Self {
+            keyspace,
+            started_ms,
+        }
+    }
+}
+
+impl Host for LoadHost<'_> {
+    fn call(&mut self, _: &[&[u8]], _: bool) -> Response {
+        Response::Error("ERR redis.call can only be called inside a script invocation".into())
+    }
+
+    fn may_run(&mut self, _: &[&[u8]]) -> Option<bool> {
+        None
+    }
+
+    fn set_logging(&mut self, _: bool) {}
+
+    fn tick(&mut self) -> Result<(), &'static str> {
+        if self.keyspace.now_ms() - self.started_ms > LOAD_LIMIT_MS {
+            return Err(LOAD_TIMEOUT);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "lua"))]
+mod tests;

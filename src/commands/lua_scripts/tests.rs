@@ -1,0 +1,294 @@
+//! Lua through EVAL, EVALSHA and FCALL. What the texts and conversions are was asked of Redis 7.0.15.
+
+use crate::commands::testing::Harness;
+use crate::reply::Response;
+
+fn bulk(text: &str) -> Response {
+    Response::Bulk(text.as_bytes().to_vec())
+}
+
+fn error(text: &str) -> Response {
+    Response::Error(text.to_owned())
+}
+
+fn eval(harness: &mut Harness, body: &str) -> Response {
+    harness.run_words(&[b"EVAL", body.as_bytes(), b"0"])
+}
+
+/// The error of a body without what names its SHA1.
+fn message(harness: &mut Harness, body: &str) -> String {
+    match eval(harness, body) {
+        Response::Error(text) => text
+            .split(" script: ")
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[test]
+fn values_become_replies() {
+    let mut harness = Harness::new();
+    let array = |items: &[Response]| Response::Array(items.to_vec());
+    let int = Response::Int;
+    for (body, reply) in [
+        ("return 'hello'", bulk("hello")),
+        ("return 3.9", int(3)),
+        ("return -3.9", int(-3)),
+        ("return 1e300", int(i64::MIN)),
+        ("return true", int(1)),
+        ("return false", Response::Null),
+        ("return nil", Response::Null),
+        ("return {1,2,nil,4}", array(&[int(1), int(2)])),
+        ("return {ok='fine'}", Response::Simple("fine".into())),
+        ("return {err='MY thing'}", error("MY thing")),
+        ("return {double=3.5}", bulk("3.5")),
+        ("return {map={a=1}}", array(&[bulk("a"), int(1)])),
+        ("return {set={a=true}}", array(&[bulk("a")])),
+        ("return {big_number='123'}", bulk("123")),
+        (
+            "return {verbatim_string={format='txt',string='abc'}}",
+            bulk("abc"),
+        ),
+        ("return redis.error_reply('single')", error("ERR single")),
+        ("return redis.error_reply('-MY err')", error("MY err")),
+        (
+            "return redis.status_reply('x')",
+            Response::Simple("x".into()),
+        ),
+        ("return redis.call('echo', 1e17)", bulk("1e+17")),
+        (
+            "return redis.call('echo', 9007199254740991)",
+            bulk("9007199254740991"),
+        ),
+        (
+            "return redis.sha1hex('')",
+            bulk("da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+        ),
+        ("return {KEYS[1], #KEYS, #ARGV}", array(&[])),
+    ] {
+        assert_eq!(eval(&mut harness, body), reply, "{body}");
+    }
+    harness.session.resp3 = true;
+    assert_eq!(
+        eval(&mut harness, "redis.setresp(3) return {double=1.5}"),
+        Response::Double(1.5)
+    );
+    assert_eq!(
+        eval(&mut harness, "redis.setresp(3) return true"),
+        Response::Bool(true)
+    );
+}
+
+#[test]
+fn replies_become_values() {
+    let mut harness = Harness::new();
+    harness.run("SET s abc");
+    harness.run("HSET h f v");
+    harness.run("ZADD z 1.5 a");
+    for (body, reply) in [
+        ("return type(redis.call('get','no'))", "boolean"),
+        (
+            "redis.setresp(3) return type(redis.call('get','no'))",
+            "nil",
+        ),
+        ("return redis.call('set','a','1').ok", "OK"),
+        (
+            "return redis.pcall('incr','s').err",
+            "ERR value is not an integer or out of range",
+        ),
+        ("return redis.call('zscore','z','a')", "1.5"),
+        (
+            "redis.setresp(3) return tostring(redis.call('zscore','z','a').double)",
+            "1.5",
+        ),
+        (
+            "redis.setresp(3) return redis.call('hgetall','h').map.f",
+            "v",
+        ),
+        ("return type(redis.call('incr','n'))", "number"),
+        (
+            "local ok, text = pcall(redis.call, 'incr', 's') return text",
+            "ERR value is not an integer or out of range",
+        ),
+    ] {
+        assert_eq!(eval(&mut harness, body), bulk(reply), "{body}");
+    }
+}
+
+#[test]
+fn errors_say_where() {
+    let mut harness = Harness::new();
+    let sha1 = "82903a0434f1503e152f89c03c9acd881a0e8150";
+    assert_eq!(
+        eval(&mut harness, "error('boom')"),
+        error(&format!(
+            "ERR user_script:1: boom script: {sha1}, on @user_script:1."
+        ))
+    );
+    for (body, text) in [
+        (
+            "return redis.call('nosuch')",
+            "ERR Unknown Redis command called from script",
+        ),
+        (
+            "return redis.call()",
+            "ERR Please specify at least one argument for this redis lib call",
+        ),
+        (
+            "return redis.call({})",
+            "ERR Lua redis lib command arguments must be strings or integers",
+        ),
+        ("\n\nerror({err='MY x'})", "MY x"),
+        (
+            "foo = 1",
+            "ERR user_script:1: Attempt to modify a readonly table",
+        ),
+        (
+            "redis.call = 1",
+            "ERR user_script:1: Attempt to modify a readonly table",
+        ),
+        (
+            "rawset(redis, 'x', 1)",
+            "ERR Attempt to modify a readonly table",
+        ),
+        (
+            "setmetatable(_G, {})",
+            "ERR Attempt to modify a readonly table",
+        ),
+        (
+            "table.insert(_G, 1)",
+            "ERR Attempt to modify a readonly table",
+        ),
+        (
+            "getmetatable('').__index = 1",
+            "ERR user_script:1: Attempt to modify a readonly table",
+        ),
+        (
+            "getmetatable(_G).x = 1",
+            "ERR user_script:1: Attempt to modify a readonly table",
+        ),
+        (
+            "return foo",
+            "ERR user_script:1: Script attempted to access nonexistent global variable 'foo'",
+        ),
+        (
+            "return os",
+            "ERR user_script:1: Script attempted to access nonexistent global variable 'os'",
+        ),
+        (
+            "x x",
+            "ERR Error compiling script (new function): user_script:1: '=' expected near 'x'",
+        ),
+        (
+            "return bit.band()",
+            "ERR user_script:1: bad argument #1 to 'band' (number expected, got no value)",
+        ),
+        (
+            "return cjson.decode('{')",
+            "ERR user_script:1: Expected object key string but found T_END at character 2",
+        ),
+        (
+            "for k, t in pairs({redis, string, _G}) do for a, b in pairs(t) do t.x = 1 end end",
+            "ERR user_script:1: Attempt to modify a readonly table",
+        ),
+    ] {
+        assert_eq!(message(&mut harness, body), text, "{body}");
+    }
+}
+
+#[test]
+fn headers_say_what_a_script_may_do() {
+    let mut harness = Harness::new();
+    for (body, text) in [
+        (
+            "#!lua flags=no-writes\nreturn redis.call('set','x',1)",
+            "ERR Write commands are not allowed from read-only scripts.",
+        ),
+        (
+            "#!js\nreturn 1",
+            "ERR Unexpected engine in script shebang: #!js",
+        ),
+        (
+            "#!lua foo=x\nreturn 1",
+            "ERR Unknown lua shebang option: foo=x",
+        ),
+        (
+            "#!lua flags=a\nreturn 1",
+            "ERR Unexpected flag in script shebang: a",
+        ),
+        ("#!lua", "ERR Invalid script shebang"),
+    ] {
+        assert_eq!(message(&mut harness, body), text, "{body}");
+    }
+    let read_only = harness.run_words(&[b"EVAL_RO", b"#!lua\nreturn 1", b"0"]);
+    let refused = "ERR Can not execute a script with write flag using *_ro command.";
+    assert_eq!(read_only, error(refused));
+}
+
+#[test]
+fn effects_are_logged_as_the_script_wishes() {
+    let mut harness = Harness::new();
+    let body = "redis.call('set','a',1) redis.set_repl(redis.REPL_NONE) redis.call('set','b',2) \
+                redis.set_repl(redis.REPL_ALL) redis.call('incr','a') redis.call('get','a')";
+    eval(&mut harness, body);
+    assert_eq!(harness.effects(), ["set a 1", "incr a"]);
+}
+
+#[test]
+fn functions_live_in_libraries() {
+    let mut harness = Harness::new();
+    let code = b"#!lua name=lib\nlocal calls = 0\nredis.register_function('count', function(keys, args) calls = calls + 1 \
+                 return {calls, keys[1], args[1]} end)\nredis.register_function{function_name='read', \
+                 callback=function() return redis.call('set','x',1) end, description='d', flags={'no-writes'}}";
+    let load = |harness: &mut Harness, words: &[&[u8]]| {
+        let head: [&[u8]; 2] = [b"FUNCTION", b"LOAD"];
+        harness.run_words(&[&head[..], words].concat())
+    };
+    assert_eq!(load(&mut harness, &[code]), bulk("lib"));
+    assert_eq!(
+        load(&mut harness, &[code]),
+        error("ERR Library 'lib' already exists")
+    );
+    let dump = match harness.run("FUNCTION DUMP") {
+        Response::Bulk(dump) => dump,
+        other => panic!("{other:?}"),
+    };
+    for calls in 1..3 {
+        let reply = vec![Response::Int(calls), bulk("k"), bulk("a")];
+        assert_eq!(harness.run("FCALL COUNT 1 k a"), Response::Array(reply));
+    }
+    assert_eq!(
+        harness.run("FCALL read 0"),
+        error(
+            "ERR Write commands are not allowed from read-only scripts. script: read, on @user_function:4."
+        )
+    );
+    let other = b"#!lua name=other\nredis.register_function('COUNT', function() end)";
+    assert_eq!(
+        load(&mut harness, &[other]),
+        error("ERR Function COUNT already exists")
+    );
+    let bad = b"#!lua name=lib\nreturn redis.call('ping')";
+    assert_eq!(
+        load(&mut harness, &[b"REPLACE", bad]),
+        error(
+            "ERR Error registering functions: ERR user_function:2: Script attempted to access nonexistent global \
+             variable 'call'"
+        )
+    );
+    assert_eq!(
+        harness.run("FUNCTION DELETE lib"),
+        Response::Simple("OK".into())
+    );
+    assert_eq!(
+        harness.run("FCALL count 0"),
+        error("ERR Function not found")
+    );
+    harness.run_words(&[b"FUNCTION", b"RESTORE", &dump]);
+    assert_eq!(
+        harness.run("FCALL count 0"),
+        Response::Array(vec![Response::Int(1)])
+    );
+}

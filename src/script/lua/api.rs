@@ -1,0 +1,271 @@
+//! The table `redis` of scripts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mlua::{BorrowedBytes, Lua, MultiValue, Table, Value};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::arguments::Arguments;
+use super::convert::{error_table, to_lua, to_lua2};
+use super::guard::{Checked, Raise, checked};
+use super::host::Slot;
+use crate::script::sha1_of;
+use crate::value::number::DoubleBuffer;
+
+/// The version of Redis whose Lua API this is.
+const VERSION: (&str, u32) = ("7.0.15", 7 << 16 | 15);
+/// `redis.REPL_AOF`.
+const REPL_AOF: i64 = 1;
+const REPL_ALL: i64 = 3;
+
+const NO_SCRIPT_RUNS: &str = "ERR redis.call can only be called inside a script invocation";
+
+/// What the functions of the table share with the interpreter.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared {
+    pub(super) host: Slot,
+    /// `redis.setresp(3)`.
+    pub(super) resp3: Arc<AtomicBool>,
+    /// Why the script must end: it gets this error at every instruction.
+    pub(super) killed: Arc<Mutex<Option<&'static str>>>,
+}
+
+/// A word of a command: a string of Lua's, or a number as text.
+enum Word {
+    Text(BorrowedBytes),
+    Number(DoubleBuffer, bool),
+}
+
+/// The table with all its functions and constants.
+pub(super) fn table(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
+    let table = constants(lua)?;
+    for (name, raises) in [("call", true), ("pcall", false)] {
+        let shared = shared.clone();
+        let run = move |lua: &Lua, args: MultiValue| call(lua, &shared, &args, raises);
+        table.raw_set(name, checked(lua, run)?)?;
+    }
+    let shared_here = shared.clone();
+    let may_run = move |lua: &Lua, args: MultiValue| may_run(lua, &shared_here, &args);
+    table.raw_set("acl_check_cmd", checked(lua, may_run)?)?;
+    let shared_here = shared.clone();
+    let set_resp = move |lua: &Lua, args: MultiValue| set_resp(lua, &shared_here, &args);
+    table.raw_set("setresp", checked(lua, set_resp)?)?;
+    let shared_here = shared.clone();
+    let set_repl = move |lua: &Lua, args: MultiValue| set_repl(lua, &shared_here, &args);
+    table.raw_set("set_repl", checked(lua, set_repl)?)?;
+    table.raw_set(
+        "error_reply",
+        checked(lua, |lua, args| reply_table(lua, &args, "err"))?,
+    )?;
+    table.raw_set(
+        "status_reply",
+        checked(lua, |lua, args| reply_table(lua, &args, "ok"))?,
+    )?;
+    table.raw_set("sha1hex", checked(lua, |lua, args| sha1hex(lua, &args))?)?;
+    table.raw_set("log", checked(lua, |lua, args| log(lua, &args))?)?;
+    table.raw_set(
+        "replicate_commands",
+        checked(lua, |_, _| one(Value::Boolean(true)))?,
+    )?;
+    // No debugger is ever attached.
+    table.raw_set(
+        "breakpoint",
+        checked(lua, |_, _| one(Value::Boolean(false)))?,
+    )?;
+    table.raw_set("debug", checked(lua, |_, _| Ok(MultiValue::new()))?)?;
+    Ok(table)
+}
+
+/// What a library sees while FUNCTION LOAD runs it, besides `register_function`.
+pub(super) fn library_table(lua: &Lua) -> mlua::Result<Table> {
+    let table = constants(lua)?;
+    for name in [
+        "REPL_ALL",
+        "REPL_AOF",
+        "REPL_NONE",
+        "REPL_REPLICA",
+        "REPL_SLAVE",
+    ] {
+        table.raw_remove(name)?;
+    }
+    table.raw_set("log", checked(lua, |lua, args| log(lua, &args))?)?;
+    Ok(table)
+}
+
+fn constants(lua: &Lua) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("REDIS_VERSION", VERSION.0)?;
+    table.raw_set("REDIS_VERSION_NUM", VERSION.1)?;
+    let numbers = [
+        ("LOG_DEBUG", 0),
+        ("LOG_VERBOSE", 1),
+        ("LOG_NOTICE", 2),
+        ("LOG_WARNING", 3),
+        ("REPL_NONE", 0),
+        ("REPL_AOF", REPL_AOF),
+        ("REPL_REPLICA", 2),
+        ("REPL_SLAVE", 2),
+        ("REPL_ALL", REPL_ALL),
+    ];
+    for (name, number) in numbers {
+        table.raw_set(name, number)?;
+    }
+    Ok(table)
+}
+
+fn one(value: Value) -> Checked {
+    Ok(MultiValue::from_iter([value]))
+}
+
+/// Raises a table with this error.
+fn refuse<T>(lua: &Lua, text: &str) -> Result<T, Raise> {
+    Err(Raise::Value(error_table(lua, text, false)?))
+}
+
+/// The words of a command, or why they are none.
+fn words_of(args: &MultiValue) -> Result<SmallVec<[Word; 8]>, &'static str> {
+    if args.is_empty() {
+        return Err("ERR Please specify at least one argument for this redis lib call");
+    }
+    let number = |value: f64| {
+        let mut text = DoubleBuffer::new();
+        text.format(value);
+        Word::Number(text, value.is_nan() && value.is_sign_negative())
+    };
+    let word = |value: &Value| match value {
+        Value::String(text) => Ok(Word::Text(text.as_bytes())),
+        Value::Integer(value) => Ok(number(*value as f64)),
+        Value::Number(value) => Ok(number(*value)),
+        _ => Err("ERR Lua redis lib command arguments must be strings or integers"),
+    };
+    args.iter().map(word).collect()
+}
+
+fn bytes_of(words: &[Word]) -> SmallVec<[&[u8]; 8]> {
+    let bytes = words.iter().map(|word| match word {
+        Word::Text(text) => &**text,
+        Word::Number(_, true) => b"-nan",
+        Word::Number(text, false) => text.as_bytes(),
+    });
+    bytes.collect()
+}
+
+/// `redis.call` and `redis.pcall`.
+fn call(lua: &Lua, shared: &Shared, args: &MultiValue, raises: bool) -> Checked {
+    let resp3 = shared.resp3.load(Ordering::Relaxed);
+    let result = match words_of(args) {
+        Ok(words) => {
+            let response = shared.host.with(|host| host.call(&bytes_of(&words), resp3));
+            match response {
+                Some(response) => {
+                    let failed = matches!(response, crate::reply::Response::Error(_));
+                    let convert = if resp3 { to_lua } else { to_lua2 };
+                    (convert(lua, response)?, failed)
+                }
+                None => (error_table(lua, NO_SCRIPT_RUNS, false)?, true),
+            }
+        }
+        Err(text) => (error_table(lua, text, false)?, true),
+    };
+    match result {
+        (value, true) if raises => Err(Raise::Value(value)),
+        (value, _) => one(value),
+    }
+}
+
+fn may_run(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
+    let words = match words_of(args) {
+        Ok(words) => words,
+        Err(text) => return refuse(lua, text),
+    };
+    let allowed = shared.host.with(|host| host.may_run(&bytes_of(&words)));
+    match allowed.flatten() {
+        Some(allowed) => one(Value::Boolean(allowed)),
+        None => refuse(lua, "ERR Invalid command passed to redis.acl_check_cmd()"),
+    }
+}
+
+fn set_resp(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
+    let arguments = Arguments::new(lua, args);
+    if arguments.len() != 1 {
+        return refuse(lua, "ERR redis.setresp() requires one argument.");
+    }
+    match arguments.number(1).unwrap_or(0.0) as i64 {
+        2 => shared.resp3.store(false, Ordering::Relaxed),
+        3 => shared.resp3.store(true, Ordering::Relaxed),
+        _ => return refuse(lua, "ERR RESP version must be 2 or 3."),
+    }
+    Ok(MultiValue::new())
+}
+
+fn set_repl(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
+    let arguments = Arguments::new(lua, args);
+    if arguments.len() != 1 {
+        return refuse(lua, "ERR redis.set_repl() requires two arguments.");
+    }
+    let flags = arguments.number(1).unwrap_or(0.0) as i64;
+    if flags & !REPL_ALL != 0 {
+        return refuse(
+            lua,
+            "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+        );
+    }
+    shared
+        .host
+        .with(|host| host.set_logging(flags & REPL_AOF != 0));
+    Ok(MultiValue::new())
+}
+
+/// `redis.error_reply` and `redis.status_reply`.
+fn reply_table(lua: &Lua, args: &MultiValue, field: &str) -> Checked {
+    let (Some(Value::String(text)), 1) = (args.front(), args.len()) else {
+        let text = "ERR wrong number or type of arguments";
+        return one(error_table(lua, text, false)?);
+    };
+    let table = lua.create_table_with_capacity(0, 1)?;
+    let bytes = text.as_bytes();
+    let bare = bytes.strip_prefix(b"-").unwrap_or(&bytes);
+    if field == "err" && !bare.contains(&b' ') {
+        let text = [b"ERR ", bare].concat();
+        table.raw_set(field, lua.create_string(text)?)?;
+    } else if field == "err" {
+        table.raw_set(field, lua.create_string(bare)?)?;
+    } else {
+        table.raw_set(field, text)?;
+    }
+    one(Value::Table(table))
+}
+
+fn sha1hex(lua: &Lua, args: &MultiValue) -> Checked {
+    let arguments = Arguments::new(lua, args);
+    if arguments.len() != 1 {
+        return refuse(lua, "ERR wrong number of arguments");
+    }
+    let sha1 = match arguments.string(1) {
+        Ok(text) => sha1_of(&text.as_bytes()),
+        Err(_) => sha1_of(b""),
+    };
+    one(Value::String(lua.create_string(super::hex(&sha1))?))
+}
+
+fn log(lua: &Lua, args: &MultiValue) -> Checked {
+    let arguments = Arguments::new(lua, args);
+    if arguments.len() < 2 {
+        return refuse(lua, "ERR redis.log() requires two arguments or more.");
+    }
+    let Ok(level) = arguments.number(1) else {
+        return refuse(lua, "ERR First argument must be a number (log level).");
+    };
+    let level = match level as i64 {
+        0 => log::Level::Debug,
+        1 | 2 => log::Level::Info,
+        3 => log::Level::Warn,
+        _ => return refuse(lua, "ERR Invalid debug level."),
+    };
+    let texts = (2..=arguments.len()).filter_map(|number| arguments.string(number).ok());
+    let texts: Vec<String> = texts.map(|text| text.to_string_lossy()).collect();
+    log::log!(level, "{}", texts.join(" "));
+    Ok(MultiValue::new())
+}

@@ -1,0 +1,241 @@
+//! Replies as Lua values and Lua values as replies, by the rules of Redis's Lua API in RESP2 and RESP3.
+
+use mlua::{Lua, Table, Value};
+
+use crate::reply::{Reply, Response};
+
+/// Tables nested deeper are answered as an error where Redis runs out of Lua's stack.
+const MAX_DEPTH: usize = 3998;
+const TOO_DEEP: &str = "ERR reached lua stack limit";
+
+/// An error that a script returns or raises, and whether a command has counted it already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Begins with its code.
+    pub text: String,
+    /// INFO has counted it already.
+    pub counted: bool,
+}
+
+/// A reply as the script that called the command sees it.
+pub(super) fn to_lua(lua: &Lua, response: Response) -> mlua::Result<Value> {
+    Ok(match response {
+        Response::Int(value) => Value::Number(value as f64),
+        Response::Bulk(bytes) => Value::String(lua.create_string(bytes)?),
+        Response::Simple(text) => table_with(lua, "ok", lua.create_string(text.as_bytes())?)?,
+        Response::Error(text) => error_table(lua, &text, true)?,
+        Response::Array(items) | Response::Push(items) => {
+            let table = lua.create_table_with_capacity(items.len(), 0)?;
+            for (index, item) in items.into_iter().enumerate() {
+                table.raw_set(index + 1, to_lua(lua, item)?)?;
+            }
+            Value::Table(table)
+        }
+        Response::Map(pairs) => {
+            let map = lua.create_table_with_capacity(0, pairs.len())?;
+            for (key, value) in pairs {
+                let key = to_lua(lua, key)?;
+                if !key.is_nil() {
+                    map.raw_set(key, to_lua(lua, value)?)?;
+                }
+            }
+            table_with(lua, "map", map)?
+        }
+        Response::Set(items) => {
+            let set = lua.create_table_with_capacity(0, items.len())?;
+            for item in items {
+                let item = to_lua(lua, item)?;
+                if !item.is_nil() {
+                    set.raw_set(item, true)?;
+                }
+            }
+            table_with(lua, "set", set)?
+        }
+        Response::Double(value) => table_with(lua, "double", value)?,
+        Response::Bool(value) => Value::Boolean(value),
+        Response::BigNumber(digits) => table_with(lua, "big_number", digits)?,
+        Response::Verbatim { format, text } => {
+            let verbatim = lua.create_table()?;
+            verbatim.raw_set("format", lua.create_string(format)?)?;
+            verbatim.raw_set("string", lua.create_string(text)?)?;
+            table_with(lua, "verbatim_string", verbatim)?
+        }
+        Response::Attribute { value, .. } => to_lua(lua, *value)?,
+        Response::Null => Value::Nil,
+    })
+}
+
+/// The same with the shapes of RESP2, where nothing is `false`.
+pub(super) fn to_lua2(lua: &Lua, response: Response) -> mlua::Result<Value> {
+    match response {
+        Response::Null => Ok(Value::Boolean(false)),
+        Response::Array(items) => {
+            let table = lua.create_table_with_capacity(items.len(), 0)?;
+            for (index, item) in items.into_iter().enumerate() {
+                table.raw_set(index + 1, to_lua2(lua, item)?)?;
+            }
+            Ok(Value::Table(table))
+        }
+        other => to_lua(lua, other),
+    }
+}
+
+fn table_with(lua: &Lua, field: &str, value: impl mlua::IntoLua) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    table.raw_set(field, value)?;
+    Ok(Value::Table(table))
+}
+
+/// The table of an error; `counted` says that a command has counted it.
+pub(super) fn error_table(lua: &Lua, text: &str, counted: bool) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 2)?;
+    table.raw_set("err", lua.create_string(text)?)?;
+    if counted {
+        table.raw_set("ignore_error_stats_update", true)?;
+    }
+    Ok(Value::Table(table))
+}
+
+/// A field as Redis looks it up: raw, and only if it is of the wanted kind.
+fn field<T>(table: &Table, name: &str, wanted: impl FnOnce(Value) -> Option<T>) -> Option<T> {
+    table.raw_get::<Value>(name).ok().and_then(wanted)
+}
+
+fn string(value: Value) -> Option<mlua::LuaString> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn table(value: Value) -> Option<Table> {
+    match value {
+        Value::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+fn number(value: Value) -> Option<f64> {
+    match value {
+        Value::Integer(value) => Some(value as f64),
+        Value::Number(value) => Some(value),
+        _ => None,
+    }
+}
+
+/// A text on one line.
+fn one_line(text: &mlua::LuaString) -> String {
+    let text = text.to_string_lossy();
+    text.replace(['\r', '\n'], " ")
+}
+
+/// The error that a table stands for, if it does.
+pub(super) fn failure_of(table: &Table) -> Option<Failure> {
+    let text = field(table, "err", string)?;
+    let counted = field(table, "ignore_error_stats_update", |value| {
+        value.as_boolean()
+    });
+    Some(Failure {
+        text: one_line(&text),
+        counted: counted.unwrap_or(false),
+    })
+}
+
+/// Writes what a script returned. `resp3` is what the script chose with `redis.setresp`.
+pub(super) fn write_reply(value: Value, resp3: bool, reply: &mut dyn Reply) -> Result<(), Failure> {
+    if let Value::Table(table) = &value
+        && let Some(failure) = failure_of(table)
+    {
+        return Err(failure);
+    }
+    Writer { resp3, reply }.write(value, 0);
+    Ok(())
+}
+
+struct Writer<'a> {
+    resp3: bool,
+    reply: &'a mut dyn Reply,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, value: Value, depth: usize) {
+        match value {
+            Value::String(text) => self.reply.bulk(&text.as_bytes()),
+            Value::Boolean(value) if self.resp3 => self.reply.bool(value),
+            Value::Boolean(true) => self.reply.int(1),
+            Value::Integer(value) => self.reply.int(value),
+            Value::Number(value) => self.reply.int(cut_off(value)),
+            Value::Table(_) if depth >= MAX_DEPTH => self.reply.error(TOO_DEEP),
+            Value::Table(table) => self.table(&table, depth),
+            _ => self.reply.null(),
+        }
+    }
+
+    fn table(&mut self, from: &Table, depth: usize) {
+        if let Some(failure) = failure_of(from) {
+            self.reply.error(&failure.text);
+        } else if let Some(text) = field(from, "ok", string) {
+            self.reply.simple(&one_line(&text));
+        } else if let Some(value) = field(from, "double", number) {
+            self.reply.double(value);
+        } else if let Some(map) = field(from, "map", table) {
+            self.map(&map, depth);
+        } else if let Some(set) = field(from, "set", table) {
+            let items: Vec<Value> = set
+                .pairs()
+                .flatten()
+                .map(|(key, _): (_, Value)| key)
+                .collect();
+            self.reply.set(items.len());
+            items
+                .into_iter()
+                .for_each(|item| self.write(item, depth + 1));
+        } else if let Some(digits) = field(from, "big_number", string) {
+            self.reply.big_number(&one_line(&digits));
+        } else if let Some((format, text)) = verbatim(from) {
+            self.reply.verbatim(&format, &text.as_bytes());
+        } else {
+            self.array(from, depth);
+        }
+    }
+
+    fn map(&mut self, map: &Table, depth: usize) {
+        let pairs: Vec<(Value, Value)> = map.pairs().flatten().collect();
+        self.reply.map(pairs.len());
+        for (key, value) in pairs {
+            self.write(key, depth + 1);
+            self.write(value, depth + 1);
+        }
+    }
+
+    /// The elements up to the first that is nil.
+    fn array(&mut self, from: &Table, depth: usize) {
+        let mut items = Vec::new();
+        while let Ok(item) = from.raw_get::<Value>(items.len() + 1)
+            && !item.is_nil()
+        {
+            items.push(item);
+        }
+        self.reply.array(items.len());
+        items
+            .into_iter()
+            .for_each(|item| self.write(item, depth + 1));
+    }
+}
+
+fn verbatim(from: &Table) -> Option<(String, mlua::LuaString)> {
+    let verbatim = field(from, "verbatim_string", table)?;
+    let format = field(&verbatim, "format", string)?;
+    let text = field(&verbatim, "string", string)?;
+    let format: String = format.to_string_lossy().chars().take(3).collect();
+    Some((format, text))
+}
+
+/// A number as an integer, as the processor that Redis runs on cuts it off.
+fn cut_off(value: f64) -> i64 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
+        value as i64
+    } else {
+        i64::MIN
+    }
+}

@@ -1,0 +1,428 @@
+//! Real Lua 5.1: an interpreter with Redis's API and sandbox. It sees a [`Host`], and nothing of commands, transactions or
+//! sessions.
+
+mod api;
+mod arguments;
+mod bit;
+mod convert;
+mod guard;
+mod host;
+mod json;
+mod library;
+mod msgpack;
+mod pack;
+mod random;
+
+use hashbrown::HashMap;
+use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+
+pub use convert::Failure;
+pub use host::Host;
+pub use library::RegisteredFunction;
+
+use self::api::Shared;
+use self::convert::{error_table, failure_of, write_reply};
+use self::guard::{Checked, Raise, checked};
+use super::Sha1;
+use crate::reply::Reply;
+
+/// Instructions between two looks at the clock.
+const TICK: u32 = 100_000;
+/// How error messages and tracebacks name what clients send.
+const SCRIPT_CHUNK: &str = "@user_script";
+const FUNCTION_CHUNK: &str = "@user_function";
+
+/// One Lua state with what was compiled in it.
+#[derive(Debug)]
+pub struct Interpreter {
+    lua: Lua,
+    shared: Shared,
+    /// The globals, as scripts see them.
+    globals: Table,
+    /// What is behind them.
+    contents: Table,
+    /// Raises the error about a global that does not exist.
+    missing: Function,
+    /// What `getmetatable` shows for the globals.
+    shown_globals: Table,
+    /// Runs a function under the error handler.
+    traced_call: Function,
+    handler: Function,
+    scripts: HashMap<Sha1, Function>,
+    functions: HashMap<Box<[u8]>, Function>,
+}
+
+/// Lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
+}
+
+impl Interpreter {
+    /// A new state. `seed` begins its random numbers; `deprecated` adds what `lua-enable-deprecated-api` adds.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory.
+    pub fn new(seed: u64, deprecated: bool) -> Result<Self, String> {
+        Self::make(seed, deprecated).map_err(|error| error.to_string())
+    }
+
+    fn make(seed: u64, deprecated: bool) -> mlua::Result<Self> {
+        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
+        let lua = Lua::new_with(libraries, LuaOptions::new())?;
+        let shared = Shared::default();
+        let sandbox = Sandbox::new(&lua, &shared, seed, deprecated)?;
+        let ticking = shared.clone();
+        lua.set_global_hook(tick_every(TICK), move |lua, _| tick(lua, &ticking))?;
+        let handler = lua.create_function(describe_error)?;
+        Ok(Self {
+            traced_call: guard::traced_call(&lua)?,
+            handler,
+            globals: sandbox.globals,
+            contents: sandbox.contents,
+            missing: sandbox.missing,
+            shown_globals: sandbox.shown_globals,
+            shared,
+            scripts: HashMap::new(),
+            functions: HashMap::new(),
+            lua,
+        })
+    }
+
+    /// Bytes that the state takes.
+    #[must_use]
+    pub fn used_memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    /// Compiles a script, if it is not compiled already.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the source.
+    pub fn compile(&mut self, sha1: &Sha1, source: &[u8]) -> Result<(), String> {
+        if !self.scripts.contains_key(sha1) {
+            let function = self.load(source, SCRIPT_CHUNK)?;
+            self.scripts.insert(*sha1, function);
+        }
+        Ok(())
+    }
+
+    fn load(&self, source: &[u8], name: &str) -> Result<Function, String> {
+        if source.first() == Some(&0x1b) {
+            let name = name.trim_start_matches('@');
+            return Err(format!("{name}:1: unexpected symbol near 'char(27)'"));
+        }
+        let chunk = self.lua.load(source).set_name(name);
+        chunk.into_function().map_err(|error| match error {
+            mlua::Error::SyntaxError { message, .. } => message,
+            other => other.to_string(),
+        })
+    }
+
+    /// Runs a compiled script and writes what it returns.
+    ///
+    /// # Errors
+    ///
+    /// The error that it raised or returned.
+    pub fn run_script(
+        &mut self,
+        sha1: &Sha1,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        host: &mut dyn Host,
+        reply: &mut dyn Reply,
+    ) -> Result<(), Failure> {
+        let Some(function) = self.scripts.get(sha1).cloned() else {
+            return Err(broken("ERR the script was not compiled".into()));
+        };
+        let set = |name: &str, words| self.contents.raw_set(name, self.words(words)?);
+        set("KEYS", keys)
+            .and_then(|()| set("ARGV", args))
+            .map_err(|error| broken(error.to_string()))?;
+        let name = hex(sha1);
+        self.run(&name, (&self.handler, function), host, reply)
+    }
+
+    /// Runs a function of a library and writes what it returns.
+    ///
+    /// # Errors
+    ///
+    /// The error that it raised or returned.
+    pub fn run_function(
+        &mut self,
+        name: &[u8],
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        host: &mut dyn Host,
+        reply: &mut dyn Reply,
+    ) -> Result<(), Failure> {
+        let Some(function) = self.functions.get(&name.to_ascii_lowercase()[..]).cloned() else {
+            return Err(broken("ERR the function was not loaded".into()));
+        };
+        let words = self
+            .words(keys)
+            .and_then(|keys| Ok((keys, self.words(args)?)));
+        let (keys, args) = words.map_err(|error| broken(error.to_string()))?;
+        let name = String::from_utf8_lossy(name);
+        self.run(&name, (&self.handler, function, keys, args), host, reply)
+    }
+
+    fn words(&self, words: &[&[u8]]) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(words.len(), 0)?;
+        for (index, word) in words.iter().enumerate() {
+            table.raw_set(index + 1, self.lua.create_string(word)?)?;
+        }
+        Ok(table)
+    }
+
+    fn run(
+        &self,
+        name: &str,
+        call: impl mlua::IntoLuaMulti,
+        host: &mut dyn Host,
+        reply: &mut dyn Reply,
+    ) -> Result<(), Failure> {
+        use std::sync::atomic::Ordering;
+        self.shared.resp3.store(false, Ordering::Relaxed);
+        let host = &self
+            .shared
+            .host
+            .lend(host, || self.traced_call.call::<(bool, Value)>(call));
+        self.wake_from_kill();
+        let resp3 = self.shared.resp3.load(Ordering::Relaxed);
+        match host {
+            Ok((true, value)) => write_reply(value.clone(), resp3, reply),
+            Ok((false, Value::Table(error))) => Err(raised(name, error)),
+            Ok((false, other)) => {
+                let text = other.to_string().unwrap_or_default();
+                Err(broken(format!("ERR Error running script {name}, {text}")))
+            }
+            Err(error) => Err(broken(format!("ERR Error running script {name}, {error}"))),
+        }
+    }
+
+    /// A script that was killed has left a hook behind that raises at every instruction.
+    fn wake_from_kill(&self) {
+        if self.shared.killed.lock().take().is_some() {
+            let ticking = self.shared.clone();
+            self.lua
+                .set_global_hook(tick_every(TICK), move |lua, _| tick(lua, &ticking))
+                .expect("setting a hook needs no memory of Lua's");
+        }
+    }
+}
+
+const fn tick_every(instructions: u32) -> HookTriggers {
+    HookTriggers::new().every_nth_instruction(instructions)
+}
+
+/// Gives the host its turn. A script that must end gets an error at every instruction from now on, so that no `pcall` of
+/// its own can keep it alive.
+fn tick(lua: &Lua, shared: &Shared) -> mlua::Result<VmState> {
+    let killed = *shared.killed.lock();
+    let reason = match killed {
+        Some(reason) => reason,
+        None => match shared.host.with(|host| host.tick()) {
+            Some(Err(reason)) => reason,
+            _ => return Ok(VmState::Continue),
+        },
+    };
+    if shared.killed.lock().replace(reason).is_none() {
+        let ticking = shared.clone();
+        lua.set_global_hook(tick_every(1), move |lua, _| tick(lua, &ticking))?;
+    }
+    Err(mlua::Error::runtime(reason))
+}
+
+fn broken(text: String) -> Failure {
+    Failure {
+        text,
+        counted: false,
+    }
+}
+
+/// The reply to a script that raised an error.
+fn raised(name: &str, error: &Table) -> Failure {
+    let mut failure = failure_of(error)
+        .unwrap_or_else(|| broken("ERR the script raised a table without 'err'".into()));
+    let source = error.raw_get::<Option<String>>("source").ok().flatten();
+    let line = error.raw_get::<Option<i64>>("line").ok().flatten();
+    if let (Some(source), Some(line)) = (source, line) {
+        let text = &failure.text;
+        failure.text = format!("{text} script: {name}, on {source}:{line}.");
+    }
+    failure
+}
+
+/// The error handler: any error as a table with `err`, and where it was raised.
+fn describe_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
+    let place = |level| {
+        lua.inspect_stack(level, |debug| {
+            let source = debug.source();
+            let line = debug.current_line();
+            (
+                source.what == "C",
+                source.source.map(|name| name.into_owned()),
+                line,
+            )
+        })
+    };
+    let place = match place(1) {
+        Some((true, ..)) => place(2).or_else(|| place(1)),
+        place => place,
+    };
+    let error = match error {
+        Value::Table(error) => error,
+        other => {
+            let text = format!("ERR {}", text_of(&other));
+            match error_table(lua, "", false)? {
+                Value::Table(table) => {
+                    table.raw_set("err", lua.create_string(&text)?)?;
+                    table
+                }
+                _ => return Ok(Value::Nil),
+            }
+        }
+    };
+    if let Some((_, source, line)) = place {
+        // A table that its script protects keeps what it says.
+        error.raw_set("source", source)?;
+        error.raw_set("line", line.map_or(-1, |line| line as i64))?;
+    }
+    Ok(Value::Table(error))
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Error(error) => {
+            let mut cause: &mlua::Error = error;
+            while let mlua::Error::CallbackError { cause: inner, .. } = cause {
+                cause = inner;
+            }
+            match cause {
+                mlua::Error::RuntimeError(text) => text.clone(),
+                other => other.to_string(),
+            }
+        }
+        Value::String(text) => text.to_string_lossy(),
+        other => other.to_string().unwrap_or_default(),
+    }
+}
+
+/// What a new state is made safe with.
+struct Sandbox {
+    globals: Table,
+    contents: Table,
+    missing: Function,
+    shown_globals: Table,
+}
+
+impl Sandbox {
+    fn new(lua: &Lua, shared: &Shared, seed: u64, deprecated: bool) -> mlua::Result<Self> {
+        let contents = lua.globals();
+        for name in [
+            "dofile", "loadfile", "print", "require", "module", "package",
+        ] {
+            contents.raw_remove(name)?;
+        }
+        if !deprecated {
+            for name in ["getfenv", "setfenv", "newproxy"] {
+                contents.raw_remove(name)?;
+            }
+        }
+        let libraries = [
+            ("redis", api::table(lua, shared)?),
+            ("cjson", json::table(lua)?),
+            ("cmsgpack", msgpack::table(lua)?),
+            ("bit", bit::table(lua)?),
+            ("struct", pack::table(lua)?),
+        ];
+        for (name, library) in libraries {
+            contents.raw_set(name, library)?;
+        }
+        let math: Table = contents.raw_get("math")?;
+        random::register(lua, &math, seed)?;
+        let shown_string = lua.create_table()?;
+        let shown = guard::stand_in(lua, &shown_string, None, None)?;
+        guard::wrap_base(lua, &contents, &shown)?;
+        contents.raw_set("load", checked(lua, load_pieces)?)?;
+        for name in PROTECTED {
+            if let Value::Table(library) = contents.raw_get::<Value>(name)? {
+                contents.raw_set(name, guard::stand_in(lua, &library, None, None)?)?;
+            }
+        }
+        shown_string.raw_set("__index", contents.raw_get::<Value>("string")?)?;
+        let missing = checked(lua, missing_global)?;
+        let shown_globals = lua.create_table()?;
+        shown_globals.raw_set("__index", &missing)?;
+        let shown_globals = guard::stand_in(lua, &shown_globals, None, None)?;
+        let globals = guard::stand_in(lua, &contents, Some(&missing), Some(&shown_globals))?;
+        contents.raw_set("_G", &globals)?;
+        lua.set_globals(globals.clone())?;
+        Ok(Self {
+            globals,
+            contents,
+            missing,
+            shown_globals,
+        })
+    }
+}
+
+/// The tables that no script may change.
+const PROTECTED: [&str; 9] = [
+    "redis",
+    "string",
+    "table",
+    "math",
+    "coroutine",
+    "cjson",
+    "cmsgpack",
+    "bit",
+    "struct",
+];
+
+fn missing_global(_: &Lua, args: MultiValue) -> Checked {
+    let name = args.get(1).map(text_of).unwrap_or_default();
+    Err(Raise::Text(format!(
+        "Script attempted to access nonexistent global variable '{name}'"
+    )))
+}
+
+/// `load`: the pieces that a function gives, as one text. Bytecode is refused as `loadstring` refuses it.
+fn load_pieces(lua: &Lua, args: MultiValue) -> Checked {
+    let arguments = arguments::Arguments::new(lua, &args);
+    let Some(Value::Function(reader)) = arguments.get(1) else {
+        return Err(arguments.refuse(1, "function"));
+    };
+    let name = match arguments.get(2) {
+        Some(Value::Nil) | None => lua.create_string("=(load)")?,
+        Some(_) => arguments.string(2)?,
+    };
+    let mut text = Vec::new();
+    let failed = |text: String| {
+        Ok(MultiValue::from_iter([
+            Value::Nil,
+            Value::String(lua.create_string(text)?),
+        ]))
+    };
+    // Bytecode is refused by its first byte: a reader need not end.
+    while text.first() != Some(&0x1b) {
+        match reader.call::<Value>(()) {
+            Ok(Value::Nil) => break,
+            Ok(Value::String(piece)) if piece.as_bytes().is_empty() => break,
+            Ok(Value::String(piece)) => text.extend_from_slice(&piece.as_bytes()),
+            Ok(Value::Integer(piece)) => text.extend_from_slice(piece.to_string().as_bytes()),
+            Ok(_) => return failed("reader function must return a string".into()),
+            Err(error) => return failed(error.to_string()),
+        }
+    }
+    let load: Function = lua.globals().get("loadstring")?;
+    Ok(load.call((lua.create_string(text)?, name))?)
+}
