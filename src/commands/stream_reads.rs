@@ -93,6 +93,13 @@ impl<'a> Words<'a> {
         while at < args.len() {
             let more = args.len() - 1 - at;
             if more > 0 && context.is(at, "block") {
+                if context.mode.script {
+                    let name = &context.command.full_name;
+                    return Err(format!(
+                        "ERR {name} command is not allowed with BLOCK option from scripts"
+                    )
+                    .into());
+                }
                 words.deadline_ms = Some(deadline(context, at + 1)?);
                 at += 1;
             } else if more > 0 && context.is(at, "count") {

@@ -182,6 +182,10 @@ fn errors_say_where() {
             "ERR Error compiling script (new function): user_script:1: '=' expected near 'x'",
         ),
         (
+            "return {unpack({1,2,3}, -2, 2147483647)}",
+            "ERR user_script:1: too many results to unpack",
+        ),
+        (
             "return bit.band()",
             "ERR user_script:1: bad argument #1 to 'band' (number expected, got no value)",
         ),

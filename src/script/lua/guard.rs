@@ -277,6 +277,35 @@ unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
     }
 }
 
+/// `unpack`, whose own check of its range overflows. SAFETY: called by Lua with a valid state; the stack is asked for
+/// room before values are pushed.
+unsafe extern "C-unwind" fn unpack(state: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checktype(state, 1, ffi::LUA_TTABLE);
+        let first = ffi::luaL_optinteger(state, 2, 1) as c_int;
+        let last = if ffi::lua_isnoneornil(state, 3) != 0 {
+            ffi::lua_objlen(state, 1) as c_int
+        } else {
+            ffi::luaL_checkinteger(state, 3) as c_int
+        };
+        if first > last {
+            return 0;
+        }
+        let count = i64::from(last) - i64::from(first) + 1;
+        let fits = c_int::try_from(count);
+        if fits.is_err() || ffi::lua_checkstack(state, fits.unwrap_or(0)) == 0 {
+            ffi::luaL_where(state, 1);
+            ffi::lua_pushstring(state, c"too many results to unpack".as_ptr());
+            ffi::lua_concat(state, 2);
+            ffi::lua_error(state);
+        }
+        for index in first..=last {
+            ffi::lua_rawgeti(state, 1, index as _);
+        }
+        count as c_int
+    }
+}
+
 /// `loadstring` without bytecode, which could do anything to the state. SAFETY: as [`call_wrapped`].
 unsafe extern "C-unwind" fn load_text(state: *mut lua_State) -> c_int {
     unsafe {
@@ -337,7 +366,11 @@ pub(super) fn wrap_base(lua: &Lua, globals: &Table, string_view: &Table) -> mlua
     // SAFETY: the closure leaves one function on the stack.
     let pcall: Function =
         unsafe { lua.exec_raw((), |state| ffi::lua_pushcclosure(state, pcall, 0))? };
-    globals.raw_set("pcall", pcall)
+    globals.raw_set("pcall", pcall)?;
+    // SAFETY: the closure leaves one function on the stack.
+    let unpack: Function =
+        unsafe { lua.exec_raw((), |state| ffi::lua_pushcclosure(state, unpack, 0))? };
+    globals.raw_set("unpack", unpack)
 }
 
 /// A function that calls its second argument with the rest, under its first as the error handler, and returns whether
