@@ -3,14 +3,18 @@
 
 pub mod builtin;
 pub mod flags;
-#[cfg_attr(not(feature = "lua"), path = "no_lua.rs")]
+#[cfg(feature = "lua")]
 pub mod lua;
+#[cfg(not(feature = "lua"))]
+pub mod no_lua;
 pub mod registry;
 pub mod store;
 
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(not(feature = "lua"))]
+pub use no_lua as lua;
 use registry::parse_sha1;
 pub use registry::{RegisterError, Registry, Sha1, sha1_of};
 

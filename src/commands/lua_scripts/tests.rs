@@ -141,6 +141,15 @@ fn errors_say_where() {
             "ERR Lua redis lib command arguments must be strings or integers",
         ),
         ("\n\nerror({err='MY x'})", "MY x"),
+    ] {
+        assert_eq!(message(&mut harness, body), text, "{body}");
+    }
+}
+
+#[test]
+fn the_sandbox_cannot_be_changed() {
+    let mut harness = Harness::new();
+    for (body, text) in [
         (
             "foo = 1",
             "ERR user_script:1: Attempt to modify a readonly table",
