@@ -43,6 +43,7 @@ pub struct Session {
     /// Asks a failing log again.
     retry: Option<Timer>,
     /// Its owner goes on with scripts that give way ([`Flow::Script`]).
+    #[cfg(feature = "lua")]
     pub(super) scripts_give_way: bool,
 }
 
@@ -112,6 +113,7 @@ impl Session {
             tally: Tally::default(),
             hint: HashHint::default(),
             retry: None,
+            #[cfg(feature = "lua")]
             scripts_give_way: false,
         }
     }

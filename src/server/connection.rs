@@ -83,7 +83,9 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, mut session: Session, buffers: Rc<Buffers>) -> Self {
+    pub(super) fn new(socket: Socket, session: Session, buffers: Rc<Buffers>) -> Self {
+        #[cfg(feature = "lua")]
+        let mut session = session;
         #[cfg(feature = "lua")]
         session.let_scripts_give_way();
         let mut parser = Parser::new();
