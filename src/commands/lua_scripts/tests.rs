@@ -305,3 +305,20 @@ fn functions_live_in_libraries() {
         Response::Array(vec![Response::Int(1)])
     );
 }
+
+/// Lua keeps some thousands of values outside its tables; replies and packed maps are larger.
+#[test]
+fn large_values_are_whole() {
+    let mut harness = Harness::new();
+    let body = "local t = {} for i = 1, 20000 do t[i] = 's' .. i end return t";
+    match eval(&mut harness, body) {
+        Response::Array(items) => assert_eq!(items.len(), 20_000),
+        other => panic!("{other:?}"),
+    }
+    let body = "local m = {} for i = 1, 20000 do m['k' .. i] = i end \
+                return cmsgpack.unpack(cmsgpack.pack(m)).k20000";
+    assert_eq!(eval(&mut harness, body), Response::Int(20_000));
+    let body =
+        "local a = {} for i = 1, 7000 do a[i] = 1 end return redis.call('lpush', 'l', unpack(a))";
+    assert_eq!(eval(&mut harness, body), Response::Int(7000));
+}

@@ -181,15 +181,11 @@ impl Writer<'_> {
         } else if let Some(map) = field(from, "map", table) {
             self.map(&map, depth);
         } else if let Some(set) = field(from, "set", table) {
-            let items: Vec<Value> = set
-                .pairs()
-                .flatten()
-                .map(|(key, _): (_, Value)| key)
-                .collect();
-            self.reply.set(items.len());
-            items
-                .into_iter()
-                .for_each(|item| self.write(item, depth + 1));
+            self.reply
+                .set(set.pairs::<Value, Value>().flatten().count());
+            for (item, _) in set.pairs::<Value, Value>().flatten() {
+                self.write(item, depth + 1);
+            }
         } else if let Some(digits) = field(from, "big_number", string) {
             self.reply.big_number(&one_line(&digits));
         } else if let Some((format, text)) = verbatim(from) {
@@ -200,26 +196,23 @@ impl Writer<'_> {
     }
 
     fn map(&mut self, map: &Table, depth: usize) {
-        let pairs: Vec<(Value, Value)> = map.pairs().flatten().collect();
-        self.reply.map(pairs.len());
-        for (key, value) in pairs {
+        self.reply
+            .map(map.pairs::<Value, Value>().flatten().count());
+        for (key, value) in map.pairs::<Value, Value>().flatten() {
             self.write(key, depth + 1);
             self.write(value, depth + 1);
         }
     }
 
-    /// The elements up to the first that is nil.
+    /// The elements up to the first that is nil. They are fetched one by one: Lua has room for some thousands of values
+    /// outside its tables, and no more.
     fn array(&mut self, from: &Table, depth: usize) {
-        let mut items = Vec::new();
-        while let Ok(item) = from.raw_get::<Value>(items.len() + 1)
-            && !item.is_nil()
-        {
-            items.push(item);
+        let item = |index: usize| from.raw_get::<Value>(index).unwrap_or(Value::Nil);
+        let len = (1..).take_while(|index| !item(*index).is_nil()).count();
+        self.reply.array(len);
+        for index in 1..=len {
+            self.write(item(index), depth + 1);
         }
-        self.reply.array(items.len());
-        items
-            .into_iter()
-            .for_each(|item| self.write(item, depth + 1));
     }
 }
 

@@ -91,7 +91,6 @@ pub(super) fn checked(
 unsafe extern "C-unwind" fn return_or_raise(state: *mut lua_State) -> c_int {
     unsafe {
         let arguments = ffi::lua_gettop(state);
-        ffi::luaL_checkstack(state, 2, c"".as_ptr());
         ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
         ffi::lua_insert(state, 1);
         ffi::lua_call(state, arguments, ffi::LUA_MULTRET);

@@ -144,11 +144,12 @@ fn encode_table(out: &mut Vec<u8>, table: &Table, level: usize) -> Result<(), Ra
         }
         return Ok(());
     }
-    let pairs: Vec<(Value, Value)> = table.pairs().collect::<mlua::Result<_>>()?;
-    encode_head(out, pairs.len(), (0x80, 0xde));
-    for (key, value) in &pairs {
-        encode(out, key, level + 1)?;
-        encode(out, value, level + 1)?;
+    // One pair at a time: Lua has room for some thousands of values outside its tables, and no more.
+    encode_head(out, table.pairs::<Value, Value>().count(), (0x80, 0xde));
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        encode(out, &key, level + 1)?;
+        encode(out, &value, level + 1)?;
     }
     Ok(())
 }
