@@ -48,7 +48,7 @@ pub enum Error {
     },
     /// Something that this version does not have.
     Unavailable(&'static str),
-    /// The users of the configuration or of the ACL file cannot be understood.
+    /// The users or new names of commands, of the configuration or of the ACL file, cannot be understood.
     Users(String),
     /// `maxmemory` is set in a program whose allocator does not count ([`Counting`](crate::Counting)).
     UnknownMemory,

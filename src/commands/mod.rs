@@ -34,6 +34,7 @@ mod lua_scripts;
 pub mod memory;
 pub mod migrate;
 pub mod pubsub;
+pub mod renaming;
 pub mod scanning;
 mod script_calls;
 pub mod scripting;
@@ -60,7 +61,7 @@ pub mod transactions;
 
 pub use error::CommandError;
 pub use spec::{CommandSpec, Flags};
-pub use table::{Command, lookup};
+pub use table::{Command, lookup, unknown_command};
 
 use crate::keyspace::Txn;
 use crate::reply::Reply;

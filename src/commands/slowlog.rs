@@ -104,6 +104,8 @@ pub fn without_secrets<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
             (i > 2 && is(i - 1, "auth")) || (i > 3 && is(i - 2, "auth"))
         } else if is(0, "migrate") {
             i > 6 && (is(i - 1, "auth") || is(i - 1, "auth2") || is(i - 2, "auth2"))
+        } else if is(0, "acl") && is(1, "setuser") {
+            i > 1
         } else if is(0, "config") && is(1, "set") && i > 2 && i % 2 == 1 {
             let parameter = args.get(i - 1).and_then(|name| find_parameter(name));
             parameter.is_some_and(|parameter| parameter.sensitive)

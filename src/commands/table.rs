@@ -203,7 +203,8 @@ pub fn lookup(args: &[&[u8]]) -> Result<&'static Command, CommandError> {
     })
 }
 
-fn unknown_command(args: &[&[u8]]) -> CommandError {
+/// The error for a name that no command has.
+pub fn unknown_command(args: &[&[u8]]) -> CommandError {
     let name = printable(args.first().copied().unwrap_or_default(), 128);
     let mut shown = String::new();
     for arg in args.iter().skip(1) {

@@ -76,6 +76,7 @@ impl Harness {
             propagate: true,
             events: EventClass(u32::MAX),
             keep_expired: false,
+            frozen: false,
         };
         let mut reply = ResponseReply::new(self.session.resp3);
         let mut txn = self.keyspace.begin(

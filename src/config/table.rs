@@ -226,7 +226,9 @@ pub static PARAMETERS: &[Parameter] = &[
     integer("set-max-listpack-entries", 0, i64::MAX, "128"),
     integer("set-max-listpack-value", 0, i64::MAX, "64"),
     yes_no("set-proc-title", "yes").immutable(),
-    special("shards", Kind::PowerOfTwo { max: 65_536 }, "64").immutable(),
+    special("shards", Kind::PowerOfTwo { max: 65_536 }, "64")
+        .immutable()
+        .hidden(),
     special("shutdown-on-sigint", SHUTDOWN, "default"),
     special("shutdown-on-sigterm", SHUTDOWN, "default"),
     integer("shutdown-timeout", 0, INT_MAX, "10"),

@@ -17,7 +17,7 @@ use crate::keyspace::txn::Journal;
 const EXPIRE_BATCH: usize = 64;
 /// Shortest pause between two rounds, so that keys which expire one after the other share a round.
 const SHORTEST_PAUSE_MS: i64 = 20;
-/// Pause while expired keys are left alone (loading, DEBUG SET-ACTIVE-EXPIRE 0).
+/// Pause while expired keys are left alone (loading, CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE 0).
 const IDLE_PAUSE_MS: i64 = 100;
 
 #[derive(Debug, Default)]
@@ -242,7 +242,10 @@ fn wake_due(state: &mut MutexGuard<'_, State>, now_ms: i64) {
 impl Inner {
     /// Removes keys whose time has come, shard by shard, and returns when the next may be due.
     pub(crate) fn expire_round(&self) -> Option<i64> {
-        if self.is_loading() || !self.services.switches.active_expire.load(Ordering::Relaxed) {
+        if self.is_loading()
+            || self.is_paused()
+            || !self.services.switches.active_expire.load(Ordering::Relaxed)
+        {
             return Some(self.keyspace.now_ms() + IDLE_PAUSE_MS);
         }
         (0..self.keyspace.shard_count())

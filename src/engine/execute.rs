@@ -98,7 +98,7 @@ pub(super) fn execute(
         to_run.started_us / 1000,
         set,
         state.db,
-        inner.options(),
+        inner.options_for(command),
         journal_box,
     );
     let Some(mut txn) = begun else {
@@ -149,6 +149,9 @@ pub(super) fn execute(
     (flow, waited)
 }
 
+const ABORTED: CommandError =
+    CommandError::text("EXECABORT Transaction discarded because of previous errors.");
+
 impl Inner {
     /// Does what a handler asked for beyond its reply.
     fn settle(
@@ -167,7 +170,7 @@ impl Inner {
             Outcome::Block(block) => {
                 return Flow::Wait(self.wait(state, txn, command, args, block));
             }
-            Outcome::Exec => self.exec(state, txn, reply),
+            Outcome::Exec => self.exec(state, txn, command, reply),
             Outcome::Monitor => self.add_monitor(state),
             other => self.administer(txn, command, &other, false, reply),
         }
@@ -189,7 +192,7 @@ impl Inner {
         &self,
         state: &SessionState,
         txn: &mut Txn<'_>,
-        command: &Command,
+        command: &'static Command,
         args: &[&[u8]],
         block: Block,
     ) -> Blocked {
@@ -206,11 +209,17 @@ impl Inner {
         txn.add_waiter(&waiter);
         state.info.set_flag(ClientFlags::BLOCKED, true);
         *state.info.blocked.lock() = Some(Arc::clone(&waiter));
-        Blocked::new(waiter, block.deadline_ms, block.on_timeout)
+        Blocked::new(waiter, command, (block.deadline_ms, block.on_timeout))
     }
 
     /// EXEC: the queued commands in one transaction over all their keys.
-    fn exec(self: &Arc<Self>, state: &mut SessionState, txn: &mut Txn<'_>, reply: &mut dyn Reply) {
+    fn exec(
+        self: &Arc<Self>,
+        state: &mut SessionState,
+        txn: &mut Txn<'_>,
+        exec: &Command,
+        reply: &mut dyn Reply,
+    ) {
         let Some(multi) = state.multi.take() else {
             return;
         };
@@ -246,10 +255,7 @@ impl Inner {
         }
         state.end_transaction();
         if multi.aborted {
-            return self.fail_text(
-                "EXECABORT Transaction discarded because of previous errors.",
-                reply,
-            );
+            return self.fail(exec, &ABORTED, reply);
         }
         if failed {
             return reply.null_array();
@@ -273,7 +279,6 @@ impl Inner {
         if let Err(error) = acl::admit_queued(state, &self.services, command, args, now_ms) {
             return self.fail(command, &error, reply);
         }
-        self.feed_monitors(state, command, args, now_ms);
         txn.select(state.db);
         let mode = Mode {
             nested: true,
@@ -291,13 +296,18 @@ impl Inner {
         }) {
             Ok(Outcome::Done | Outcome::Close | Outcome::Block(_) | Outcome::Exec) => {}
             Ok(Outcome::Monitor) => self.add_monitor(state),
-            Ok(Outcome::Sleep(_)) => reply.ok(),
+            Ok(Outcome::Sleep(ms)) => {
+                // Nothing else runs inside of a transaction, and so everybody waits.
+                std::thread::sleep(std::time::Duration::from_millis(ms));
+                reply.ok();
+            }
             Ok(Outcome::Shutdown(_)) => {
                 self.fail_text("ERR Command not allowed inside a transaction", reply)
             }
             Ok(outcome) => self.administer(txn, command, &outcome, true, reply),
             Err(error) => self.fail(command, &error, reply),
         }
+        self.feed_monitors(state, command, args, now_ms);
         let usec = (self.keyspace.now_us() - started_us).max(0).unsigned_abs();
         self.note_slow_call(state, command, args, started_us, usec);
         self.count_calls(command.index, 1, usec);
@@ -343,7 +353,21 @@ impl Inner {
             propagate: self.propagation.is_wanted(),
             events,
             keep_expired: self.is_loading(),
+            frozen: false,
         }
+    }
+
+    /// While clients are paused a read changes nothing, not even by finding that a key has expired.
+    fn options_for(&self, command: &Command) -> TxnOptions {
+        TxnOptions {
+            frozen: command.spec.flags.has(Flags::READONLY) && self.is_paused(),
+            ..self.options()
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        let paused = self.services.pause.get();
+        paused.is_some_and(|paused| paused.until_ms > self.keyspace.now_ms())
     }
 
     pub(super) fn begin(&self, set: ShardSet, db: usize, journal: Journal) -> Txn<'_> {

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 
 pub use session::{Blocked, Flow, Session};
 
-use crate::commands::{CommandError, Shutdown, acl, table};
+use crate::commands::{CommandError, Shutdown, acl, renaming, table};
 use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Keyspace;
@@ -122,9 +122,10 @@ impl Engine {
             databases,
             hash_bytes(b"random source"),
         );
-        let services = Services::new(config, table::table().all.len(), keyspace.now_ms());
+        let mut services = Services::new(config, table::table().all.len(), keyspace.now_ms());
         services.apply_config();
         acl::load_configured(&services).map_err(Error::Users)?;
+        services.renamed = renaming::configured(&services.config.read()).map_err(Error::Users)?;
         set_limits(&keyspace, &services);
         let stats = &services.stats;
         let startup = stats.known_memory();

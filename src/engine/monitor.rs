@@ -17,8 +17,10 @@ impl Inner {
         now_ms: i64,
     ) {
         let hidden = Flags::SKIP_MONITOR.0 | Flags::ADMIN.0;
-        if command.spec.flags.0 & hidden == 0 {
-            self.services.feed_monitors(state, args, now_ms, false);
+        let watched = self.services.clients.monitors.load(Ordering::Relaxed) > 0;
+        if watched && command.spec.flags.0 & hidden == 0 {
+            let shown = without_secrets(args);
+            self.services.feed_monitors(state, &shown, now_ms, false);
         }
     }
 

@@ -13,6 +13,7 @@ use super::{Engine, Inner};
 use crate::commands::scripting::busy_error;
 use crate::commands::{
     Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, tracking,
+    unknown_command,
 };
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{HashHint, Journal};
@@ -75,16 +76,20 @@ pub struct Blocked {
     /// Unix milliseconds; `None`: for ever.
     pub deadline_ms: Option<i64>,
     on_timeout: TimeoutReply,
+    command: &'static Command,
 }
+
+const UNBLOCKED: CommandError = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
 impl Blocked {
     pub(super) const fn new(
         waiter: Arc<Waiter>,
-        deadline_ms: Option<i64>,
-        on_timeout: TimeoutReply,
+        command: &'static Command,
+        (deadline_ms, on_timeout): (Option<i64>, TimeoutReply),
     ) -> Self {
         Self {
             waiter,
+            command,
             deadline_ms,
             on_timeout,
         }
@@ -199,8 +204,11 @@ impl Session {
                 } else {
                     silent(self.execute_answered(args, &mut SinkReply::new()))
                 };
-                if self.state.reply_mode == ReplyMode::Skip {
-                    self.state.reply_mode = ReplyMode::On;
+                match self.state.reply_mode {
+                    ReplyMode::Skip => self.state.reply_mode = ReplyMode::On,
+                    // Whoever asks for replies is answered.
+                    ReplyMode::On if is_client_reply(args) => reply.ok(),
+                    _ => {}
                 }
                 flow
             }
@@ -209,6 +217,29 @@ impl Session {
 
     #[inline]
     fn execute_answered(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+        if self.inner().services.renamed.is_some() {
+            return self.execute_renamed(args, reply);
+        }
+        self.execute_named(args, reply)
+    }
+
+    /// Where `rename-command` gave commands other names.
+    fn execute_renamed(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+        let name = args.first().copied().unwrap_or_default();
+        let renamed = self.inner().services.renamed.as_ref();
+        match renamed.and_then(|renamed| renamed.get(name)) {
+            None => self.execute_named(args, reply),
+            Some(None) => self.reject(None, &unknown_command(args), reply),
+            Some(Some(own)) => {
+                let rest = args.iter().skip(1).copied();
+                let words: Vec<&[u8]> = std::iter::once(own.as_bytes()).chain(rest).collect();
+                self.execute_named(&words, reply)
+            }
+        }
+    }
+
+    #[inline]
+    fn execute_named(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
         // It holds for this command only, whatever becomes of it.
         let hint = std::mem::take(&mut self.hint);
         let command = match lookup(args) {
@@ -246,14 +277,17 @@ impl Session {
             reply.simple("QUEUED");
             return Flow::Continue;
         }
-        self.inner()
-            .feed_monitors(&self.state, command, args, now_ms);
         let flow = self.run(command, args, reply, started_us, hint);
         #[cfg(feature = "lua")]
         if matches!(flow, Flow::Script(_)) {
             return flow;
         }
+        self.inner()
+            .feed_monitors(&self.state, command, args, now_ms);
         self.tally.count(command.index);
+        if self.state.tracking.is_some() {
+            self.state.forget_caching(&command.full_name);
+        }
         if short {
             return flow;
         }
@@ -262,11 +296,10 @@ impl Session {
             Flow::Sleep(ms) => i64::try_from(ms).unwrap_or(i64::MAX),
             _ => 0,
         };
-        let started_us = started_us.saturating_sub(slept_ms.saturating_mul(1000));
+        let slept_us = slept_ms.saturating_mul(1000);
+        self.tally.ahead(slept_us);
+        let started_us = started_us.saturating_sub(slept_us);
         self.note_call(command, args, started_us);
-        if self.state.tracking.is_some() {
-            self.state.forget_caching(&command.full_name);
-        }
         flow
     }
 
@@ -449,8 +482,7 @@ impl Session {
                 self.inner().withdraw(&blocked.waiter);
                 match (outcome.downcast::<UnblockKind>(), blocked.on_timeout) {
                     (Ok(kind), _) if *kind == UnblockKind::Error => {
-                        self.inner()
-                            .fail_text("UNBLOCKED client unblocked via CLIENT UNBLOCK", reply);
+                        self.inner().fail(blocked.command, &UNBLOCKED, reply);
                     }
                     (_, TimeoutReply::Null) => reply.null(),
                     (_, TimeoutReply::NullArray) => reply.null_array(),
@@ -549,6 +581,10 @@ const SUBSCRIPTIONS: [&str; 6] = [
     "sunsubscribe",
     "punsubscribe",
 ];
+
+fn is_client_reply(args: &[&[u8]]) -> bool {
+    matches!(args, [name, sub, _] if name.eq_ignore_ascii_case(b"client") && sub.eq_ignore_ascii_case(b"reply"))
+}
 
 /// Whether the answers of a command are messages, which CLIENT REPLY OFF lets through.
 fn is_subscription(args: &[&[u8]]) -> bool {

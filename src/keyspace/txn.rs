@@ -137,6 +137,8 @@ pub struct TxnOptions {
     pub events: EventClass,
     /// Whether expired keys are left alone, as while the log is loaded.
     pub keep_expired: bool,
+    /// Whether expired keys stay stored, though nobody sees them: while clients are paused.
+    pub frozen: bool,
 }
 
 /// The hash of a word that was hashed already. It knows the word by its place in memory, so it may be asked only while
@@ -527,6 +529,9 @@ impl Txn<'_> {
     }
 
     fn expire(&mut self, hash: u64, key: &[u8]) {
+        if self.options.frozen {
+            return;
+        }
         let db = self.db;
         if let Some(entry) = self.changing(hash).databases[db].remove(hash, key) {
             self.discard(entry);

@@ -299,6 +299,9 @@ impl Connection {
             *self.output.buffer_mut() = spare;
         }
         self.bound_output();
+        // CLIENT LIST tells how long the query is that it came with.
+        let info = &self.session.state.info;
+        info.query_buffer.store(self.input.len(), Ordering::Relaxed);
         let mut consumed = 0;
         while consumed < self.input.len() {
             let before = consumed;

@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod latency;
 mod monitor;
 pub mod pause;
+mod renamed;
 pub mod running;
 pub mod session;
 pub mod slowlog;
@@ -27,6 +28,7 @@ pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
 pub use hooks::{Hooks, Rebind, Switches};
 pub use latency::LatencyMonitor;
 pub use pause::{Pause, Paused};
+pub use renamed::Renamed;
 pub use running::RunningScript;
 pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
 pub use slowlog::SlowLog;
@@ -42,6 +44,8 @@ use crate::script::store::LuaStore;
 pub struct Services {
     /// The parameters in force.
     pub config: RwLock<Config>,
+    /// `rename-command`, where there is any.
+    pub renamed: Option<Renamed>,
     /// Who may do what.
     pub acl: Acl,
     /// Who is connected.
@@ -88,6 +92,7 @@ impl Services {
     pub fn new(config: Config, commands: usize, now_ms: i64) -> Self {
         Self {
             config: RwLock::new(config),
+            renamed: None,
             acl: Acl::default(),
             clients: Clients::default(),
             channels: Channels::default(),

@@ -4,6 +4,7 @@
 mod asynchronous;
 mod closing;
 mod contention;
+mod restrictions;
 mod scripts;
 mod subscriptions;
 mod typed;

@@ -200,6 +200,11 @@ pub fn admit_from_script(
     args: &[&[u8]],
     now_ms: i64,
 ) -> Result<(), &'static str> {
+    let name = args.first().copied().unwrap_or_default();
+    let renamed = services.renamed.as_ref();
+    if renamed.is_some_and(|renamed| renamed.get(name) == Some(None)) {
+        return Err("ERR Unknown Redis command called from script");
+    }
     check(&session.user, command, args).map_err(|denied| {
         note_denied(session, services, command, args, (denied, Stage::Script), now_ms);
         match denied {
