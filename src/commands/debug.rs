@@ -256,7 +256,7 @@ fn object(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
     ctx.txn.lock_all();
     let max_listpack_size = ctx.txn.limits().list.max_listpack_size;
     let clock = (ctx.txn.now_ms() / 1000) as u32 & 0x00ff_ffff;
-    let entry = ctx.txn.peek(key).ok_or(CommandError::NoSuchKey)?;
+    let entry = ctx.txn.stored(key).ok_or(CommandError::NoSuchKey)?;
     let access = entry.access();
     let length = serialized_length(entry.value());
     let mut text = format!(

@@ -251,6 +251,7 @@ impl Inner {
             return written.map_err(log_error)?.0.finish();
         }
         let mut sink = sink;
+        sink.write(&self.encode_libraries())?;
         write_all(txn, &mut sink)?;
         sink.finish()
     }

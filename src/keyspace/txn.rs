@@ -551,10 +551,14 @@ impl Txn<'_> {
     /// The key, with no side effect at all; what has expired is not seen. Several can be held at a time.
     #[must_use]
     pub fn peek(&self, key: &[u8]) -> Option<&Entry> {
+        self.stored(key).filter(|entry| !self.is_due(entry))
+    }
+
+    /// The key as it is stored, also when its time has come.
+    #[must_use]
+    pub fn stored(&self, key: &[u8]) -> Option<&Entry> {
         let hash = self.hint.of(key);
-        self.shard(hash).databases[self.db]
-            .find(hash, key)
-            .filter(|entry| !self.is_due(entry))
+        self.shard(hash).databases[self.db].find(hash, key)
     }
 
     /// The key, for a command that reads it: removes it if it has expired, counts hit or miss, touches it.

@@ -338,3 +338,22 @@ fn flushing_gives_up_a_running_save() {
             .load(Ordering::Relaxed)
     );
 }
+
+#[test]
+fn functions_are_in_a_log_that_begins_later() {
+    for preamble in ["yes", "no"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Engine::open(config(folder.path(), b"yes")).expect("it opens");
+        let engine = open();
+        let ok = Response::Simple("OK".into());
+        let set = |name, value| run(&engine, &["CONFIG", "SET", name, value]);
+        assert_eq!(set("aof-use-rdb-preamble", preamble), ok);
+        assert_eq!(set("appendonly", "no"), ok);
+        let code = "#!lua name=l\nredis.register_function('f', function() return 7 end)";
+        let loaded = run(&engine, &["FUNCTION", "LOAD", code]);
+        assert_eq!(loaded, Response::Bulk(b"l".to_vec()));
+        assert_eq!(set("appendonly", "yes"), ok);
+        drop(engine);
+        assert_eq!(run(&open(), &["FCALL", "f", "0"]), Response::Int(7));
+    }
+}
