@@ -105,7 +105,7 @@ impl Connection {
     }
 
     /// Serves the client until it goes.
-    pub(super) async fn run(mut self) -> End {
+    pub(super) async fn run(&mut self) -> End {
         loop {
             if let Err(end) = self.turn().await {
                 return end;

@@ -24,6 +24,8 @@ use crate::services::{ClientFlags, ClientInfo};
 
 /// Pending connections that the system queues unless configured otherwise.
 const BACKLOG: i32 = 511;
+/// How long a client that asked for the end waits for it, should nobody carry it out.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// Where to listen and how to serve.
 #[derive(Debug, Clone)]
@@ -64,8 +66,10 @@ impl Default for ServerOptions {
 pub struct Server {
     engine: Engine,
     addresses: Vec<SocketAddr>,
+    stop_accepting: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     shutdown: mpsc::UnboundedReceiver<Shutdown>,
+    acceptor: Option<JoinHandle<()>>,
     threads: Vec<JoinHandle<()>>,
     unix: Option<PathBuf>,
 }
@@ -89,15 +93,20 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         *self.engine.services().rebind.write() = None;
+        // Who sees its connection end may start another server at the same address.
+        self.stop_accepting.send_replace(true);
+        self.acceptor.take().into_iter().for_each(join);
         self.stop.send_replace(true);
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                // The thread said why on its way out; there is nobody else to tell.
-            }
-        }
+        self.threads.drain(..).for_each(join);
         if let Some(path) = &self.unix {
             drop(std::fs::remove_file(path));
         }
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        // The thread said why on its way out; there is nobody else to tell.
     }
 }
 
@@ -143,6 +152,7 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         ),
         None => None,
     };
+    let (stop_accepting, accepting_stopped) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
     let (shutdown, requests) = mpsc::unbounded_channel();
     let (queues, inboxes): (Vec<_>, Vec<_>) = (0..options.workers.max(1))
@@ -169,14 +179,15 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         backlog: options.backlog,
     };
     let hand_over = Arc::new(move |accepted| shared.hand_over(accepted));
-    let (rebinder, acceptor) = acceptor::start(sockets, hand_over, stopped)?;
-    threads.push(acceptor);
+    let (rebinder, acceptor) = acceptor::start(sockets, hand_over, accepting_stopped)?;
     *engine.services().rebind.write() = Some(Box::new(rebinder));
     Ok(Server {
         engine: engine.clone(),
         addresses,
+        stop_accepting,
         stop,
         shutdown: requests,
+        acceptor: Some(acceptor),
         threads,
         unix: options.unix,
     })
@@ -269,13 +280,16 @@ fn begin(accepted: Accepted, shared: &Arc<Shared>, buffers: &Rc<Buffers>) {
     let Ok(socket) = prepare(accepted, shared.keepalive_s) else {
         return;
     };
-    let connection = Connection::new(socket, shared.engine.session_for(info), Rc::clone(buffers));
+    let mut connection =
+        Connection::new(socket, shared.engine.session_for(info), Rc::clone(buffers));
     let shared = Arc::clone(shared);
     tokio::task::spawn_local(async move {
-        if let End::Shutdown(how) = connection.run().await
-            && shared.shutdown.send(how).is_err()
-        {
-            // Somebody else's SHUTDOWN has been carried out already.
+        if let End::Shutdown(how) = connection.run().await {
+            if shared.shutdown.send(how).is_err() {
+                // Somebody else's SHUTDOWN has been carried out already.
+            }
+            // Its end tells the client that nobody listens any more, so it does not come before that.
+            tokio::time::sleep(LONGEST_SHUTDOWN).await;
         }
     });
 }
