@@ -8,6 +8,7 @@ mod rules;
 
 use std::sync::Arc;
 
+use super::error::shown;
 use super::spec::{CommandSpec, Flags};
 use super::table::{self, table};
 use super::{CommandError, CommandResult, Context, Outcome, help};
@@ -324,7 +325,7 @@ fn acl_setuser(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let given = ctx.args.get(3..).unwrap_or_default();
     let rules = rules::merge_selectors(given).map_err(|word| {
-        let word = String::from_utf8_lossy(&word);
+        let word = shown(&word);
         format!("ERR Unmatched parenthesis in acl selector starting at '{word}'.")
     })?;
     let all_channels = file::default_channels(&services.config.read());
@@ -334,9 +335,10 @@ fn acl_setuser(ctx: &mut Context<'_, '_>) -> CommandResult {
         || rules::new_user(all_channels),
         |user| Rights::clone(&user.rights()),
     );
-    for rule in &rules {
+    // An empty rule changes nothing.
+    for rule in rules.iter().filter(|rule| !rule.is_empty()) {
         rules::apply(&mut rights, rule, all_channels).map_err(|error| {
-            let rule = String::from_utf8_lossy(rule);
+            let rule = shown(rule);
             format!("ERR Error in ACL SETUSER modifier '{rule}': {error}")
         })?;
     }
@@ -459,11 +461,11 @@ fn acl_dryrun(ctx: &mut Context<'_, '_>) -> CommandResult {
     let name = ctx.args.get(2).copied().unwrap_or_default();
     let line = ctx.args.get(3..).unwrap_or_default();
     let user = ctx.services.acl.user(name).ok_or_else(|| {
-        let name = String::from_utf8_lossy(name);
+        let name = shown(name);
         CommandError::from(format!("ERR User '{name}' not found"))
     })?;
     let command = table::lookup(line).map_err(|_| {
-        let command = String::from_utf8_lossy(line.first().copied().unwrap_or_default());
+        let command = shown(line.first().copied().unwrap_or_default());
         CommandError::from(format!("ERR Command '{command}' not found"))
     })?;
     if !command.spec.accepts(line.len()) {
@@ -580,7 +582,7 @@ fn acl_cat(ctx: &mut Context<'_, '_>) -> CommandResult {
         [_, _, wanted] => {
             let named = |name: &&&str| wanted.eq_ignore_ascii_case(name.as_bytes());
             let Some(category) = CATEGORIES.iter().find(named) else {
-                let wanted = String::from_utf8_lossy(wanted);
+                let wanted = shown(wanted);
                 return Err(format!("ERR Unknown category '{wanted}'").into());
             };
             let all = table().all.iter();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::connection::{is_printable, set_client_name};
+use super::error::shown;
 use super::spec::{CommandSpec, Flags};
 use super::tracking::{client_caching, client_getredir, client_tracking, client_trackinginfo};
 use super::{CommandError, CommandResult, Context, Outcome, help, table};
@@ -405,7 +406,7 @@ fn client_setinfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     } else if ctx.is(2, "lib-ver") {
         (&info.lib_version, "lib-ver")
     } else {
-        let option = String::from_utf8_lossy(ctx.args.get(2).copied().unwrap_or_default());
+        let option = shown(ctx.args.get(2).copied().unwrap_or_default());
         return Err(format!("ERR Unrecognized option '{option}'").into());
     };
     if !is_printable(value) {
@@ -467,7 +468,7 @@ const FLAG_LETTERS: &[(u32, char)] = &[
     (ClientFlags::TRACKING, 't'),
     (ClientFlags::BROKEN_REDIRECT, 'R'),
     (ClientFlags::BROADCAST, 'B'),
-    (ClientFlags::DIRTY_WATCH, 'd'),
+    (ClientFlags::WATCHES, 'd'),
     (ClientFlags::CLOSE_AFTER_REPLY, 'c'),
     (ClientFlags::CLOSE_ASAP, 'A'),
     (ClientFlags::UNIX, 'U'),
@@ -482,7 +483,15 @@ fn flag_letters(info: &ClientInfo) -> String {
     } else if info.has_flag(ClientFlags::REPLICA) {
         letters.push('S');
     }
-    let set = FLAG_LETTERS.iter().filter(|(flag, _)| info.has_flag(*flag));
+    let is_raised = || {
+        info.watched
+            .lock()
+            .as_ref()
+            .is_some_and(|flag| flag.is_raised())
+    };
+    let set = FLAG_LETTERS
+        .iter()
+        .filter(|(flag, _)| info.has_flag(*flag) && (*flag != ClientFlags::WATCHES || is_raised()));
     letters.extend(set.map(|(_, letter)| letter));
     if letters.is_empty() {
         letters.push('N');
@@ -493,7 +502,8 @@ fn flag_letters(info: &ClientInfo) -> String {
 /// Appends a client's line, without its end.
 fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
     let is_self = info.id == ctx.session.info.id;
-    let running = is_self.then_some(ctx.command.full_name.as_str());
+    // Inside EXEC that is EXEC.
+    let running = is_self.then(|| last_command(info));
     out.push_str(&line_of(info, ctx.txn.now_ms(), running));
 }
 
@@ -596,7 +606,7 @@ impl ClientKind {
             b"slave" | b"replica" => Ok(Self::Replica),
             b"pubsub" => Ok(Self::PubSub),
             _ => {
-                let word = String::from_utf8_lossy(word);
+                let word = shown(word);
                 Err(format!("ERR Unknown client type '{word}'").into())
             }
         }

@@ -229,16 +229,64 @@ fn find_keys(ctx: &Context<'_, '_>) -> Result<Vec<(usize, &'static str)>, Comman
         let text = "ERR Invalid number of arguments specified for command";
         return Err(CommandError::text(text));
     }
-    if let Some(mut keys) = keys_with_flags(command, line) {
+    if let Some(mut keys) = keys_with_flags(command, line).filter(|keys| !keys.is_empty()) {
         keys.iter_mut().for_each(|(position, _)| *position += 2);
-        Ok(keys)
-    } else if spec.flags.has(Flags::NO_MANDATORY_KEYS) {
-        Ok(Vec::new())
-    } else {
-        Err(CommandError::text(
-            "ERR Invalid arguments specified for command",
-        ))
+        return Ok(keys);
     }
+    match counted_keys(spec, line) {
+        Some(positions) => Ok(positions.map(|position| (position + 2, "")).collect()),
+        None if spec.flags.has(Flags::NO_MANDATORY_KEYS) => Ok(Vec::new()),
+        None => Err(CommandError::text(
+            "ERR Invalid arguments specified for command",
+        )),
+    }
+}
+
+/// The keys that a number of keys counts which C's `atoi` alone can read, and then the key before it, if there is one;
+/// Redis does not know what happens to keys found so.
+fn counted_keys(spec: &CommandSpec, line: &[&[u8]]) -> Option<impl Iterator<Item = usize>> {
+    let counted = spec
+        .keys
+        .iter()
+        .find_map(|key| match (key.begin, key.find) {
+            (Begin::Index(at), Find::KeyNum { count, first, .. }) => Some((at + count, at + first)),
+            _ => None,
+        });
+    let (count, first) = counted?;
+    let keys = usize::try_from(leading_int(line.get(count)?)).ok()?;
+    let room = line.len().saturating_sub(first);
+    let before = spec
+        .keys
+        .iter()
+        .find_map(|key| match (key.begin, key.find) {
+            (Begin::Index(at), Find::Range { .. }) => Some(at),
+            _ => None,
+        });
+    (1..=room)
+        .contains(&keys)
+        .then(|| (first..first + keys).chain(before))
+}
+
+/// C's `atoi`: blanks, a sign and digits, whatever follows.
+fn leading_int(word: &[u8]) -> i32 {
+    let text = word.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let value = digits.fold(0_i64, |value, digit| {
+        let digit = i64::from(digit - b'0');
+        let (tenfold, next) = (value.saturating_mul(10), digit);
+        if negative {
+            tenfold.saturating_sub(next)
+        } else {
+            tenfold.saturating_add(next)
+        }
+    });
+    // `long` becomes `int` by its lower half.
+    value as i32
 }
 
 /// The positions of a command's keys among its words, with what happens to each. `None`: the words break the rules.
@@ -262,7 +310,12 @@ pub(super) fn keys_with_flags(
         .filter(|key| !key.flags.contains("not_key"))
     {
         let flags = effective_flags(spec, key_spec, line);
-        valid &= key_spec.positions(line, |position| keys.push((position, flags)));
+        let before = keys.len();
+        let found = key_spec.positions(line, |position| keys.push((position, flags)));
+        // A keyword that ends the line, behind other keys, names none.
+        let optional = before > 0 && matches!(key_spec.begin, Begin::Keyword(..));
+        valid &= found || optional;
+        valid &= !matches!(key_spec.find, Find::KeyNum { .. }) || keys.len() > before;
     }
     valid.then_some(keys)
 }
@@ -340,7 +393,11 @@ fn write_info(reply: &mut dyn Reply, command: &Command) {
     tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(spec.keys.len());
     spec.keys.iter().for_each(|key| write_key_spec(reply, key));
-    reply.set(spec.subcommands.len());
+    // In RESP3 a set if there are none, an array if there are: so clients know it.
+    match spec.subcommands.len() {
+        0 => reply.set(0),
+        count => reply.array(count),
+    }
     subcommands(command).for_each(|sub| write_info(reply, sub));
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::error::shown;
 use super::pubsub::unsubscribe_all;
 use super::spec::{CommandSpec, Flags};
 use super::transactions::unwatch_all;
@@ -234,7 +235,7 @@ fn hello(ctx: &mut Context<'_, '_>) -> CommandResult {
                 rest
             }
             _ => {
-                let option = String::from_utf8_lossy(option);
+                let option = shown(option);
                 return Err(format!("ERR Syntax error in HELLO option '{option}'").into());
             }
         };

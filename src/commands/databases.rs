@@ -145,20 +145,21 @@ fn randomkey(context: &mut Context<'_, '_>) -> CommandResult {
 fn scan(context: &mut Context<'_, '_>) -> CommandResult {
     let cursor = scanning::parse_cursor(context.args[1])?;
     let options = ScanOptions::parse(context, 2, true)?;
-    let of_type = |entry: &Entry| {
-        options.type_name.is_none_or(|name| {
-            let actual = entry.value().type_name();
-            name.eq_ignore_ascii_case(actual.as_bytes())
-        })
-    };
     let mut found: Vec<Box<[u8]>> = Vec::new();
     let next = context.txn.scan(cursor, options.count, |entry| {
-        if options.matches(entry.key()) && of_type(entry) {
+        if options.matches(entry.key()) {
             found.push(entry.key().into());
         }
     });
     let txn = &mut *context.txn;
-    found.retain(|key| !txn.remove_if_expired(key));
+    found.retain(|key| match options.type_name {
+        // Counts as a read of the key, as in Redis.
+        Some(name) => txn.read_untouched(key).is_some_and(|entry| {
+            let actual = entry.value().type_name();
+            name.eq_ignore_ascii_case(actual.as_bytes())
+        }),
+        None => !txn.remove_if_expired(key),
+    });
     scanning::begin_step(context.reply, next, found.len());
     found.iter().for_each(|key| context.reply.bulk(key));
     Ok(Outcome::Done)

@@ -117,7 +117,7 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
     match (sub.as_slice(), args.get(2..).unwrap_or_default()) {
         (b"help", []) => help::reply(ctx, HELP),
         (b"sleep", [seconds]) => Ok(Outcome::Sleep(milliseconds(seconds))),
-        (b"object", [key, ..]) => object(ctx, key),
+        (b"object", [key]) => object(ctx, key),
         (b"digest", []) => {
             ctx.txn.lock_all();
             let digest = digest_of_everything(ctx.txn);
@@ -132,7 +132,8 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"replybuffer", [what, value]) => reply_buffer(ctx, what, value),
         (b"reload", options) => reload(ctx, options),
         (b"loadaof", []) => Ok(Outcome::LoadLog),
-        (b"error", [text]) => Err(one_line(text).into()),
+        // An answer like any other: it counts as no error.
+        (b"error", [text]) => done(ctx, |reply| reply.error(&one_line(text))),
         (b"log", [text]) => {
             if let Some(hooks) = &*ctx.services.hooks.read() {
                 hooks.log(&format!("DEBUG LOG: {}", one_line(text)));

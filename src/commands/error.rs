@@ -52,6 +52,12 @@ impl CommandError {
     }
 }
 
+/// A client's word as it stands in an error's text: not past a NUL byte, where a C string ends.
+#[must_use]
+pub fn shown(word: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(word.split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
 impl From<WrongType> for CommandError {
     fn from(_: WrongType) -> Self {
         Self::WrongType

@@ -1,5 +1,6 @@
 //! When keys expire: the EXPIRE and TTL commands, and what SET and GETEX share with them.
 
+use super::error::shown;
 use super::spec::{CommandSpec, Flags, one_key};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::EventClass;
@@ -220,7 +221,7 @@ impl Conditions {
             } else if word.eq_ignore_ascii_case(b"lt") {
                 &mut conditions.if_earlier
             } else {
-                let word = String::from_utf8_lossy(word);
+                let word = shown(word);
                 return Err(format!("ERR Unsupported option {word}").into());
             };
             *flag = true;

@@ -1,5 +1,6 @@
 //! HELP of containers, and the error for a subcommand with too many words. Knows no command.
 
+use super::error::shown;
 use super::{CommandError, CommandResult, Context, Outcome};
 
 /// Answers HELP: a heading, the lines, and HELP itself.
@@ -22,7 +23,7 @@ fn container_name<'a>(ctx: &'a Context<'_, '_>) -> &'a str {
 
 /// The error for a subcommand whose words do not fit, where its arity alone does not tell.
 pub(super) fn wrong_subcommand(ctx: &Context<'_, '_>) -> CommandError {
-    let sub = String::from_utf8_lossy(ctx.args.get(1).copied().unwrap_or_default());
+    let sub = shown(ctx.args.get(1).copied().unwrap_or_default());
     let name = container_name(ctx).to_uppercase();
     format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {name} HELP.")
         .into()

@@ -356,11 +356,9 @@ fn object_help(context: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// The entry that OBJECT asks about: looking at it neither touches it nor counts as a read.
+/// The entry that OBJECT asks about: looking at it counts as a read, but neither touches it nor tells of a missing key.
 fn inspected<'c>(context: &'c mut Context<'_, '_>) -> Option<&'c Entry> {
-    let key = context.args[2];
-    context.txn.remove_if_expired(key);
-    context.txn.peek(key)
+    context.txn.inspect(context.args[2])
 }
 
 fn object_encoding(context: &mut Context<'_, '_>) -> CommandResult {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use super::docs::subcommands;
+use super::error::shown;
 use super::spec::{CommandSpec, Flags};
 use super::table::{Command, table};
 use super::{CommandResult, Context, Outcome, help};
@@ -161,7 +162,7 @@ fn signed(value: u64) -> i64 {
 }
 
 fn event_name(ctx: &Context<'_, '_>, position: usize) -> String {
-    String::from_utf8_lossy(ctx.args.get(position).copied().unwrap_or_default()).into_owned()
+    shown(ctx.args.get(position).copied().unwrap_or_default()).into_owned()
 }
 
 fn latency_latest(ctx: &mut Context<'_, '_>) -> CommandResult {

@@ -92,14 +92,10 @@ fn memory_help(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 /// Sizes are known without looking at samples: their number is judged, and not needed.
 fn memory_usage(ctx: &mut Context<'_, '_>) -> CommandResult {
-    match ctx.args.len() {
-        3 => {}
-        5 if ctx.is(3, "samples") => {
-            if ctx.int(4)? < 0 {
-                return Err(CommandError::Syntax);
-            }
+    for at in (3..ctx.args.len()).step_by(2) {
+        if !ctx.is(at, "samples") || at + 1 == ctx.args.len() || ctx.int(at + 1)? < 0 {
+            return Err(CommandError::Syntax);
         }
-        _ => return Err(CommandError::Syntax),
     }
     let key = ctx.args.get(2).copied().unwrap_or_default();
     match ctx.txn.peek(key) {

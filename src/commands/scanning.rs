@@ -72,7 +72,9 @@ impl<'a> ScanOptions<'a> {
 
 /// The cursor of a step: an unsigned 64-bit number, which may have a sign as C's `strtoul` takes it.
 pub fn parse_cursor(word: &[u8]) -> Result<u64, CommandError> {
-    let (negative, digits) = match word {
+    // A C string ends at a NUL byte.
+    let text = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
         [] => return Ok(0),
@@ -118,6 +120,7 @@ mod tests {
             ("+3", 3),
             ("-1", u64::MAX),
             ("007", 7),
+            ("7\0x", 7),
             ("18446744073709551615", u64::MAX),
         ] {
             assert_eq!(parse_cursor(word.as_bytes()), Ok(cursor), "{word}");

@@ -101,7 +101,8 @@ pub fn without_secrets<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
         if is(0, "auth") {
             i > 0
         } else if is(0, "hello") {
-            (i > 2 && is(i - 1, "auth")) || (i > 3 && is(i - 2, "auth"))
+            // Both the name and the password are there, or neither is looked at.
+            (i > 2 && i + 1 < args.len() && is(i - 1, "auth")) || (i > 3 && is(i - 2, "auth"))
         } else if is(0, "migrate") {
             i > 6 && (is(i - 1, "auth") || is(i - 1, "auth2") || is(i - 2, "auth2"))
         } else if is(0, "acl") && is(1, "setuser") {

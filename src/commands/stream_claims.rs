@@ -1,6 +1,7 @@
 //! Streams: a consumer takes over what is pending for others. Entries that were deleted meanwhile are pending no more.
 //! What is logged is an XCLAIM for each entry, with the time and count that it has afterwards.
 
+use super::error::shown;
 use super::spec::{CommandSpec, Flags, one_key};
 use super::stream_groups::no_group;
 use super::stream_reads::{log_claim, log_position, note_consumer};
@@ -207,7 +208,7 @@ impl Options {
                     at += 1;
                 }
                 _ => {
-                    let word = String::from_utf8_lossy(word);
+                    let word = shown(word);
                     return Err(format!("ERR Unrecognized XCLAIM option '{word}'").into());
                 }
             }

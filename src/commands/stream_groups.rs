@@ -1,5 +1,6 @@
 //! Streams: groups and their consumers, acknowledging, and what is pending. It knows no entries.
 
+use super::error::shown;
 use super::spec::{CommandSpec, Flags, key_range, one_key};
 use super::streams::{bulk_id, interval_end, interval_start, loose_id, strict_id};
 use super::{CommandError, CommandResult, Context, Outcome, help};
@@ -139,13 +140,13 @@ fn xgroup_help(context: &mut Context<'_, '_>) -> CommandResult {
 
 /// The error of commands that take no key without the group.
 pub(super) fn no_group(key: &[u8], group: &[u8]) -> CommandError {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (shown(key), shown(group));
     format!("NOGROUP No such key '{key}' or consumer group '{group}'").into()
 }
 
 /// The error where the key is there and the group is not.
 pub(super) fn no_such_group(key: &[u8], group: &[u8]) -> CommandError {
-    let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+    let (key, group) = (shown(key), shown(group));
     format!("NOGROUP No such consumer group '{group}' for key name '{key}'").into()
 }
 

@@ -1,6 +1,7 @@
 //! Streams: reading what comes after an id, alone or as a consumer of a group, and waiting for it. Knows no waiter: a
 //! handler says what shall run when one of its keys is ready.
 
+use super::error::shown;
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec};
 use super::streams::{bulk_id, strict_id, write_entries, write_entry};
 use super::{Block, CommandError, CommandResult, Context, Outcome, TimeoutReply};
@@ -392,7 +393,7 @@ fn wanted(
         ));
     }
     if found.is_none() {
-        let (key, group) = (String::from_utf8_lossy(key), String::from_utf8_lossy(group));
+        let (key, group) = (shown(key), shown(group));
         let text = format!(
             "NOGROUP No such key '{key}' or consumer group '{group}' in XREADGROUP with GROUP option"
         );

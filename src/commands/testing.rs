@@ -87,6 +87,8 @@ impl Harness {
         );
         let result = lookup(args).and_then(|command| {
             let (session, services) = (&mut self.session, &self.services);
+            let last = &session.info.last_command;
+            last.store(command.index + 1, std::sync::atomic::Ordering::Relaxed);
             let mode = self.mode;
             call(&mut Context {
                 txn: &mut txn,

@@ -5,6 +5,7 @@ use super::spec::{CommandSpec, Flags, key_range};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::Txn;
 use crate::services::{ClientFlags, Multi, SessionState, Watched};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The entries of this family.
@@ -137,6 +138,8 @@ fn watch(context: &mut Context<'_, '_>) -> CommandResult {
     }
     // Once a watched key has changed EXEC fails, whatever else is watched.
     if !session.watch_flag.is_raised() {
+        session.info.set_flag(ClientFlags::WATCHES, true);
+        *session.info.watched.lock() = Some(Arc::clone(&session.watch_flag));
         let db = context.txn.db();
         for key in &context.args[1..] {
             let known = |watched: &Watched| watched.db == db && *watched.key == **key;

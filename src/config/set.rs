@@ -93,16 +93,21 @@ impl fmt::Display for SetError {
             Self::UnknownOption(name) => write!(
                 f,
                 "ERR Unknown option or number of arguments for CONFIG SET - '{}'",
-                String::from_utf8_lossy(name)
+                until_nul(name)
             ),
             Self::Loading => f.write_str("LOADING Redis is loading the dataset in memory"),
             Self::Refused { name, reason } => write!(
                 f,
                 "ERR CONFIG SET failed (possibly related to argument '{}') - {reason}",
-                String::from_utf8_lossy(name)
+                until_nul(name)
             ),
         }
     }
+}
+
+/// A name that a client has given, not past a NUL byte: there ends what Redis prints of it.
+fn until_nul(name: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
 impl std::error::Error for SetError {}

@@ -253,17 +253,21 @@ impl Inner {
         for watched in std::mem::take(&mut state.watched) {
             txn.unwatch(&(watched.db, watched.key), &state.watch_flag);
         }
-        state.end_transaction();
+        state.forget_watched();
         if multi.aborted {
+            state.end_transaction();
             return self.fail(exec, &ABORTED, reply);
         }
         if failed {
+            state.end_transaction();
             return reply.null_array();
         }
         reply.array(commands.len());
         for (command, args) in commands {
             self.exec_one(state, txn, command, args, reply);
         }
+        // Only now: CLIENT INFO and CLIENT LIST tell of the transaction while its commands run.
+        state.end_transaction();
     }
 
     fn exec_one(
@@ -302,7 +306,8 @@ impl Inner {
                 reply.ok();
             }
             Ok(Outcome::Shutdown(_)) => {
-                self.fail_text("ERR Command not allowed inside a transaction", reply)
+                let error = CommandError::text("ERR Command not allowed inside a transaction");
+                self.fail(command, &error, reply);
             }
             Ok(outcome) => self.administer(txn, command, &outcome, true, reply),
             Err(error) => self.fail(command, &error, reply),
@@ -603,6 +608,12 @@ impl Inner {
             self.background.drop_values(values);
         }
         journal
+    }
+
+    /// Counts a call that has failed.
+    pub(super) fn count_failure(&self, command: &Command) {
+        let stats = &self.services.stats.by_command[command.index];
+        stats.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Answers an error and counts it.

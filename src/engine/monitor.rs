@@ -56,3 +56,9 @@ impl Inner {
         }
     }
 }
+
+/// Whether MONITOR shows a command before it runs: commands that may wait come before what wakes them. All others come
+/// when they are done, EXEC after what was queued.
+pub(super) fn is_shown_first(command: &Command) -> bool {
+    command.spec.flags.has(Flags::BLOCKING)
+}

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::background::Timer;
 #[cfg(feature = "lua")]
 use super::fiber::SuspendedScript;
+use super::monitor::is_shown_first;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
 use crate::commands::scripting::busy_error;
@@ -189,8 +190,9 @@ impl Session {
             ReplyMode::Off if is_subscription(args) => self.execute_answered(args, reply),
             ReplyMode::Off => {
                 let flow = silent(self.execute_answered(args, &mut SinkReply::new()));
+                // CLIENT REPLY ON or RESET has switched them on again.
                 if self.state.reply_mode == ReplyMode::On {
-                    reply.ok();
+                    reply.simple(if is_reset(args) { "RESET" } else { "OK" });
                 }
                 flow
             }
@@ -229,7 +231,7 @@ impl Session {
         let renamed = self.inner().services.renamed.as_ref();
         match renamed.and_then(|renamed| renamed.get(name)) {
             None => self.execute_named(args, reply),
-            Some(None) => self.reject(None, &unknown_command(args), reply),
+            Some(None) => self.reject(None, args, &unknown_command(args), reply),
             Some(Some(own)) => {
                 let rest = args.iter().skip(1).copied();
                 let words: Vec<&[u8]> = std::iter::once(own.as_bytes()).chain(rest).collect();
@@ -245,7 +247,7 @@ impl Session {
         let command = match lookup(args) {
             Ok(command) => command,
             Err(_) if is_http(args) => return Flow::Close,
-            Err(error) => return self.reject(None, &error, reply),
+            Err(error) => return self.reject(None, args, &error, reply),
         };
         let short = is_short(&self.engine.0, command, args);
         let started_us = self.tally.begin(&self.engine.0, short);
@@ -255,17 +257,17 @@ impl Session {
             .last_active_ms
             .store(now_ms, Ordering::Relaxed);
         if let Err(error) = check_arity(command, args) {
-            return self.reject(Some(command), &error, reply);
+            return self.reject(Some(command), args, &error, reply);
         }
         self.state
             .info
             .last_command
             .store(command.index + 1, Ordering::Relaxed);
         if let Err(error) = self.admit(command, args, now_ms) {
-            return self.reject(Some(command), &error, reply);
+            return self.reject(Some(command), args, &error, reply);
         }
         let queues = self.state.multi.is_some() && !is_immediate(command);
-        if !queues && let Some(until) = self.paused_until(command, now_ms) {
+        if let Some(until) = self.paused_until(command, now_ms) {
             return Flow::Paused(until);
         }
         // Watching needs the locks of its keys.
@@ -277,13 +279,20 @@ impl Session {
             reply.simple("QUEUED");
             return Flow::Continue;
         }
+        let shown_first = is_shown_first(command);
+        if shown_first {
+            self.inner()
+                .feed_monitors(&self.state, command, args, now_ms);
+        }
         let flow = self.run(command, args, reply, started_us, hint);
         #[cfg(feature = "lua")]
         if matches!(flow, Flow::Script(_)) {
             return flow;
         }
-        self.inner()
-            .feed_monitors(&self.state, command, args, now_ms);
+        if !shown_first {
+            self.inner()
+                .feed_monitors(&self.state, command, args, now_ms);
+        }
         self.tally.count(command.index);
         if self.state.tracking.is_some() {
             self.state.forget_caching(&command.full_name);
@@ -321,29 +330,31 @@ impl Session {
     fn reject(
         &mut self,
         command: Option<&'static Command>,
+        args: &[&[u8]],
         error: &CommandError,
         reply: &mut dyn Reply,
     ) -> Flow {
         let text = error.to_string();
         let engine = self.engine.clone();
-        engine.0.services.stats.count_error(&text);
         if let Some(command) = command {
             engine.0.services.stats.by_command[command.index]
                 .rejected
                 .fetch_add(1, Ordering::Relaxed);
         }
-        if command.is_some_and(|command| command.spec.name == "exec") {
+        if let Some(exec) = command.filter(|command| command.spec.name == "exec") {
             self.discard_transaction();
+            // Who runs MONITOR has seen MULTI and learns that the transaction is over.
+            let now_ms = engine.0.keyspace.now_ms();
+            engine.0.feed_monitors(&self.state, exec, args, now_ms);
             let text = text.strip_prefix("ERR ").unwrap_or(&text);
-            reply.error(&format!(
-                "EXECABORT Transaction discarded because of: {text}"
-            ));
+            let text = format!("EXECABORT Transaction discarded because of: {text}");
+            engine.0.fail_text(&text, reply);
             return Flow::Continue;
         }
         if let Some(multi) = &mut self.state.multi {
             multi.aborted = true;
         }
-        reply.error(&text);
+        engine.0.fail_text(&text, reply);
         Flow::Continue
     }
 
@@ -371,7 +382,8 @@ impl Session {
             return Err(busy_error(services));
         }
         self.admit_change(command)?;
-        if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(command.spec.name) {
+        if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(&command.full_name)
+        {
             let name = &command.full_name;
             let text = format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -484,8 +496,15 @@ impl Session {
                     (Ok(kind), _) if *kind == UnblockKind::Error => {
                         self.inner().fail(blocked.command, &UNBLOCKED, reply);
                     }
-                    (_, TimeoutReply::Null) => reply.null(),
-                    (_, TimeoutReply::NullArray) => reply.null_array(),
+                    // Redis counts the call as a failed one even if it answers as a time-out does.
+                    (_, TimeoutReply::Null) => {
+                        self.inner().count_failure(blocked.command);
+                        reply.null();
+                    }
+                    (_, TimeoutReply::NullArray) => {
+                        self.inner().count_failure(blocked.command);
+                        reply.null_array();
+                    }
                 }
             }
         }
@@ -514,6 +533,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.end_batch();
         self.discard_transaction();
         let services = &self.engine.0.services;
         pubsub::unsubscribe_all(&mut self.state, services);
@@ -560,10 +580,10 @@ fn check_arity(command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
     }
 }
 
-/// Commands that MULTI does not queue.
+/// Commands that MULTI does not queue. By the full name: SLOWLOG RESET is not RESET.
 fn is_immediate(command: &Command) -> bool {
     matches!(
-        command.spec.name,
+        command.full_name.as_str(),
         "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
     )
 }
@@ -584,6 +604,11 @@ const SUBSCRIPTIONS: [&str; 6] = [
 
 fn is_client_reply(args: &[&[u8]]) -> bool {
     matches!(args, [name, sub, _] if name.eq_ignore_ascii_case(b"client") && sub.eq_ignore_ascii_case(b"reply"))
+}
+
+fn is_reset(args: &[&[u8]]) -> bool {
+    args.first()
+        .is_some_and(|name| name.eq_ignore_ascii_case(b"reset"))
 }
 
 /// Whether the answers of a command are messages, which CLIENT REPLY OFF lets through.

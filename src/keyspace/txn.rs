@@ -571,6 +571,20 @@ impl Txn<'_> {
         self.read_entry(key, false)
     }
 
+    /// Like [`Self::read_untouched`], without an event for a key that is missing.
+    pub fn inspect(&mut self, key: &[u8]) -> Option<&Entry> {
+        self.remove_if_expired(key);
+        let found = self.peek(key).is_some();
+        let slot = self.slot(Keyspace::hash(key));
+        let stats = &mut self.guards[slot].stats;
+        if found {
+            stats.hits += 1;
+        } else {
+            stats.misses += 1;
+        }
+        self.peek(key)
+    }
+
     fn read_entry(&mut self, key: &[u8], touch: bool) -> Option<&Entry> {
         let hash = self.hint.of(key);
         let (db, now_ms, keep) = (self.db, self.now_ms, self.options.keep_expired);

@@ -138,7 +138,8 @@ impl Reply for RespReply {
     }
 
     fn error(&mut self, text: &str) {
-        self.text_line(b'-', text);
+        // What ends in line breaks of a client's is cut before them, as Redis does.
+        self.text_line(b'-', text.trim_end_matches(['\r', '\n']));
     }
 
     fn int(&mut self, value: i64) {

@@ -19,8 +19,8 @@ use crate::commands::Shutdown;
 use crate::engine::{Blocked, Flow, Session};
 use crate::reply::{Reply, RespReply};
 use crate::request::{Parsed, Parser};
-use crate::services::ClientFlags;
 use crate::services::clients::Mail;
+use crate::services::{ClientFlags, ReplyMode};
 
 /// Output that is written before the rest of a batch is executed.
 const FLUSH_SIZE: usize = 256 * 1024;
@@ -393,7 +393,12 @@ impl Connection {
                 *consumed += more;
             }
             Err(error) => {
-                self.output.raw(&error.line());
+                self.session.end_batch();
+                let stats = &self.session.engine().services().stats;
+                stats.count_error("ERR Protocol error");
+                if self.session.state.reply_mode == ReplyMode::On {
+                    self.output.raw(&error.line());
+                }
                 self.flush().await?;
                 return Err(End::Closed);
             }

@@ -12,7 +12,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 
 use super::acl::User;
-use crate::keyspace::Waiter;
+use crate::keyspace::{Waiter, WatchFlag};
 
 /// Bits of [`ClientInfo::flags`], with the letters of CLIENT LIST.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +33,8 @@ impl ClientFlags {
     pub const CLOSE_ASAP: u32 = 1 << 5;
     /// `c`: to be closed after its reply.
     pub const CLOSE_AFTER_REPLY: u32 = 1 << 6;
-    /// `d`: a watched key has changed.
-    pub const DIRTY_WATCH: u32 = 1 << 7;
+    /// It watches keys; `d` when one of them has changed.
+    pub const WATCHES: u32 = 1 << 7;
     /// `e`: CLIENT NO-EVICT.
     pub const NO_EVICT: u32 = 1 << 8;
     /// `T`: CLIENT NO-TOUCH.
@@ -112,6 +112,8 @@ pub struct ClientInfo {
     pub tracking_redirect: AtomicI64,
     /// What it waits for while it is blocked, so that CLIENT UNBLOCK can claim it. Set and cleared by its session.
     pub blocked: Mutex<Option<Arc<Waiter>>>,
+    /// Raised when a key that it watches has changed. Set and cleared by its session.
+    pub watched: Mutex<Option<Arc<WatchFlag>>>,
     /// Messages for it from others.
     pub mailbox: Mailbox,
 }

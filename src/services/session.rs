@@ -142,7 +142,10 @@ impl SessionState {
 
     /// Forgets what was watched, with a new flag: whoever still holds the old one raises it in vain.
     pub fn forget_watched(&mut self) {
-        self.info.set_flag(ClientFlags::DIRTY_WATCH, false);
+        if self.info.has_flag(ClientFlags::WATCHES) {
+            self.info.set_flag(ClientFlags::WATCHES, false);
+            *self.info.watched.lock() = None;
+        }
         self.watched.clear();
         self.info.watch_memory.store(0, Ordering::Relaxed);
         // A flag that nobody else saw is as good as a new one.
