@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::help::{self, container, wrong_subcommand};
 use super::lua_scripts::{self, LoadHost, Program};
-use super::scripting::{is_flush_mode, key_count, kill, ok, run_native};
+use super::scripting::{is_flush_mode, key_count, kill, ok, run_native, show};
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::rdb::functions::{decode_dump, encode_dump};
@@ -205,6 +205,7 @@ pub static COMMANDS: &[CommandSpec] = &[
 // ------------------------------------------------------------------------------------------------ FCALL
 
 fn call_function(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
+    show(context);
     let (words, services) = (context.args, context.services);
     let name = words[1];
     let not_a_number = CommandError::text("ERR Bad number of keys provided");

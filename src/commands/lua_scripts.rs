@@ -77,10 +77,7 @@ pub(super) fn run(
     start: impl FnOnce(&mut dyn Host, &mut dyn Reply) -> Result<(), Failure>,
 ) -> CommandResult {
     let rights = admit(context, program.flags, program.read_only)?;
-    let (words, now_ms) = (context.args, context.txn.now_ms());
-    context
-        .services
-        .feed_monitors(context.session, words, now_ms, context.mode.script);
+    let words = context.args;
     let (db, session_db) = (context.txn.db(), context.session.db);
     let propagating = context.txn.options().propagate;
     let (nested, reply) = Nested::new(context, rights);

@@ -246,7 +246,15 @@ pub fn runs_native_script(services: &Services, command: &CommandSpec, args: &[&[
     }
 }
 
+/// Shows the command to those who run MONITOR, before anything that its script calls and whatever becomes of it.
+pub(super) fn show(context: &Context<'_, '_>) {
+    let now_ms = context.txn.now_ms();
+    let services = context.services;
+    services.feed_monitors(context.session, context.args, now_ms, context.mode.script);
+}
+
 fn eval_body(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
+    show(context);
     let keys = key_count(context, CommandError::NotInteger)?;
     let body = context.args[1];
     if let Some(script) = context.services.scripts.by_body(body) {
@@ -257,6 +265,7 @@ fn eval_body(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
 }
 
 fn eval_sha1(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
+    show(context);
     let digits = context.args[1];
     if digits.len() != 40 {
         return Err(NO_SCRIPT);
@@ -311,10 +320,7 @@ pub(super) fn run_native(
     keys: usize,
     read_only: bool,
 ) -> CommandResult {
-    let (words, now_ms) = (context.args, context.txn.now_ms());
-    let (keys, args) = words[3..].split_at(keys);
-    let services = context.services;
-    services.feed_monitors(context.session, words, now_ms, context.mode.script);
+    let (keys, args) = context.args[3..].split_at(keys);
     let (db, session_db) = (context.txn.db(), context.session.db);
     let rights = Rights {
         read_only: read_only || script.is_read_only(),
