@@ -126,6 +126,16 @@ impl Grammar {
         Self { families }
     }
 
+    /// The grammar of one command, from all families that have it.
+    pub(crate) fn of_command(families: &'static [Family], name: &str) -> Self {
+        let mut grammar = Self::new(families, "");
+        for (_, rows) in &mut grammar.families {
+            rows.retain(|(row, _)| row.0.eq_ignore_ascii_case(name));
+        }
+        grammar.families.retain(|(_, rows)| !rows.is_empty());
+        grammar
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.families.is_empty()
     }
@@ -192,7 +202,8 @@ fn spoil(command: &mut Command, random: &mut Random) {
     let arguments = &mut command.arguments;
     let last = arguments.len() - 1;
     match random.below(4) {
-        0 if last > 0 => drop(arguments.pop()),
+        // COMMAND alone tells the whole table; the sweep of wrong input has commands without words.
+        0 if last > 1 => drop(arguments.pop()),
         1 => arguments.push(random.pick(JUNK).as_bytes().to_vec()),
         2 if last > 0 => arguments[1 + random.below(last)] = random.pick(JUNK).as_bytes().to_vec(),
         _ if last > 1 => arguments.swap(1 + random.below(last), 1 + random.below(last)),

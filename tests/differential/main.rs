@@ -10,7 +10,9 @@ mod grammar;
 mod pair;
 mod pool;
 mod random;
+mod reasons;
 mod shorten;
+mod sweep;
 
 use innkeep_test_server::{Launch, may_skip};
 

@@ -84,18 +84,21 @@ fn has_spaces(text: &[u8]) -> bool {
 }
 
 /// Puts the words of a selector together, which may stand in one pair of parentheses over several arguments. The error
-/// is the word with the parenthesis that nothing closes.
+/// is the word with the parenthesis that nothing closes. One that opens while another is open begins anew, as in Redis.
 pub(super) fn merge_selectors(words: &[&[u8]]) -> Result<Vec<Vec<u8>>, Vec<u8>> {
     let mut rules: Vec<Vec<u8>> = Vec::new();
     let mut open: Option<(&[u8], Vec<u8>)> = None;
     for word in words {
+        if word.starts_with(b"(") && !word.ends_with(b")") {
+            open = Some((word, word.to_vec()));
+            continue;
+        }
         let (first, mut rule) = match open.take() {
             Some((first, mut rule)) => {
                 rule.push(b' ');
                 rule.extend_from_slice(word);
                 (first, rule)
             }
-            None if word.starts_with(b"(") => (*word, word.to_vec()),
             None => {
                 rules.push(word.to_vec());
                 continue;
