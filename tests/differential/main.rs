@@ -7,22 +7,17 @@ mod compare;
 mod data;
 mod families;
 mod grammar;
-mod information;
-mod listeners;
 mod pair;
-mod plays;
 mod pool;
 mod random;
-mod raw;
 mod reasons;
 mod shorten;
 mod sweep;
-mod table;
 
 use innkeep_test_server::{Launch, may_skip};
 
-use crate::grammar::{Command, Compare, Grammar};
-use crate::pair::{COMMON, Outcome, PLAYERS, Pair, SUBSCRIBERS, Step, WAITERS};
+use crate::grammar::Grammar;
+use crate::pair::{COMMON, Outcome, Pair, SUBSCRIBERS, Step, WAITERS};
 use crate::random::Random;
 
 /// Commands between two fresh starts; a difference is looked for among no more than these.
@@ -33,8 +28,6 @@ const DEFAULT_COMMANDS: usize = 20_000;
 /// or Redis's own. Redis 7.0 keeps no set in a listpack.
 const SETTINGS: &[&[(&str, &str)]] = &[
     &[
-        ("slowlog-log-slower-than", "-1"),
-        ("notify-keyspace-events", "KEA"),
         ("hash-max-listpack-entries", "6"),
         ("hash-max-listpack-value", "16"),
         ("zset-max-listpack-entries", "6"),
@@ -46,8 +39,6 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("hll-sparse-max-bytes", "40"),
     ],
     &[
-        ("slowlog-log-slower-than", "-1"),
-        ("notify-keyspace-events", ""),
         ("hash-max-listpack-entries", "0"),
         ("hash-max-listpack-value", "0"),
         ("zset-max-listpack-entries", "0"),
@@ -59,8 +50,6 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("hll-sparse-max-bytes", "0"),
     ],
     &[
-        ("slowlog-log-slower-than", "-1"),
-        ("notify-keyspace-events", "KEAn"),
         ("hash-max-listpack-entries", "128"),
         ("hash-max-listpack-value", "64"),
         ("zset-max-listpack-entries", "128"),
@@ -80,8 +69,6 @@ struct Grammars {
     publishers: Grammar,
     waiters: Grammar,
     wakers: Grammar,
-    players: Grammar,
-    lapses: Grammar,
 }
 
 impl Grammars {
@@ -92,8 +79,6 @@ impl Grammars {
             publishers: Grammar::new(families::PUBLISHERS, only),
             waiters: Grammar::new(families::WAITERS, only),
             wakers: Grammar::new(families::WAKERS, only),
-            players: Grammar::new(families::PLAYERS, only),
-            lapses: Grammar::new(families::LAPSES, only),
         }
     }
 
@@ -117,27 +102,6 @@ impl Grammars {
                 let count = waiters.len() + wakers.len();
                 (Step::Wait(waiters, wakers), count)
             }
-            16..22 if !self.players.is_empty() => {
-                let length = 3 + random.below(12);
-                let acts = (0..length)
-                    .map(|_| (random.below(PLAYERS), self.players.command(random)))
-                    .collect();
-                (Step::Play(acts), length)
-            }
-            22..24 if !self.lapses.is_empty() => {
-                let length = 1 + random.below(3);
-                let mut lapses: Vec<Command> =
-                    (0..length).map(|_| self.lapses.command(random)).collect();
-                // A second one could find that the first is over, or not.
-                lapses.sort_by(|one, other| one.key().cmp(other.key()));
-                lapses.dedup_by(|one, other| one.key() == other.key());
-                let commands = (0..random.below(6))
-                    .map(|_| self.common.command_or_worse(random))
-                    .filter(stays_with_its_keys)
-                    .collect();
-                (Step::Lapse(random.below(COMMON), lapses, commands), length)
-            }
-            24..26 => (Step::Raw(raw::stream(random)), 1),
             _ => {
                 let length = if random.chance(10) {
                     40
@@ -161,23 +125,9 @@ impl Grammars {
             commands += count;
             steps.push(step);
         }
-        steps.extend([Step::Data, Step::Information]);
+        steps.push(Step::Data);
         steps
     }
-}
-
-/// Whether a command looks at keys that it names, in the database that the connection is in, at once.
-fn stays_with_its_keys(command: &Command) -> bool {
-    let by_chance = matches!(
-        command.compare,
-        Compare::AnyKey | Compare::Iteration | Compare::Removal
-    );
-    // A destination that has run out is deleted by Redis, here it has run out before: `reasons` tells.
-    let stores = |word: &Vec<u8>| word.to_ascii_uppercase().ends_with(b"STORE");
-    let leaves = ["SELECT", "SWAPDB", "MOVE", "MULTI", "RESET", "DBSIZE"];
-    !by_chance
-        && !command.arguments.iter().any(stores)
-        && !leaves.iter().any(|name| command.is(name))
 }
 
 /// Runs the steps on servers made empty, up to the first difference: its step, and what it is.

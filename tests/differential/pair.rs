@@ -16,18 +16,11 @@ const WAITER: usize = 5;
 pub(crate) const WAITERS: usize = 2;
 const WAKER: usize = 7;
 pub(crate) const OBSERVER: usize = 8;
-/// The clients of a play.
-pub(crate) const PLAYER: usize = 9;
-pub(crate) const PLAYERS: usize = 4;
-/// Hears of every change of a key.
-pub(crate) const LISTENER: usize = 13;
-/// Sees every command.
-pub(crate) const MONITOR: usize = 14;
-const CONNECTIONS: usize = 15;
+const CONNECTIONS: usize = 9;
 
-/// Every second connection speaks RESP3; the observer and those who only listen speak RESP2.
+/// Every second connection speaks RESP3; the observer speaks RESP2.
 fn speaks_resp3(connection: usize) -> bool {
-    connection % 2 == 1 && connection != WAKER && connection < LISTENER
+    connection % 2 == 1 && connection != WAKER
 }
 
 /// Settings that Redis 7.0 does not have.
@@ -46,33 +39,24 @@ pub(crate) enum Step {
     Publish(Command),
     /// Commands that wait, the commands that may wake them, and then an end to all waiting.
     Wait(Vec<Command>, Vec<Command>),
-    /// Clients that come one after the other, wait, wake, pause and kill each other.
-    Play(Vec<(usize, Command)>),
-    /// Keys of this connection's database run out, time passes, and then these commands find out.
-    Lapse(usize, Vec<Command>, Vec<Command>),
-    /// Bytes to a connection of their own, up to its end.
-    Raw(Vec<u8>),
     /// All data of both servers is compared.
     Data,
-    /// What both servers tell of themselves is compared.
-    Information,
 }
 
 /// What differs, in words, or why that could not be told.
 pub(crate) type Outcome = Result<(), String>;
 
-pub(crate) fn because(error: &io::Error) -> String {
+fn because(error: &io::Error) -> String {
     format!("a server does not answer: {error}")
 }
 
 /// One server and the connections to it.
 #[derive(Debug)]
-pub(crate) struct Side {
+struct Side {
     launch: Launch,
     server: Server,
-    pub(crate) wires: Vec<Wire>,
-    pub(crate) ids: Vec<i64>,
-    pub(crate) addresses: Vec<String>,
+    wires: Vec<Wire>,
+    ids: Vec<i64>,
 }
 
 impl Side {
@@ -83,7 +67,6 @@ impl Side {
             server,
             wires: Vec::new(),
             ids: Vec::new(),
-            addresses: Vec::new(),
         })
     }
 
@@ -95,34 +78,13 @@ impl Side {
             self.empty(settings)?;
         }
         self.ids.clear();
-        self.addresses.clear();
         for connection in 0..CONNECTIONS {
-            let (wire, id, address) = self.connect(connection)?;
+            let mut wire = Wire::new(self.server.connect()?);
+            wire.ask(&["HELLO", if speaks_resp3(connection) { "3" } else { "2" }])?;
+            self.ids
+                .push(wire.ask(&["CLIENT", "ID"])?.int().unwrap_or_default());
             self.wires.push(wire);
-            self.ids.push(id);
-            self.addresses.push(address);
         }
-        // Only now, so that nothing above counts.
-        self.wires[OBSERVER].ask(&["CONFIG", "RESETSTAT"])?;
-        self.wires[LISTENER].ask(&["PSUBSCRIBE", "__key*__:*"])?;
-        self.wires[MONITOR].ask(&["MONITOR"]).map(drop)
-    }
-
-    fn connect(&self, connection: usize) -> io::Result<(Wire, i64, String)> {
-        let stream = self.server.connect()?;
-        let address = stream.local_addr()?.to_string();
-        let mut wire = Wire::new(stream);
-        wire.ask(&["HELLO", if speaks_resp3(connection) { "3" } else { "2" }])?;
-        let id = wire.ask(&["CLIENT", "ID"])?.int().unwrap_or_default();
-        Ok((wire, id, address))
-    }
-
-    /// Another client in the place of one that is gone.
-    pub(crate) fn replace(&mut self, connection: usize) -> io::Result<()> {
-        let (wire, id, address) = self.connect(connection)?;
-        self.wires[connection] = wire;
-        self.ids[connection] = id;
-        self.addresses[connection] = address;
         Ok(())
     }
 
@@ -153,29 +115,13 @@ impl Side {
         Ok(())
     }
 
-    pub(crate) fn ask(&mut self, connection: usize, command: &Command) -> io::Result<Reply> {
-        self.send(connection, command)?;
+    fn ask(&mut self, connection: usize, command: &Command) -> io::Result<Reply> {
+        self.wires[connection].send([command.arguments.as_slice()])?;
         self.wires[connection].receive()
     }
 
-    /// Sends a command; words that name a player stand for what this server knows of its client.
-    pub(crate) fn send(&mut self, connection: usize, command: &Command) -> io::Result<()> {
-        let player = |word: &[u8]| match word {
-            [b'@', kind, digit @ b'0'..=b'9'] => {
-                let player = PLAYER + usize::from(digit - b'0');
-                match kind {
-                    b'i' => self.ids[player].to_string().into_bytes(),
-                    _ => self.addresses[player].clone().into_bytes(),
-                }
-            }
-            word => word.to_vec(),
-        };
-        let words: Vec<Vec<u8>> = command.arguments.iter().map(|word| player(word)).collect();
-        self.wires[connection].send([words.as_slice()])
-    }
-
     /// All that comes until the answer to a PING sent now.
-    pub(crate) fn drain(&mut self, connection: usize) -> io::Result<Vec<Reply>> {
+    fn drain(&mut self, connection: usize) -> io::Result<Vec<Reply>> {
         const MARK: &str = "all that came before";
         let wire = &mut self.wires[connection];
         wire.send([Command::new(&["PING", MARK], Compare::Exact)
@@ -211,7 +157,7 @@ impl Side {
     }
 }
 
-pub(crate) fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     for _ in 0..PATIENCE {
         if reached()? {
             return Ok(());
@@ -227,8 +173,8 @@ pub(crate) fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result
 /// The server under test and the reference.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    pub(crate) ours: Side,
-    pub(crate) theirs: Side,
+    ours: Side,
+    theirs: Side,
     /// How the replies to the queued commands of each connection's transaction will be compared.
     queued: Vec<Option<Vec<Compare>>>,
 }
@@ -263,11 +209,6 @@ impl Pair {
     }
 
     fn try_step(&mut self, step: &Step) -> Outcome {
-        self.act(step)?;
-        crate::listeners::compare(self, step)
-    }
-
-    fn act(&mut self, step: &Step) -> Outcome {
         match step {
             Step::Batch(connection, commands) => self.batch(*connection, commands),
             Step::Subscriber(subscriber, command) => {
@@ -275,45 +216,8 @@ impl Pair {
             }
             Step::Publish(command) => self.publish(command),
             Step::Wait(waiters, wakers) => self.wait(waiters, wakers),
-            Step::Play(acts) => crate::plays::play(self, acts),
-            Step::Lapse(connection, lapses, commands) => self.lapse(*connection, lapses, commands),
-            Step::Raw(bytes) => self.raw(bytes),
             Step::Data => crate::data::compare(self),
-            Step::Information => crate::information::compare(self),
         }
-    }
-
-    /// At the end nothing is left that has run out and that nobody has looked at: whether a random choice or a part of
-    /// an iteration meets it is chance.
-    fn lapse(&mut self, connection: usize, lapses: &[Command], commands: &[Command]) -> Outcome {
-        if self.queued[connection].is_some() {
-            return Ok(());
-        }
-        self.together(connection, lapses)?;
-        let pause = Command::new(&["DEBUG", "SLEEP", "0.004"], Compare::Exact);
-        self.same(WAKER, &pause)?;
-        self.batch(connection, commands)?;
-        let mut look = Command::new(&["EXISTS"], Compare::Exact);
-        look.arguments
-            .extend(lapses.iter().map(|lapse| lapse.key().to_vec()));
-        self.same(connection, &look).map(drop)
-    }
-
-    fn raw(&mut self, bytes: &[u8]) -> Outcome {
-        let mut answers = Vec::new();
-        for side in [&self.ours, &self.theirs] {
-            let stream = side.server.connect().map_err(|error| because(&error))?;
-            let answer = Wire::new(stream).exchange_all(bytes);
-            answers.push(answer.map_err(|error| because(&error))?);
-        }
-        if answers[0] == answers[1] {
-            return Ok(());
-        }
-        let (ours, theirs) = (answers[0].escape_ascii(), answers[1].escape_ascii());
-        Err(format!(
-            "the bytes {}\n  ours:   {ours}\n  theirs: {theirs}",
-            bytes.escape_ascii()
-        ))
     }
 
     /// The same command to both.
@@ -436,7 +340,6 @@ impl Pair {
             Compare::Removal => self.removal(connection, command),
             Compare::AnyKey => self.any_key(connection, command),
             Compare::Iteration => self.iteration(connection, command),
-            Compare::Clients => self.same(connection, command).map(drop),
             _ => self.unordered(connection, command),
         }
     }
@@ -454,7 +357,10 @@ impl Pair {
                 .arguments
                 .extend(["0", "-1", "WITHSCORES"].map(|word| word.as_bytes().to_vec()));
         }
-        let (_, all) = self.ask(connection, &everything)?;
+        let all = self
+            .theirs
+            .ask(connection, &everything)
+            .map_err(|error| because(&error))?;
         let (ours, theirs) = self.ask(connection, command)?;
         judge(
             command,
@@ -503,7 +409,10 @@ impl Pair {
                 arguments: vec![b"EXISTS".to_vec(), ours.bytes().to_vec()],
                 compare: Compare::Exact,
             };
-            let (found, _) = self.ask(connection, &exists)?;
+            let found = self
+                .ours
+                .ask(connection, &exists)
+                .map_err(|error| because(&error))?;
             judge(command, found.int() == Some(1), &ours, &theirs)?;
         }
         Ok(())
@@ -640,8 +549,7 @@ fn is_alone(command: &Command) -> bool {
         | Compare::Removal
         | Compare::AnyKey
         | Compare::Iteration
-        | Compare::UnorderedPairs
-        | Compare::Clients => true,
+        | Compare::UnorderedPairs => true,
         Compare::Unordered if is_sort(command) => true,
         Compare::Unordered => ["SMEMBERS", "HKEYS", "HVALS"]
             .iter()
@@ -656,7 +564,7 @@ fn is_sort(command: &Command) -> bool {
     command.is("SORT") || command.is("SORT_RO")
 }
 
-pub(crate) fn judge(command: &Command, agreed: bool, ours: &Reply, theirs: &Reply) -> Outcome {
+fn judge(command: &Command, agreed: bool, ours: &Reply, theirs: &Reply) -> Outcome {
     if agreed {
         Ok(())
     } else {

@@ -58,11 +58,3 @@ pub(crate) const WAKERS: &[Row] = &[
     ("TYPE", "key", Exact),
     ("SET", "key value", Exact),
 ];
-
-pub(crate) const LAPSES: &[Row] = &[
-    ("PEXPIRE", "key 1", Exact),
-    ("PEXPIRE", "key 1", Exact),
-    ("SET", "key value PX 1", Exact),
-    ("PSETEX", "key 1 value", Exact),
-    ("GETEX", "key PX 1", Exact),
-];

@@ -7,9 +7,7 @@ mod hashes;
 mod hyperloglog;
 mod keys;
 mod lists;
-mod players;
 mod pubsub;
-mod server;
 mod sets;
 mod sort;
 mod streams;
@@ -100,12 +98,6 @@ pub(crate) const FAMILIES: &[Family] = &[
         commands: connection::COMMANDS,
     },
     Family {
-        name: "server",
-        prefix: crate::pool::ANY,
-        weight: 8,
-        commands: server::COMMANDS,
-    },
-    Family {
         name: "pubsub",
         prefix: crate::pool::ANY,
         weight: 2,
@@ -184,45 +176,3 @@ pub(crate) const WAKERS: &[Family] = &[
         commands: keys::WAKERS,
     },
 ];
-
-/// What the clients of a play do: wait, wake, and meddle with each other.
-pub(crate) const PLAYERS: &[Family] = &[
-    Family {
-        name: "players",
-        prefix: 'l',
-        weight: 4,
-        commands: players::MEDDLING,
-    },
-    Family {
-        name: "lists",
-        prefix: 'l',
-        weight: 3,
-        commands: lists::WAITERS,
-    },
-    Family {
-        name: "zsets",
-        prefix: 'z',
-        weight: 2,
-        commands: zsets::WAITERS,
-    },
-    Family {
-        name: "lists",
-        prefix: 'l',
-        weight: 3,
-        commands: lists::WAKERS,
-    },
-    Family {
-        name: "zsets",
-        prefix: 'z',
-        weight: 2,
-        commands: zsets::WAKERS,
-    },
-];
-
-/// What lets keys run out soon.
-pub(crate) const LAPSES: &[Family] = &[Family {
-    name: "keys",
-    prefix: crate::pool::ANY,
-    weight: 1,
-    commands: keys::LAPSES,
-}];
