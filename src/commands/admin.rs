@@ -2,7 +2,7 @@
 
 use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
-use super::{CommandError, CommandResult, Context, Outcome, Shutdown, help};
+use super::{CommandError, CommandResult, Context, Outcome, Shutdown};
 use crate::value::number::parse_i64;
 
 /// The entries of this family.
@@ -178,33 +178,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
-        acl: "slow",
-        group: "server",
-        since: "4.0.0",
-        summary: "A container for module commands",
-        complexity: "Depends on subcommand.",
-        subcommands: &[
-            CommandSpec {
-                acl: "slow",
-                group: "server",
-                since: "5.0.0",
-                summary: "Show helpful text about the different subcommands",
-                complexity: "O(1)",
-                ..CommandSpec::new("help", 2, Flags::LOADING.and(Flags::STALE), module_help)
-            },
-            CommandSpec {
-                acl: "admin slow dangerous",
-                group: "server",
-                since: "4.0.0",
-                summary: "List all modules loaded by the server",
-                complexity: "O(N) where N is the number of loaded modules.",
-                tips: "nondeterministic_output_order",
-                ..CommandSpec::new("list", 2, Flags::ADMIN.and(Flags::NOSCRIPT), module_list)
-            },
-        ],
-        ..CommandSpec::new("module", -2, Flags::NONE, help::container)
-    },
-    CommandSpec {
         arguments: "numreplicas:integer timeout:integer",
         acl: "slow connection",
         group: "generic",
@@ -215,17 +188,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new("wait", 3, Flags::NOSCRIPT, wait)
     },
 ];
-
-const MODULE_HELP: &[&str] = &["LIST", "    Return a list of loaded modules."];
-
-fn module_help(ctx: &mut Context<'_, '_>) -> CommandResult {
-    help::reply(ctx, MODULE_HELP)
-}
-
-fn module_list(ctx: &mut Context<'_, '_>) -> CommandResult {
-    ctx.reply.array(0);
-    Ok(Outcome::Done)
-}
 
 // ------------------------------------------------------------------------------------------------ saving and stopping
 
@@ -435,7 +397,6 @@ mod tests {
             harness.run("ROLE"),
             Response::Array(vec![bulk("master"), Response::Int(0), none()])
         );
-        assert_eq!(harness.run("MODULE LIST"), none());
         assert_eq!(
             harness.run("TIME"),
             Response::Array(vec![bulk("1000000"), bulk("0")])

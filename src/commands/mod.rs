@@ -33,6 +33,7 @@ pub mod lists;
 mod lua_scripts;
 pub mod memory;
 pub mod migrate;
+pub mod modules;
 pub mod pubsub;
 pub mod renaming;
 pub mod scanning;
@@ -96,6 +97,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     lists::COMMANDS,
     memory::COMMANDS,
     migrate::COMMANDS,
+    modules::COMMANDS,
     pubsub::COMMANDS,
     scripting::COMMANDS,
     sets::COMMANDS,
