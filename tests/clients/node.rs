@@ -1,4 +1,4 @@
-//! Runs the tests of ioredis and node-redis in `node/` against one server; `npm ci` has to be run there before.
+//! Runs the tests of ioredis, node-redis and the packages on top of them in `node/` against one server; `npm ci` has to be run there before.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use innkeep_test_server::{find_program, may_skip};
 
 #[test]
-fn the_patterns_through_ioredis_and_node_redis() {
+fn ioredis_node_redis_and_what_is_built_on_them() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/node");
     let Some(node) = find_program("node").filter(|_| folder.join("node_modules").is_dir()) else {
         assert!(may_skip(

@@ -4,6 +4,10 @@ import { createClient } from "redis";
 
 export const url = process.env.INNKEEP_TEST_URL ?? "redis://127.0.0.1:6379/";
 
+const { hostname, port } = new URL(url);
+/** How BullMQ's classes connect. */
+export const bullConnection = { host: hostname, port: Number(port), maxRetriesPerRequest: null, retryStrategy: () => 5 };
+
 /** An ioredis client on an empty database, closed after the test `t`. */
 export async function ioredis(t, options = {}) {
   const client = new Redis(url, { lazyConnect: true, ...options });
