@@ -19,7 +19,7 @@
 //! options.policy = FsyncPolicy::Always;
 //! let recovery = Recovery::open(Arc::new(RealStorage), options)?;
 //! assert!(recovery.report().cut.is_none());
-//! let new_file = |_: &std::path::Path| { /* database 0 is selected */ };
+//! let new_file = |_: &std::path::Path, _bytes_before| { /* database 0 is selected */ };
 //! recovery
 //!     .for_each_command(new_file, |arguments, _offset| -> Result<(), String> {
 //!         println!("{} arguments", arguments.len());

@@ -301,22 +301,23 @@ impl Recovery {
     /// Hands every command to `apply`, in order, with its file's offset; answers how many there were. Memory: one block, or
     /// the largest command.
     ///
-    /// Each file begins with database 0 selected, as it does for Redis: `new_file` is called before the first command of each.
+    /// Each file begins with database 0 selected, as it does for Redis: `new_file` is called before the first command of each,
+    /// with the bytes of the files before.
     ///
     /// # Errors
     /// Stops at the first command that `apply` refuses.
     pub fn for_each_command<E>(
         &self,
-        mut new_file: impl FnMut(&Path),
+        mut new_file: impl FnMut(&Path, u64),
         mut apply: impl FnMut(&[&[u8]], u64) -> Result<(), E>,
     ) -> Result<u64, ApplyError<E>> {
-        let mut commands = 0;
+        let (mut commands, mut bytes) = (0, 0);
         for file in &self.files {
-            if file.rdb && file.begin == 0 {
-                continue;
+            if !file.rdb || file.begin > 0 {
+                new_file(&file.path, bytes);
+                commands += apply_file(file, &mut apply)?;
             }
-            new_file(&file.path);
-            commands += apply_file(file, &mut apply)?;
+            bytes += file.verified.end;
         }
         Ok(commands)
     }

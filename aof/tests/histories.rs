@@ -49,7 +49,7 @@ fn numbers(recovery: &Recovery) -> Result<Vec<u64>, Failure> {
     let selected = std::cell::Cell::new(0);
     recovery
         .for_each_command(
-            |_| selected.set(0),
+            |_, _| selected.set(0),
             |arguments, _| -> Result<(), Failure> {
                 if arguments.len() == 2 {
                     selected.set(std::str::from_utf8(arguments[1])?.parse()?);

@@ -88,7 +88,7 @@ fn keys(recovery: &Recovery) -> Result<Vec<String>, Failure> {
         Ok(())
     };
     recovery
-        .for_each_command(|_| {}, apply)
+        .for_each_command(|_, _| {}, apply)
         .map_err(|error| format!("{error:?}"))?;
     Ok(keys)
 }

@@ -43,7 +43,7 @@ fn contents(recovery: &Recovery) -> Result<Vec<String>, Failure> {
     let mut lines = Vec::new();
     recovery
         .for_each_command(
-            |_| {},
+            |_, _| {},
             |arguments, _| -> Result<(), std::convert::Infallible> {
                 lines.push(String::from_utf8_lossy(&arguments.join(&b' ')).into_owned());
                 Ok(())

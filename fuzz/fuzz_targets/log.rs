@@ -21,7 +21,7 @@ fn open(disk: &SimulatedDisk) -> Option<Recovery> {
 
 fn commands(recovery: &Recovery) -> u64 {
     recovery
-        .for_each_command(|_| {}, |_, _| Ok::<(), ()>(()))
+        .for_each_command(|_, _| {}, |_, _| Ok::<(), ()>(()))
         .expect("what was verified can be read")
 }
 

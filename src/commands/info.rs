@@ -7,7 +7,7 @@ use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandResult, Context, Outcome, table};
 use crate::keyspace::ShardStats;
-use crate::services::stats::{CommandStats, LogStats, Stats, resident_memory};
+use crate::services::stats::{CommandStats, LoadStats, LogStats, Stats, resident_memory};
 use crate::services::{ClientFlags, ClientInfo, Services};
 
 /// The entries of this family.
@@ -410,9 +410,27 @@ fn persistence(page: &mut Page, sources: &Sources<'_>) {
     page.field("rdb_last_load_keys_loaded", get(&stats.loaded_keys));
     log_state(page, &stats.log, now);
     if stats.loading.load(Ordering::Relaxed) {
-        page.field("loading_start_time", stats.started_ms / 1000);
-        page.field("loading_eta_seconds", 1);
+        load_progress(page, &stats.load, now);
+    } else {
+        page.field("start_report", &*stats.start_report.lock());
     }
+}
+
+fn load_progress(page: &mut Page, load: &LoadStats, now_ms: i64) {
+    let since_s = load.since_s.load(Ordering::Relaxed);
+    let (total, loaded) = (get(&load.total_bytes), get(&load.loaded_bytes));
+    page.field("loading_start_time", since_s);
+    page.field("loading_total_bytes", total);
+    page.field("loading_loaded_bytes", loaded);
+    let percent = loaded as f64 / total.max(1) as f64 * 100.0;
+    page.field("loading_loaded_perc", format_args!("{percent:.2}"));
+    let elapsed_s = (now_ms / 1000 - since_s).max(0).unsigned_abs();
+    let left_s = match loaded {
+        // Nothing can be said yet.
+        0 => 1,
+        loaded => elapsed_s.saturating_mul(total.saturating_sub(loaded)) / loaded,
+    };
+    page.field("loading_eta_seconds", left_s);
 }
 
 fn log_state(page: &mut Page, log: &LogStats, now: i64) {

@@ -100,6 +100,13 @@ impl FileReader {
     }
 }
 
+impl FileReader {
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
 impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.offset)?;

@@ -1,6 +1,7 @@
 //! RDB files come in: at the start, as the base of a log, and for DEBUG RELOAD. The codec finds what is damaged; here it
 //! is told in words that operators of Redis know.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use log::{info, warn};
 
 use super::Inner;
 use super::disk_file::FileReader;
+use super::progress::Progress;
 use crate::commands::dump::access_of;
 use crate::error::Error;
 use crate::keyspace::Txn;
@@ -24,18 +26,25 @@ pub(super) struct Wanted {
 }
 
 impl Inner {
-    /// Loads the snapshot of the configured file, if there is one; false if there is none. Every shard is locked.
-    pub(super) fn load_snapshot(&self, txn: &mut Txn<'_>, merge: bool) -> Result<bool, Error> {
+    /// Loads the snapshot of the configured file and answers its length; none if there is no such file. Every shard is
+    /// locked.
+    pub(super) fn load_snapshot(
+        &self,
+        txn: &mut Txn<'_>,
+        merge: bool,
+        progress: &mut Progress<'_>,
+    ) -> Result<Option<u64>, Error> {
         let path = self.rdb_path();
         let Some(mut file) = FileReader::open(&*self.storage, &path)? else {
-            return Ok(false);
+            return Ok(None);
         };
+        self.expect_bytes(file.len()?);
         let started = std::time::Instant::now();
         let wanted = Wanted {
             expired: false,
             merge,
         };
-        let summary = self.load_rdb(txn, &path, &mut file, wanted)?;
+        let summary = self.load_rdb(txn, &path, &mut file, wanted, progress)?;
         let expired = self.services.stats.loaded_expired.load(Ordering::Relaxed);
         let keys = summary.keys - expired;
         if summary.empty_keys > 0 {
@@ -50,7 +59,7 @@ impl Inner {
             "DB loaded from disk: {:.3} seconds",
             started.elapsed().as_secs_f64()
         );
-        Ok(true)
+        Ok(Some(summary.bytes))
     }
 
     /// Loads one RDB. Nothing of it is logged, and nobody is told of it.
@@ -60,10 +69,16 @@ impl Inner {
         path: &Path,
         bytes: &mut impl Read,
         wanted: Wanted,
+        progress: &mut Progress<'_>,
     ) -> Result<RdbSummary, Error> {
         let (limits, now_ms) = (txn.limits(), txn.now_ms());
         let mut expired = 0;
-        let summary = rdb::read(bytes, &limits, |entry| {
+        let taken = Cell::new(0);
+        let mut bytes = Counted {
+            reader: bytes,
+            taken: &taken,
+        };
+        let summary = rdb::read(&mut bytes, &limits, |entry| {
             let is_due = entry.expires_at_ms.is_some_and(|at| at < now_ms);
             if is_due && !wanted.expired {
                 expired += 1;
@@ -71,6 +86,7 @@ impl Inner {
                 insert(txn, path, entry, wanted.merge)?;
             }
             txn.journal.clear();
+            progress.advance(txn, taken.get());
             Ok(())
         })
         .map_err(|error| match error {
@@ -93,6 +109,20 @@ impl Inner {
             })?;
         }
         Ok(summary)
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a, R> {
+    reader: &'a mut R,
+    taken: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.taken.set(self.taken.get() + read as u64);
+        Ok(read)
     }
 }
 

@@ -12,17 +12,19 @@ pub mod in_process;
 mod loading;
 mod migrate;
 pub mod monitor;
+mod progress;
 pub mod propagation;
 mod recovery;
 mod rewrite;
 mod saving;
 pub mod session;
 mod snapshot;
+mod starting;
 mod stream_commands;
 mod tally;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use innkeep_aof::{RealStorage, Storage};
 use parking_lot::Mutex;
@@ -74,7 +76,6 @@ pub struct Inner {
     storage: Arc<dyn Storage>,
     saving: Saving,
     peers: Peers,
-    loading: AtomicBool,
     eviction: Mutex<EvictionPool>,
     /// Size of the log at which it is to be rewritten; `u64::MAX`: never.
     rewrite_at: AtomicU64,
@@ -104,15 +105,31 @@ impl Engine {
     /// As [`Self::open`].
     #[doc(hidden)]
     pub fn open_on(config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
-        let logged = config.bool("appendonly");
         let engine = Self::new_on(config, storage)?;
-        if logged {
-            engine.0.open_log()?;
-        } else {
-            engine.0.open_snapshot()?;
-        }
-        engine.0.background.request_save_check();
+        engine.0.begin_loading();
+        engine.load()?;
         Ok(engine)
+    }
+
+    /// An engine that [`Self::load`] has still to give its data. Until then it can be served: what needs the data is
+    /// answered `-LOADING`, everything else as ever.
+    ///
+    /// # Errors
+    ///
+    /// Settings that cannot be understood.
+    pub fn prepare(config: Config) -> Result<Self, Error> {
+        let engine = Self::new_on(config, Arc::new(RealStorage))?;
+        engine.0.begin_loading();
+        Ok(engine)
+    }
+
+    /// Loads what the disk holds; then every command is answered. Once for each [`Self::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`]. The engine is of no use then.
+    pub fn load(&self) -> Result<(), Error> {
+        self.0.load()
     }
 
     fn new_on(config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
@@ -142,7 +159,6 @@ impl Engine {
             storage,
             saving: Saving::default(),
             peers: Peers::default(),
-            loading: AtomicBool::new(false),
             eviction: Mutex::default(),
             rewrite_at: AtomicU64::new(u64::MAX),
         });
@@ -244,7 +260,7 @@ impl Engine {
 
 impl Inner {
     pub(crate) fn is_loading(&self) -> bool {
-        self.loading.load(Ordering::Relaxed)
+        self.services.stats.loading.load(Ordering::Relaxed)
     }
 
     /// Whether a write may run: not while the log cannot take it, or snapshots fail.
@@ -253,10 +269,6 @@ impl Inner {
             return Err(saving::REFUSAL);
         }
         self.propagation.admit_write()
-    }
-
-    pub(crate) fn set_loading(&self, loading: bool) {
-        self.loading.store(loading, Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,8 @@ use log::{info, warn};
 
 use super::Inner;
 use super::loading::{Wanted, tell_refusal};
+use super::progress::Progress;
+use super::starting::Loaded;
 use crate::commands::{CommandError, Context, Mode, Outcome, call, lookup};
 use crate::config::Config;
 use crate::error::Error;
@@ -18,17 +20,32 @@ use crate::services::{ClientInfo, SessionState};
 
 impl Inner {
     /// Loads the log of the configured directory and opens it for what follows.
-    pub(super) fn open_log(&self) -> Result<(), Error> {
+    pub(super) fn open_log(&self) -> Result<Loaded, Error> {
         let started = std::time::Instant::now();
         let mut recovery = Recovery::open(Arc::clone(&self.storage), self.log_options())?;
-        if recovery.is_blank() && self.open_snapshot()? {
-            return self.begin_with_snapshot(recovery);
+        if recovery.is_blank()
+            && let Loaded::Snapshot { path, bytes, .. } = self.open_snapshot()?
+        {
+            self.begin_with_snapshot(recovery)?;
+            return Ok(Loaded::Snapshot {
+                path,
+                bytes,
+                begins_log: true,
+            });
         }
+        self.expect_bytes(recovery.report().bytes);
         self.apply_log(&mut recovery)?;
-        tell(recovery.report(), started.elapsed());
+        let report = recovery.report().clone();
+        tell(&report, started.elapsed());
         self.start_log(recovery.start()?);
-        self.background.expiry_set(0);
-        Ok(())
+        if report.bytes == 0 && report.cut.is_none() {
+            return Ok(Loaded::Nothing);
+        }
+        let options = self.log_options();
+        Ok(Loaded::Log {
+            directory: options.directory.join(options.append_directory),
+            report,
+        })
     }
 
     /// What a snapshot brought becomes the base of a log that has nothing yet. Until that base is complete the log counts
@@ -45,18 +62,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Loads the snapshot of the configured directory, where there is one; false if there is none.
-    pub(super) fn open_snapshot(&self) -> Result<bool, Error> {
-        self.set_loading(true);
+    /// Loads the snapshot of the configured directory, where there is one.
+    pub(super) fn open_snapshot(&self) -> Result<Loaded, Error> {
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
-        let result = self.load_snapshot(&mut txn, false);
+        let result = self.load_snapshot(&mut txn, false, &mut Progress::new(self, true));
         self.close(txn);
-        self.set_loading(false);
-        self.background.expiry_set(0);
-        result.inspect_err(|error| {
+        let loaded = result.inspect_err(|error| {
             tell_refusal(error);
             warn!("Terminating server after rdb file reading failure.");
-        })
+        })?;
+        Ok(loaded.map_or(Loaded::Nothing, |bytes| Loaded::Snapshot {
+            path: self.rdb_path(),
+            bytes,
+            begins_log: false,
+        }))
     }
 
     fn start_log(&self, log: Log) {
@@ -76,27 +95,36 @@ impl Inner {
     }
 
     fn apply_log(&self, recovery: &mut Recovery) -> Result<(), Error> {
-        self.set_loading(true);
         let set = self.keyspace.all_shards();
         let mut txn = self.begin(set, 0, Journal::default());
+        let mut progress = Progress::new(self, true);
         let result = self
-            .load_base(&mut txn, recovery)
-            .and_then(|()| self.replay(&mut txn, recovery));
+            .load_base(&mut txn, recovery, &mut progress)
+            .and_then(|()| self.replay(&mut txn, recovery, &mut progress));
         self.close(txn);
-        self.set_loading(false);
         result
     }
 
     /// Applies every command of a verified log within one transaction over everything.
-    fn replay(&self, txn: &mut Txn<'_>, recovery: &Recovery) -> Result<(), Error> {
+    fn replay(
+        &self,
+        txn: &mut Txn<'_>,
+        recovery: &Recovery,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Error> {
         let mut state = SessionState::new(Arc::new(ClientInfo::default()), true);
-        let database = std::cell::Cell::new(0);
+        let (database, before) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
         let applied = recovery.for_each_command(
-            |_| database.set(0),
-            |args, _| {
+            |_, bytes_before| {
+                database.set(0);
+                before.set(bytes_before);
+            },
+            |args, offset| {
                 state.db = database.get();
                 let result = self.apply_command(txn, &mut state, args);
                 database.set(state.db);
+                progress.begin_file(before.get());
+                progress.advance(txn, offset);
                 result
             },
         );
@@ -164,9 +192,10 @@ impl Inner {
         }
         self.replace_all(txn, true, |txn| {
             txn.keep_expired(true);
+            let mut progress = Progress::new(self, false);
             let result = self
-                .load_base(txn, &mut recovery)
-                .and_then(|()| self.replay(txn, &recovery));
+                .load_base(txn, &mut recovery, &mut progress)
+                .and_then(|()| self.replay(txn, &recovery, &mut progress));
             txn.keep_expired(false);
             result
         })
@@ -209,10 +238,12 @@ impl Inner {
         if save && self.save_now(txn).is_err() {
             return Err(CommandError::text("ERR"));
         }
-        let result = self.replace_all(txn, flush, |txn| match self.load_snapshot(txn, merge) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::Io(std::io::ErrorKind::NotFound.into())),
-            Err(error) => Err(error),
+        let result = self.replace_all(txn, flush, |txn| {
+            let mut progress = Progress::new(self, false);
+            match self.load_snapshot(txn, merge, &mut progress)? {
+                Some(_) => Ok(()),
+                None => Err(Error::Io(std::io::ErrorKind::NotFound.into())),
+            }
         });
         if !save && self.propagation.log().is_some() {
             self.schedule_rewrite();
@@ -247,7 +278,12 @@ impl Inner {
 
     /// Loads the base where it is an RDB, as a real Redis writes it. Keys whose time has come are kept: a command of the log
     /// may have given them another.
-    fn load_base(&self, txn: &mut Txn<'_>, recovery: &mut Recovery) -> Result<(), Error> {
+    fn load_base(
+        &self,
+        txn: &mut Txn<'_>,
+        recovery: &mut Recovery,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Error> {
         let Some((path, mut bytes)) = recovery.rdb_base() else {
             return Ok(());
         };
@@ -256,7 +292,7 @@ impl Inner {
             expired: true,
             merge: false,
         };
-        let summary = self.load_rdb(txn, &path, &mut bytes, wanted)?;
+        let summary = self.load_rdb(txn, &path, &mut bytes, wanted, progress)?;
         info!(
             "The base {} is an RDB of version {} with {} keys",
             path.display(),

@@ -263,6 +263,10 @@ impl Inner {
     /// The snapshot that the end of the server writes, if it is to write one.
     pub(super) fn save_at_the_end(&self, how: Shutdown) -> Result<(), Error> {
         self.give_up_save();
+        // What has not been loaded yet must not take the place of what it is loaded from.
+        if self.is_loading() {
+            return Ok(());
+        }
         let has_points = !self.services.config.read().save_points().is_empty();
         if !how.save.unwrap_or(has_points) {
             return Ok(());

@@ -82,6 +82,8 @@ pub struct Blocked {
 
 const UNBLOCKED: CommandError = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
+const LOADING: CommandError = CommandError::text("LOADING Redis is loading the dataset in memory");
+
 impl Blocked {
     pub(super) const fn new(
         waiter: Arc<Waiter>,
@@ -390,6 +392,9 @@ impl Session {
                  this context"
             );
             return Err(text.into());
+        }
+        if self.inner().is_loading() && !flags.has(Flags::LOADING) {
+            return Err(LOADING);
         }
         Ok(())
     }

@@ -351,6 +351,14 @@ impl<'k> Txn<'k> {
         }
     }
 
+    /// Lets whoever waits for one of the locked shards have it, and locks the same again. Nothing read before may be
+    /// relied on.
+    pub fn give_turn(&mut self) {
+        let set = self.held;
+        self.guards.drain(..).for_each(MutexGuard::unlock_fair);
+        self.acquire(set);
+    }
+
     /// The shards that are locked.
     #[must_use]
     pub const fn held(&self) -> ShardSet {

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use log::{error, info, warn};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::acceptor;
 use super::listener::{Server, ServerOptions, serve};
@@ -15,6 +17,7 @@ use super::logger;
 use crate::commands::Shutdown;
 use crate::config::{Config, Invocation, Source, USAGE, parse_arguments};
 use crate::engine::Engine;
+use crate::error::Error;
 
 /// What `-v` prints after `v=`: the Redis version whose commands are all here.
 pub(super) const COMPATIBLE_VERSION: &str = "7.2.4";
@@ -79,18 +82,19 @@ fn run_server(source: &Source) -> ExitCode {
     code
 }
 
-/// Opens the engine, serves it, and closes it when asked to.
+/// Serves an engine while it loads and after, and closes it when asked to.
 async fn host(config: Config) -> io::Result<()> {
     let (own, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
     let port = config.u64("port");
+    let options = server_options(&config)?;
+    let pidfile = config.path("pidfile");
+    let engine = Engine::prepare(config).map_err(io::Error::other)?;
+    let mut server = serve(&engine, options)
+        .inspect_err(|_| error!("Failed listening on port {port} (tcp), aborting."))?;
+    // Whoever reads this may connect.
     info!(
         "innkeep {own} is starting, port {port}, compatible with Redis {COMPATIBLE_VERSION}. PID: {pid}"
     );
-    let options = server_options(&config)?;
-    let pidfile = config.path("pidfile");
-    let engine = Engine::open(config).map_err(io::Error::other)?;
-    let mut server = serve(&engine, options)
-        .inspect_err(|_| error!("Failed listening on port {port} (tcp), aborting."))?;
     if !pidfile.as_os_str().is_empty()
         && let Err(problem) = std::fs::write(&pidfile, format!("{pid}\n"))
     {
@@ -99,18 +103,10 @@ async fn host(config: Config) -> io::Result<()> {
             pidfile.display()
         );
     }
-    for address in server.addresses() {
-        info!("Ready to accept connections on {address}");
-    }
-    info!("Ready to accept connections");
-    loop {
-        let how = stop_requested(&mut server, &engine).await?;
-        match engine.shut_down(how) {
-            Ok(()) => break,
-            Err(problem) => {
-                warn!("Errors trying to shut down the server: {problem}. Check the log above.")
-            }
-        }
+    let failure = load(&engine, server.addresses().to_vec())?;
+    tokio::select! {
+        Ok(problem) = failure => return Err(io::Error::other(problem)),
+        stopped = stop(&mut server, &engine) => stopped?,
     }
     drop(server);
     if !pidfile.as_os_str().is_empty() {
@@ -118,6 +114,39 @@ async fn host(config: Config) -> io::Result<()> {
     }
     info!("Everything is on disk; ready to exit, bye bye...");
     Ok(())
+}
+
+/// Loads on a thread of its own. What it returns has a value only where that fails.
+fn load(engine: &Engine, addresses: Vec<SocketAddr>) -> io::Result<oneshot::Receiver<Error>> {
+    let (failed, failure) = oneshot::channel();
+    let engine = engine.clone();
+    let work = move || match engine.load() {
+        Ok(()) => {
+            for address in addresses {
+                info!("Ready to accept connections on {address}");
+            }
+            info!("Ready to accept connections");
+        }
+        // Nobody listens any more where the server stops already.
+        Err(problem) => drop(failed.send(problem)),
+    };
+    std::thread::Builder::new()
+        .name("innkeep-loader".into())
+        .spawn(work)?;
+    Ok(failure)
+}
+
+/// Waits for the wish to stop, and brings everything to disk.
+async fn stop(server: &mut Server, engine: &Engine) -> io::Result<()> {
+    loop {
+        let how = stop_requested(server, engine).await?;
+        match engine.shut_down(how) {
+            Ok(()) => return Ok(()),
+            Err(problem) => {
+                warn!("Errors trying to shut down the server: {problem}. Check the log above.")
+            }
+        }
+    }
 }
 
 async fn stop_requested(server: &mut Server, engine: &Engine) -> io::Result<Shutdown> {

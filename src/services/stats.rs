@@ -125,6 +125,10 @@ pub struct Stats {
     pub keys_to_save: AtomicU64,
     /// Whether the data is being loaded.
     pub loading: AtomicBool,
+    /// How far that is.
+    pub load: LoadStats,
+    /// What the start brought, and what is at risk, in one line.
+    pub start_report: Mutex<String>,
     /// Keys that the last load skipped, because they had expired.
     pub loaded_expired: AtomicU64,
     /// Keys that the last load brought.
@@ -143,6 +147,17 @@ pub struct Stats {
     /// What tells the bytes in use, if it is not the allocator.
     pub memory_source: OnceLock<MemorySource>,
     rate: Mutex<Rate>,
+}
+
+/// How far loading is, as `loading_…` of INFO tells it.
+#[derive(Debug, Default)]
+pub struct LoadStats {
+    /// Unix seconds of its beginning.
+    pub since_s: AtomicI64,
+    /// Bytes of all files that are loaded.
+    pub total_bytes: AtomicU64,
+    /// Bytes of them that are in memory by now.
+    pub loaded_bytes: AtomicU64,
 }
 
 /// State of the log, as `aof_…` of INFO tells it.
@@ -285,6 +300,8 @@ impl Stats {
             saved_keys: AtomicU64::new(0),
             keys_to_save: AtomicU64::new(0),
             loading: AtomicBool::new(false),
+            load: LoadStats::default(),
+            start_report: Mutex::default(),
             loaded_expired: AtomicU64::new(0),
             loaded_keys: AtomicU64::new(0),
             log: LogStats::default(),

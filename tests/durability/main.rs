@@ -5,6 +5,7 @@ mod interchange;
 mod kill;
 mod simulated;
 mod snapshots;
+mod starting;
 
 use innkeep_test_server::wire::Wire;
 use innkeep_test_server::{Launch, Server};
