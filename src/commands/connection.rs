@@ -118,40 +118,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
-        acl: "fast connection",
-        group: "cluster",
-        since: "3.0.0",
-        summary: "Sent by cluster clients after an -ASK redirect",
-        complexity: "O(1)",
-        ..CommandSpec::new("asking", 1, Flags::FAST, cluster_only)
-    },
-    CommandSpec {
-        acl: "fast connection",
-        group: "cluster",
-        since: "3.0.0",
-        summary: "Enables read queries for a connection to a cluster replica node",
-        complexity: "O(1)",
-        ..CommandSpec::new(
-            "readonly",
-            1,
-            Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
-            cluster_only,
-        )
-    },
-    CommandSpec {
-        acl: "fast connection",
-        group: "cluster",
-        since: "3.0.0",
-        summary: "Disables read queries for a connection to a cluster replica node",
-        complexity: "O(1)",
-        ..CommandSpec::new(
-            "readwrite",
-            1,
-            Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
-            cluster_only,
-        )
-    },
-    CommandSpec {
         arguments: "index:integer",
         acl: "fast connection",
         group: "connection",
@@ -325,13 +291,6 @@ fn select_db(ctx: &mut Context<'_, '_>, db: usize) {
     ctx.session.db = db;
     ctx.session.info.db.store(db, Ordering::Relaxed);
     ctx.txn.select(db);
-}
-
-/// What makes sense between the nodes of a cluster only.
-fn cluster_only(_: &mut Context<'_, '_>) -> CommandResult {
-    Err(CommandError::text(
-        "ERR This instance has cluster support disabled",
-    ))
 }
 
 fn quit(ctx: &mut Context<'_, '_>) -> CommandResult {

@@ -8,6 +8,7 @@ pub mod bitfield;
 pub mod bitmaps;
 pub mod blocking_lists;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod connection;
@@ -78,6 +79,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     bitmaps::COMMANDS,
     blocking_lists::COMMANDS,
     client::COMMANDS,
+    cluster::COMMANDS,
     command::COMMANDS,
     config::COMMANDS,
     connection::COMMANDS,
@@ -337,8 +339,8 @@ pub fn call(context: &mut Context<'_, '_>) -> CommandResult {
     let result = (spec.handler)(context);
     context.txn.leave(&entered, context.args);
     // A script notes the keys that it declares, when something in it reads.
-    if context.session.tracking.is_some() && spec.flags.has(Flags::READONLY) && !context.mode.script
-    {
+    let reads = spec.flags.has(Flags::READONLY) && !spec.flags.has(Flags::RUNS_SCRIPT);
+    if context.session.tracking.is_some() && reads && !context.mode.script {
         tracking::remember(context);
     }
     result

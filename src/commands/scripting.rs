@@ -8,6 +8,7 @@ use super::lua_scripts::{self, Program};
 use super::script_calls::{Nested, Rights};
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec};
 use super::{CommandError, CommandResult, Context, Outcome};
+use crate::script::flags::{ScriptFlags, script_header};
 use crate::script::lua::hex;
 use crate::script::store::CachedScript;
 use crate::script::{Script, ScriptContext, sha1_of};
@@ -244,6 +245,32 @@ pub fn runs_native_script(services: &Services, command: &CommandSpec, args: &[&[
         "evalsha" | "evalsha_ro" => scripts.by_sha1(program).is_some(),
         _ => scripts.by_name(program).is_some(),
     }
+}
+
+/// Whether a command that runs a script may change the data, as far as the script itself has said: CLIENT PAUSE lets
+/// through what does not.
+pub fn script_may_write(services: &Services, command: &CommandSpec, args: &[&[u8]]) -> bool {
+    let Some(program) = args.get(1) else {
+        return true;
+    };
+    let scripts = &services.scripts;
+    let (native, declared) = match command.name {
+        "eval" => {
+            let declared = || script_header(program).ok().map(|(flags, _)| flags);
+            (scripts.by_body(program), declared())
+        }
+        "evalsha" => {
+            let cached = services.lua.find(program);
+            (scripts.by_sha1(program), cached.map(|script| script.flags))
+        }
+        "fcall" => {
+            let function = services.lua.function(program);
+            (scripts.by_name(program), function.map(|(_, flags)| flags))
+        }
+        _ => return false,
+    };
+    let says_no = declared.is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES));
+    !says_no && !native.is_some_and(|script| script.is_read_only())
 }
 
 /// Shows the command to those who run MONITOR, before anything that its script calls and whatever becomes of it.

@@ -11,7 +11,7 @@ use super::fiber::SuspendedScript;
 use super::monitor::is_shown_first;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
-use crate::commands::scripting::busy_error;
+use crate::commands::scripting::{busy_error, script_may_write};
 use crate::commands::{
     Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, tracking,
     unknown_command,
@@ -265,16 +265,16 @@ impl Session {
             .info
             .last_command
             .store(command.index + 1, Ordering::Relaxed);
-        if let Err(error) = self.admit(command, args, now_ms) {
+        let admitted = self.admit(command, args, now_ms);
+        if self.state.tracking.is_some() {
+            self.tell_evicted(reply);
+        }
+        if let Err(error) = admitted {
             return self.reject(Some(command), args, &error, reply);
         }
         let queues = self.state.multi.is_some() && !is_immediate(command);
-        if let Some(until) = self.paused_until(command, now_ms) {
+        if let Some(until) = self.waits_until(command, args, now_ms) {
             return Flow::Paused(until);
-        }
-        // Watching needs the locks of its keys.
-        if command.spec.name == "watch" && self.inner().keyspace.is_held_for_long() {
-            return Flow::Paused(now_ms + HELD_RETRY_MS);
         }
         if queues {
             self.queue(command, args);
@@ -360,6 +360,17 @@ impl Session {
         Flow::Continue
     }
 
+    /// What was evicted to make room for a command is told before the command is answered.
+    fn tell_evicted(&self, reply: &mut dyn Reply) {
+        let limited = self.inner().services.max_memory.load(Ordering::Relaxed) > 0;
+        if !limited || self.state.reply_mode != ReplyMode::On {
+            return;
+        }
+        while let Some(message) = self.state.info.mailbox.try_pop() {
+            reply.encoded(&message);
+        }
+    }
+
     /// Whether the session may run this command now.
     fn admit(
         &mut self,
@@ -429,26 +440,42 @@ impl Session {
         self.inner().admit_write()
     }
 
-    fn paused_until(&self, command: &Command, now_ms: i64) -> Option<i64> {
+    /// Whether a command may change the data; of a script, what it says of itself.
+    fn may_write(&self, command: &Command, args: &[&[u8]]) -> bool {
+        let flags = command.spec.flags;
+        let services = &self.inner().services;
+        flags.may_write()
+            && (!flags.has(Flags::RUNS_SCRIPT) || script_may_write(services, command.spec, args))
+    }
+
+    /// Until when an admitted command has to wait before it is tried again, if it has to.
+    fn waits_until(&self, command: &Command, args: &[&[u8]], now_ms: i64) -> Option<i64> {
+        // Watching needs the locks of its keys.
+        let held = || command.spec.name == "watch" && self.inner().keyspace.is_held_for_long();
+        let paused = self.paused_until(command, args, now_ms);
+        paused.or_else(|| held().then_some(now_ms + HELD_RETRY_MS))
+    }
+
+    fn paused_until(&self, command: &Command, args: &[&[u8]], now_ms: i64) -> Option<i64> {
         let paused = self.inner().services.pause.get()?;
         if now_ms >= paused.until_ms || command.full_name.starts_with("client|") {
             return None;
         }
-        let flags = command.spec.flags;
         let queued = self.state.multi.as_ref();
-        let changes = flags.may_write()
-            || flags.has(Flags::MAY_REPLICATE)
+        let changes = self.may_write(command, args)
+            || command.spec.flags.has(Flags::MAY_REPLICATE)
             || command.spec.name == "exec" && queued.is_some_and(|multi| multi.may_write);
         (!paused.only_writes || changes).then_some(paused.until_ms)
     }
 
     fn queue(&mut self, command: &Command, args: &[&[u8]]) {
+        let may_write = self.may_write(command, args);
         let info = &self.state.info;
         if let Some(multi) = &mut self.state.multi {
             multi.queue.push(QueuedCommand {
                 args: args.iter().map(|arg| Box::from(*arg)).collect(),
             });
-            multi.may_write |= command.spec.flags.may_write();
+            multi.may_write |= may_write;
             multi.runs_scripts |= command.spec.flags.has(Flags::RUNS_SCRIPT);
             multi.uses_memory |= command.spec.flags.has(Flags::DENYOOM);
             info.multi

@@ -283,3 +283,35 @@ fn the_native_library_is_listed_by_its_name_only() {
         ]))
     );
 }
+
+#[test]
+fn what_a_script_says_of_its_writes() {
+    let mut harness = Harness::new();
+    let reads = b"#!lua flags=no-writes\nreturn 1".as_slice();
+    harness.run_words(&[b"SCRIPT", b"LOAD", reads]);
+    let sha1 = hex(&sha1_of(reads));
+    for (words, expected) in [
+        (["eval", "#!lua flags=no-writes\nreturn 1"], false),
+        (["eval", "#!lua\nreturn 1"], true),
+        (["eval", "return 1"], true),
+        (["eval", "#!lua flags=nonsense\nreturn 1"], true),
+        (["eval_ro", "return 1"], false),
+        (
+            ["evalsha", "ffffffffffffffffffffffffffffffffffffffff"],
+            true,
+        ),
+        (["fcall", "nobody"], true),
+        (["fcall_ro", "nobody"], false),
+    ] {
+        let args: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let spec = lookup(&args).expect("these commands exist").spec;
+        assert_eq!(
+            script_may_write(&harness.services, spec, &args),
+            expected,
+            "{words:?}"
+        );
+    }
+    let args = [b"evalsha".as_slice(), sha1.as_bytes()];
+    let spec = lookup(&args).expect("EVALSHA exists").spec;
+    assert!(!script_may_write(&harness.services, spec, &args));
+}
