@@ -1,6 +1,6 @@
 //! Whole databases: SCAN, KEYS, DBSIZE, FLUSHALL … Each runs with every shard locked.
 
-use super::scanning::{self, ScanOptions};
+use super::scanning::{self, ScanOptions, Scanned};
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::Entry;
@@ -144,7 +144,7 @@ fn randomkey(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn scan(context: &mut Context<'_, '_>) -> CommandResult {
     let cursor = scanning::parse_cursor(context.args[1])?;
-    let options = ScanOptions::parse(context, 2, true)?;
+    let options = ScanOptions::parse(context, 2, Scanned::Keys)?;
     let mut found: Vec<Box<[u8]>> = Vec::new();
     let next = context.txn.scan(cursor, options.count, |entry| {
         if options.matches(entry.key()) {

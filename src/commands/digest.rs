@@ -66,10 +66,11 @@ fn digest_of_value(value: ValueRef<'_>) -> [u8; LEN] {
         }
         ValueRef::Stream(stream) => return digest_of_stream(stream),
         ValueRef::Hash(hash) => {
-            for (field, value) in hash.iter() {
+            for (field, value, time) in hash.iter_with_times() {
                 let value = value.to_vec();
+                let expires: &[u8] = if time.is_some() { b"expires" } else { b"" };
                 with_bytes(field, &mut unordered, |field| {
-                    digest_of(&[b"hash", field, &value])
+                    digest_of(&[b"hash", field, &value, expires])
                 });
             }
         }

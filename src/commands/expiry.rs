@@ -132,7 +132,7 @@ pub(super) enum TimeForm {
 
 impl TimeForm {
     /// A number of this form as Unix milliseconds, unless it leaves the range of 64 bits.
-    fn to_unix_ms(self, value: i64, now_ms: i64) -> Option<i64> {
+    pub(super) fn to_unix_ms(self, value: i64, now_ms: i64) -> Option<i64> {
         let in_seconds = matches!(self, Self::Seconds | Self::UnixSeconds);
         let ms = if in_seconds {
             value.checked_mul(1000)?
@@ -201,7 +201,7 @@ pub(super) fn clear_time(context: &mut Context<'_, '_>, key: &[u8]) -> bool {
 
 /// NX, XX, GT and LT of the EXPIRE commands.
 #[derive(Debug, Clone, Copy, Default)]
-struct Conditions {
+pub(super) struct Conditions {
     if_none: bool,
     if_some: bool,
     if_later: bool,
@@ -209,7 +209,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn parse(words: &[&[u8]]) -> Result<Self, CommandError> {
+    pub(super) fn parse(words: &[&[u8]]) -> Result<Self, CommandError> {
         let mut conditions = Self::default();
         for word in words {
             let flag = if word.eq_ignore_ascii_case(b"nx") {
@@ -246,7 +246,7 @@ impl Conditions {
     }
 
     /// Whether the time `at` may replace `current`; no time counts as an infinitely late one.
-    fn permit(self, current: Option<i64>, at: i64) -> bool {
+    pub(super) fn permit(self, current: Option<i64>, at: i64) -> bool {
         match current {
             None => !self.if_some && !self.if_later,
             Some(current) => {

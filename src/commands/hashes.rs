@@ -1,12 +1,12 @@
 //! Hashes: fields with values. It knows how fields are set, counted, incremented and listed; not how they are stored.
 
 use super::elements::{Draw, bulk_element};
-use super::scanning::{self, ScanOptions};
+use super::scanning::{self, ScanOptions, Scanned};
 use super::spec::{CommandSpec, Flags, one_key};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::{EventClass, Txn, ValueRef};
 use crate::reply::Reply;
-use crate::value::hash::Hash;
+use crate::value::hash::{FieldTime, Hash};
 use crate::value::listpack::Element;
 use crate::value::long_double::LongDouble;
 use crate::value::number::parse_i64;
@@ -144,7 +144,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         ..CommandSpec::new("hrandfield", -2, Flags::READONLY, hrandfield)
     },
     CommandSpec {
-        arguments: "key:key#0 cursor:integer pattern:pattern=MATCH? count:integer=COUNT?",
+        arguments: "key:key#0 cursor:integer pattern:pattern=MATCH? count:integer=COUNT? novalues:pure-token=NOVALUES?",
         acl: "read hash slow",
         keys: &[one_key("RO access")],
         group: "hash",
@@ -211,7 +211,11 @@ pub static COMMANDS: &[CommandSpec] = &[
 const VALUE_NOT_INTEGER: CommandError = CommandError::text("ERR hash value is not an integer");
 const VALUE_NOT_FLOAT: CommandError = CommandError::text("ERR hash value is not a float");
 
-fn changed(txn: &mut Txn<'_>, event: &'static str, key: &[u8], fields: usize) {
+/// What has to follow a change to `fields` fields. Where times are `timed`, they are looked at again.
+fn changed(txn: &mut Txn<'_>, event: &'static str, key: &[u8], (fields, timed): (usize, bool)) {
+    if timed {
+        txn.note_field_times(key);
+    }
     txn.changed(EventClass::HASH, event, key);
     txn.add_dirty(fields.saturating_sub(1) as u64);
 }
@@ -230,7 +234,8 @@ fn set_pairs(context: &mut Context<'_, '_>) -> Result<usize, CommandError> {
     for pair in args[2..].chunks_exact(2) {
         created += usize::from(hash.set(pair[0], pair[1], &limits));
     }
-    changed(context.txn, "hset", args[1], (args.len() - 2) / 2);
+    let timed = hash.knows_times();
+    changed(context.txn, "hset", args[1], ((args.len() - 2) / 2, timed));
     Ok(created)
 }
 
@@ -253,7 +258,7 @@ fn hsetnx(context: &mut Context<'_, '_>) -> CommandResult {
     let missing = !hash.contains(args[2]);
     if missing {
         hash.set(args[2], args[3], &limits);
-        changed(context.txn, "hset", args[1], 1);
+        changed(context.txn, "hset", args[1], (1, false));
     }
     context.reply.int(i64::from(missing));
     Ok(Outcome::Done)
@@ -261,11 +266,12 @@ fn hsetnx(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn hdel(context: &mut Context<'_, '_>) -> CommandResult {
     let (key, fields) = (context.args[1], &context.args[2..]);
-    let removed = context.txn.hash_mut(key)?.map_or(0, |hash| {
-        fields.iter().filter(|field| hash.remove(field)).count()
+    let (removed, timed) = context.txn.hash_mut(key)?.map_or((0, false), |hash| {
+        let removed = fields.iter().filter(|field| hash.remove(field)).count();
+        (removed, hash.knows_times())
     });
     if removed > 0 {
-        changed(context.txn, "hdel", key, removed);
+        changed(context.txn, "hdel", key, (removed, timed));
         context.txn.remove_if_empty(key);
     }
     context.reply.int(removed as i64);
@@ -287,8 +293,9 @@ fn hincrby(context: &mut Context<'_, '_>) -> CommandResult {
         .checked_add(increment)
         .ok_or(CommandError::Overflow)?;
     let mut digits = itoa::Buffer::new();
-    hash.set(args[2], digits.format(after).as_bytes(), &limits);
-    changed(context.txn, "hincrby", args[1], 1);
+    let text = digits.format(after).as_bytes();
+    hash.set_with_time(args[2], text, FieldTime::Kept, &limits);
+    changed(context.txn, "hincrby", args[1], (1, false));
     context.reply.int(after);
     Ok(Outcome::Done)
 }
@@ -312,19 +319,27 @@ fn hincrbyfloat(context: &mut Context<'_, '_>) -> CommandResult {
         return Err(CommandError::NanOrInfinity);
     }
     let text = after.format_human();
-    hash.set(args[2], text.as_bytes(), &limits);
-    changed(context.txn, "hincrbyfloat", args[1], 1);
+    let timed = hash.time(args[2]).flatten().is_some();
+    hash.set_with_time(args[2], text.as_bytes(), FieldTime::Kept, &limits);
+    changed(context.txn, "hincrbyfloat", args[1], (1, false));
     // The result is logged: another machine's floating-point unit need not agree.
-    context
-        .txn
-        .propagate(&[b"HSET", args[1], args[2], text.as_bytes()]);
+    let (key, pair) = (args[1], [args[2], text.as_bytes()]);
+    if timed {
+        let words = [
+            b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", pair[0], pair[1],
+        ];
+        context.txn.propagate(&words);
+    } else {
+        context.txn.propagate(&[b"HSET", key, pair[0], pair[1]]);
+    }
     context.reply.bulk(text.as_bytes());
     Ok(Outcome::Done)
 }
 
 // ------------------------------------------------------------------------------------------------ one field
 
-fn answer(reply: &mut dyn Reply, value: Option<Element<'_>>) {
+/// Answers with a value, or with null where there is none.
+pub(super) fn answer(reply: &mut dyn Reply, value: Option<Element<'_>>) {
     match value {
         Some(value) => bulk_element(reply, value),
         None => reply.null(),
@@ -454,7 +469,7 @@ fn draw_fields(reply: &mut dyn Reply, hash: &Hash, draw: Draw, random: &mut impl
 
 fn hscan(context: &mut Context<'_, '_>) -> CommandResult {
     let cursor = scanning::parse_cursor(context.args[2])?;
-    let options = ScanOptions::parse(context, 3, false);
+    let options = ScanOptions::parse(context, 3, Scanned::Hash);
     let Some(hash) = context.txn.hash(context.args[1])? else {
         scanning::empty_step(context.reply);
         return Ok(Outcome::Done);
@@ -463,13 +478,17 @@ fn hscan(context: &mut Context<'_, '_>) -> CommandResult {
     let mut found = Vec::new();
     let next = hash.scan(cursor, options.count, |field, value| {
         if field.with_bytes(|field| options.matches(field)) {
-            found.push((field.to_vec(), value.to_vec()));
+            let value = (!options.no_values).then(|| value.to_vec());
+            found.push((field.to_vec(), value));
         }
     });
-    scanning::begin_step(context.reply, next, found.len() * 2);
+    let words = if options.no_values { 1 } else { 2 };
+    scanning::begin_step(context.reply, next, found.len() * words);
     for (field, value) in found {
         context.reply.bulk(&field);
-        context.reply.bulk(&value);
+        if let Some(value) = value {
+            context.reply.bulk(&value);
+        }
     }
     Ok(Outcome::Done)
 }

@@ -36,8 +36,18 @@ struct Sources<'a> {
     services: &'a Services,
     now_ms: i64,
     keyspace: ShardStats,
-    /// Database, keys, keys with an expiry; empty databases are left out.
-    databases: Vec<(usize, usize, usize)>,
+    /// Empty ones are left out.
+    databases: Vec<DatabaseSize>,
+}
+
+/// What a database holds.
+struct DatabaseSize {
+    db: usize,
+    keys: usize,
+    /// Keys with an expiry.
+    expiring: usize,
+    /// Hashes of which fields run out.
+    timed_hashes: usize,
 }
 
 /// When a section is shown without being named.
@@ -79,8 +89,13 @@ fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.txn.lock_all();
     let txn = &*ctx.txn;
     let databases = (0..txn.keyspace().databases())
-        .map(|db| (db, txn.db_len(db), txn.expiring_len(db)))
-        .filter(|(_, keys, _)| *keys > 0)
+        .map(|db| DatabaseSize {
+            db,
+            keys: txn.db_len(db),
+            expiring: txn.expiring_len(db),
+            timed_hashes: txn.timed_hashes(db),
+        })
+        .filter(|size| size.keys > 0)
         .collect();
     let sources = Sources {
         services: ctx.services,
@@ -495,6 +510,9 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
     page.field("instantaneous_output_repl_kbps", "0.00");
     page.field("rejected_connections", get(&stats.rejected_connections));
     page.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    if sources.keyspace.expired_fields > 0 {
+        page.field("expired_subkeys", sources.keyspace.expired_fields);
+    }
     page.field("expired_keys", sources.keyspace.expired);
     page.field("expired_stale_perc", "0.00");
     page.zeros(&[
@@ -660,9 +678,17 @@ fn cluster(page: &mut Page, _: &Sources<'_>) {
 }
 
 fn databases(page: &mut Page, sources: &Sources<'_>) {
-    for (db, keys, expiring) in &sources.databases {
+    for size in &sources.databases {
+        let DatabaseSize {
+            db, keys, expiring, ..
+        } = size;
+        // As newer servers say it, and as those say it that know no such hashes.
+        let hashes = match size.timed_hashes {
+            0 => String::new(),
+            hashes => format!(",subexpiry={hashes}"),
+        };
         page.line(format_args!(
-            "db{db}:keys={keys},expires={expiring},avg_ttl=0"
+            "db{db}:keys={keys},expires={expiring},avg_ttl=0{hashes}"
         ));
     }
 }

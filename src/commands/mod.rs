@@ -21,6 +21,8 @@ pub mod dump;
 pub mod elements;
 pub mod error;
 pub mod expiry;
+pub mod field_expiry;
+pub mod field_values;
 pub mod functions;
 pub mod geo;
 pub mod hashes;
@@ -88,6 +90,8 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     debug::COMMANDS,
     dump::COMMANDS,
     expiry::COMMANDS,
+    field_expiry::COMMANDS,
+    field_values::COMMANDS,
     geo::COMMANDS,
     functions::COMMANDS,
     hashes::COMMANDS,

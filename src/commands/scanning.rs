@@ -21,6 +21,19 @@ pub struct ScanOptions<'a> {
     pub count: usize,
     /// TYPE, as the client wrote it.
     pub type_name: Option<&'a [u8]>,
+    /// NOVALUES: fields of a hash only.
+    pub no_values: bool,
+}
+
+/// What is scanned, which decides upon options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scanned {
+    /// The keys of a database: with TYPE.
+    Keys,
+    /// A hash: with NOVALUES.
+    Hash,
+    /// A set or a sorted set.
+    Members,
 }
 
 impl Default for ScanOptions<'_> {
@@ -29,22 +42,30 @@ impl Default for ScanOptions<'_> {
             pattern: None,
             count: DEFAULT_COUNT,
             type_name: None,
+            no_values: false,
         }
     }
 }
 
 impl<'a> ScanOptions<'a> {
-    /// Reads the options from the word at `first` on; TYPE is a syntax error unless `allow_type`.
+    /// Reads the options from the word at `first` on; one that does not belong to what is scanned is a syntax error.
     pub fn parse(
         context: &Context<'a, '_>,
         first: usize,
-        allow_type: bool,
+        scanned: Scanned,
     ) -> Result<Self, CommandError> {
         let mut options = Self::default();
-        for pair in context.args.get(first..).unwrap_or_default().chunks(2) {
-            let &[name, value] = pair else {
+        let mut rest = context.args.get(first..).unwrap_or_default();
+        while let [name, after @ ..] = rest {
+            if scanned == Scanned::Hash && name.eq_ignore_ascii_case(b"novalues") {
+                options.no_values = true;
+                rest = after;
+                continue;
+            }
+            let [value, after @ ..] = after else {
                 return Err(CommandError::Syntax);
             };
+            rest = after;
             if name.eq_ignore_ascii_case(b"count") {
                 let count = parse_i64(value).ok_or(CommandError::NotInteger)?;
                 options.count = usize::try_from(count)
@@ -52,8 +73,8 @@ impl<'a> ScanOptions<'a> {
                     .filter(|count| *count > 0)
                     .ok_or(CommandError::Syntax)?;
             } else if name.eq_ignore_ascii_case(b"match") {
-                options.pattern = (value != b"*").then_some(value);
-            } else if allow_type && name.eq_ignore_ascii_case(b"type") {
+                options.pattern = (*value != b"*").then_some(value);
+            } else if scanned == Scanned::Keys && name.eq_ignore_ascii_case(b"type") {
                 options.type_name = Some(value);
             } else {
                 return Err(CommandError::Syntax);

@@ -6,7 +6,7 @@ mod tests;
 use smallvec::SmallVec;
 
 use super::elements::bulk_element;
-use super::scanning::{ScanOptions, begin_step, empty_step, parse_cursor};
+use super::scanning::{ScanOptions, Scanned, begin_step, empty_step, parse_cursor};
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec, key_range, one_key};
 use super::strings::answer;
 use super::{CommandError, CommandResult, Context, Outcome};
@@ -363,7 +363,7 @@ fn sscan(context: &mut Context<'_, '_>) -> CommandResult {
         empty_step(context.reply);
         return Ok(Outcome::Done);
     }
-    let options = ScanOptions::parse(context, 3, false)?;
+    let options = ScanOptions::parse(context, 3, Scanned::Members)?;
     let Some(ValueRef::Set(set)) = context.txn.peek(key).map(Entry::value) else {
         return Err(CommandError::WrongType);
     };

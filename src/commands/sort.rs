@@ -241,6 +241,9 @@ fn look_up(txn: &mut Txn<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
         _ => rest,
     };
     let key = [prefix, element, suffix].concat();
+    if field.is_some() {
+        txn.remove_due_fields(&key);
+    }
     match (txn.read(&key)?.value(), field) {
         (ValueRef::String(text), None) => Some(text.to_vec()),
         (ValueRef::Hash(hash), Some(field)) => hash.get(field).map(|value| value.to_vec()),

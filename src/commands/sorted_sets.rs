@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 use super::elements::{Draw, bulk_element};
-use super::scanning::{self, ScanOptions};
+use super::scanning::{self, ScanOptions, Scanned};
 use super::spec::{CommandSpec, Flags, one_key};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::{EventClass, Txn, Value, ValueRef};
@@ -492,7 +492,7 @@ fn draw_members(
 
 fn zscan(context: &mut Context<'_, '_>) -> CommandResult {
     let cursor = scanning::parse_cursor(context.args[2])?;
-    let options = ScanOptions::parse(context, 3, false);
+    let options = ScanOptions::parse(context, 3, Scanned::Members);
     let Some(set) = context.txn.sorted_set(context.args[1])? else {
         scanning::empty_step(context.reply);
         return Ok(Outcome::Done);

@@ -16,6 +16,7 @@ use super::stream_commands::encode_stream;
 use crate::error::Error;
 use crate::keyspace::txn::{Journal, encode_command};
 use crate::keyspace::{Entry, SnapshotSink, Txn, ValueRef};
+use crate::value::hash::Hash;
 use crate::value::listpack::Element;
 use crate::value::number::DoubleBuffer;
 
@@ -319,11 +320,29 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
         }
     }
     batch.flush();
+    if let ValueRef::Hash(hash) = entry.value() {
+        encode_field_times(out, key, hash);
+    }
     if let Some(at) = entry.expires_at_ms() {
         encode_command(
             out,
             &[b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()],
         );
+    }
+}
+
+/// When fields of a hash run out, a command for each time.
+fn encode_field_times(out: &mut Vec<u8>, key: &[u8], hash: &Hash) {
+    if hash.next_time().is_none() {
+        return;
+    }
+    for (field, _, time) in hash.iter_with_times() {
+        let Some(at) = time else { continue };
+        let mut digits = itoa::Buffer::new();
+        field.with_bytes(|field| {
+            let at = digits.format(at).as_bytes();
+            encode_command(out, &[b"HPEXPIREAT", key, at, b"FIELDS", b"1", field]);
+        });
     }
 }
 

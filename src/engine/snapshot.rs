@@ -100,6 +100,7 @@ impl Inner {
             used_memory: self.services.stats.memory().0 as u64,
             is_log_base,
             sizes,
+            has_field_times: (0..self.keyspace.databases()).any(|db| txn.timed_hashes(db) > 0),
             functions: self.library_codes(),
             checksum: self.services.config.read().bool("rdbchecksum"),
         }

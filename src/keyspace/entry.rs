@@ -35,6 +35,8 @@ const HEADER: usize = 8;
 const LONG_KEY: usize = u16::MAX as usize;
 
 const HAS_EXPIRY: u8 = 0x10;
+/// A hash of which fields run out, as its shard counts it.
+const HAS_FIELD_TIMES: u8 = 0x20;
 const KIND: u8 = 0x0f;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -396,9 +398,42 @@ impl Entry {
             );
         }
         moved.touch(self.access());
+        moved.flag_field_times(self.has_field_times());
         let old_entry = ManuallyDrop::new(std::mem::replace(self, moved));
         // SAFETY: `old_entry` owned this allocation with this layout, and is never used again.
         unsafe { dealloc(old_entry.0.as_ptr(), old.layout()) };
+    }
+
+    /// Whether fields of it ran out at a time when [`Self::note_field_times`] was called last.
+    #[must_use]
+    pub fn has_field_times(&self) -> bool {
+        self.flags() & HAS_FIELD_TIMES != 0
+    }
+
+    /// Notes whether fields run out, and returns when the next one does.
+    pub fn note_field_times(&mut self) -> Option<i64> {
+        if self.kind() != Kind::Hash {
+            return None;
+        }
+        let next = match self.value() {
+            ValueRef::Hash(hash) => hash.next_time(),
+            _ => None,
+        };
+        self.flag_field_times(next.is_some());
+        next
+    }
+
+    fn flag_field_times(&mut self, has: bool) {
+        let flags = self.flags() & !HAS_FIELD_TIMES | if has { HAS_FIELD_TIMES } else { 0 };
+        // SAFETY: the first byte of every entry is the flags', and `self` is borrowed exclusively.
+        unsafe { self.0.as_ptr().write(flags) };
+    }
+
+    /// Whether a field's time is before `now_ms`.
+    #[must_use]
+    pub fn has_due_fields(&self, now_ms: i64) -> bool {
+        self.has_field_times()
+            && matches!(self.value(), ValueRef::Hash(hash) if hash.is_due(now_ms))
     }
 
     /// The 24 bits of the access clock (LRU time or LFU counter).

@@ -89,6 +89,8 @@ pub struct ShardStats {
     pub misses: u64,
     /// Keys that expired.
     pub expired: u64,
+    /// Fields of hashes that ran out.
+    pub expired_fields: u64,
 }
 
 /// A shard's part of one database.
@@ -97,6 +99,8 @@ pub struct Database {
     pub(super) table: Table<Entry>,
     /// Keys with an expiry.
     pub(super) expiring: usize,
+    /// Hashes of which fields run out.
+    pub(super) timed_hashes: usize,
 }
 
 /// One part of the keyspace.
@@ -274,20 +278,29 @@ impl Database {
         Self {
             table: Table::with_skip(bits),
             expiring: 0,
+            timed_hashes: 0,
         }
+    }
+
+    /// Whether anything in it can run out.
+    pub(super) const fn has_times(&self) -> bool {
+        self.expiring > 0 || self.timed_hashes > 0
     }
 
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
         self.table.find(hash, |entry| entry.key() == key)
     }
 
-    pub(super) fn insert(&mut self, hash: u64, entry: Entry) {
+    /// Adds an entry; when it, or a field of it, runs out first.
+    pub(super) fn insert(&mut self, hash: u64, mut entry: Entry) -> Option<i64> {
         let at = entry.expires_at_ms();
+        let field_at = entry.note_field_times();
         self.table.insert_unique(hash, entry, hash_of);
-        if let Some(at) = at {
-            self.expiring += 1;
-            self.table.lower_next_expiry(hash, at);
-        }
+        self.expiring += usize::from(at.is_some());
+        self.timed_hashes += usize::from(field_at.is_some());
+        let first = [at, field_at].into_iter().flatten().min()?;
+        self.table.lower_next_expiry(hash, first);
+        Some(first)
     }
 
     pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
@@ -297,6 +310,7 @@ impl Database {
         if entry.expires_at_ms().is_some() {
             self.expiring -= 1;
         }
+        self.timed_hashes -= usize::from(entry.has_field_times());
         Some(entry)
     }
 

@@ -646,6 +646,7 @@ impl Txn<'_> {
 
     /// The hash at `key`.
     pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
+        self.remove_due_fields(key);
         match self.read(key).map(Entry::value) {
             None => Ok(None),
             Some(ValueRef::Hash(hash)) => Ok(Some(hash)),
@@ -681,6 +682,82 @@ impl Txn<'_> {
     }
 }
 
+// ------------------------------------------------------------------------------------------------ fields that run out
+
+/// Fields that one command of the log removes at most.
+const FIELDS_PER_EFFECT: usize = 64;
+
+impl Txn<'_> {
+    /// Removes the fields of a hash whose time has come. What reads or changes a hash begins with it; where no hash has
+    /// times it costs a look at a number.
+    #[inline]
+    pub fn remove_due_fields(&mut self, key: &[u8]) {
+        let hash = self.hint.of(key);
+        if self.shard(hash).databases[self.db].timed_hashes > 0 {
+            self.remove_due_fields_of(hash, key);
+        }
+    }
+
+    fn remove_due_fields_of(&mut self, hash: u64, key: &[u8]) {
+        let due = self.shard(hash).databases[self.db]
+            .find(hash, key)
+            .is_some_and(|entry| !self.is_due(entry) && entry.has_due_fields(self.now_ms));
+        if due && !self.options.keep_expired {
+            self.expire_fields(hash, key, usize::MAX);
+        }
+    }
+
+    /// Removes up to `limit` due fields, and the hash with the last of its fields; returns how many.
+    fn expire_fields(&mut self, hash: u64, key: &[u8], limit: usize) -> usize {
+        if self.options.frozen {
+            return 0;
+        }
+        let (db, now_ms) = (self.db, self.now_ms);
+        let database = &mut self.changing(hash).databases[db];
+        let entry = database.table.find_mut(hash, |entry| entry.key() == key);
+        let Some(fields) = entry.and_then(Entry::hash_mut) else {
+            return 0;
+        };
+        let removed = fields.remove_due(now_ms, limit);
+        let emptied = fields.is_empty();
+        if removed.is_empty() {
+            return 0;
+        }
+        self.note_field_times(key);
+        if emptied && let Some(entry) = self.shard_mut(hash).databases[db].remove(hash, key) {
+            self.discard(entry);
+        }
+        self.shard_mut(hash).stats.expired_fields += removed.len() as u64;
+        if self.options.propagate {
+            for fields in removed.chunks(FIELDS_PER_EFFECT) {
+                let mut words: Vec<&[u8]> = vec![b"HDEL", key];
+                words.extend(fields.iter().map(|field| &**field));
+                self.journal.effects.push(db, &words);
+            }
+        }
+        self.note_change(hash, key, false);
+        self.notify(EventClass::HASH, "hexpired", key);
+        if emptied {
+            self.notify(EventClass::GENERIC, "del", key);
+        }
+        removed.len()
+    }
+
+    /// To be called after a change to the times of a hash's fields.
+    pub fn note_field_times(&mut self, key: &[u8]) {
+        let (hash, db) = (self.hint.of(key), self.db);
+        let database = &mut self.shard_mut(hash).databases[db];
+        let Some(entry) = database.table.find_mut(hash, |entry| entry.key() == key) else {
+            return;
+        };
+        let before = entry.has_field_times();
+        let next = entry.note_field_times();
+        database.timed_hashes =
+            database.timed_hashes + usize::from(next.is_some()) - usize::from(before);
+        self.lower_next_expiry(hash, next);
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ changing
 
 impl Txn<'_> {
@@ -705,6 +782,7 @@ impl Txn<'_> {
 
     /// The hash at `key`, to be changed.
     pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<&mut Hash>, WrongType> {
+        self.remove_due_fields(key);
         self.entry_mut(key)
             .map(|entry| entry.hash_mut().ok_or(WrongType))
             .transpose()
@@ -740,6 +818,7 @@ impl Txn<'_> {
 
     /// The hash at `key`, made if there is none. The caller fills a new one before it returns.
     pub fn hash_or_new(&mut self, key: &[u8]) -> Result<&mut Hash, WrongType> {
+        self.remove_due_fields(key);
         self.existing_or(key, || Hash::new().into())
             .hash_mut()
             .ok_or(WrongType)
@@ -841,17 +920,20 @@ impl Txn<'_> {
         if let Some(place) = database.table.find_mut(hash, |entry| entry.key() == key) {
             entry.touch(clock.used(place.access(), now_ms, || keyspace.random()));
             let old = std::mem::replace(place, entry);
+            let field_at = place.note_field_times();
             database.expiring = database.expiring + usize::from(at.is_some())
                 - usize::from(old.expires_at_ms().is_some());
+            database.timed_hashes = database.timed_hashes + usize::from(field_at.is_some())
+                - usize::from(old.has_field_times());
             self.lower_next_expiry(hash, at);
+            self.lower_next_expiry(hash, field_at);
             if self.is_due(&old) {
                 self.note_expired(hash, key);
                 self.notify(EventClass::NEW, "new", key);
             }
             self.discard(old);
         } else {
-            database.insert(hash, entry);
-            if let Some(at) = at {
+            if let Some(at) = database.insert(hash, entry) {
                 self.note_expiry(at);
             }
             self.notify(EventClass::NEW, "new", key);
@@ -1241,6 +1323,15 @@ impl Txn<'_> {
             .sum()
     }
 
+    /// Hashes of which fields run out in a database.
+    #[must_use]
+    pub fn timed_hashes(&self, db: usize) -> usize {
+        self.guards
+            .iter()
+            .map(|shard| shard.databases[db].timed_hashes)
+            .sum()
+    }
+
     /// Every entry of the selected database that has not expired.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.stored_entries().filter(|entry| !self.is_due(entry))
@@ -1359,14 +1450,14 @@ impl Txn<'_> {
         }
     }
 
-    /// Removes up to `limit` expired keys of every database in the locked shards; returns how many.
+    /// Removes up to about `limit` expired keys and fields of every database in the locked shards; returns how many.
     pub fn expire_due(&mut self, limit: usize) -> usize {
         let before = self.db;
         let mut removed = 0;
         for db in 0..self.keyspace.databases() {
             self.db = db;
             for slot in 0..self.guards.len() {
-                if removed < limit && self.guards[slot].databases[db].expiring > 0 {
+                if removed < limit && self.guards[slot].databases[db].has_times() {
                     removed += self.expire_due_in(slot, limit - removed);
                 }
             }
@@ -1382,6 +1473,7 @@ impl Txn<'_> {
             .segments_due(now_ms)
             .collect();
         let mut due: Vec<Box<[u8]>> = Vec::new();
+        let mut hashes: Vec<Box<[u8]>> = Vec::new();
         for position in positions {
             let table = &mut self.guards[slot].databases[db].table;
             let Some((id, _)) = table.segment_at(position) else {
@@ -1389,29 +1481,44 @@ impl Txn<'_> {
             };
             let mut next = i64::MAX;
             for entry in table.segment_iter(id) {
+                let has_room = due.len() + hashes.len() < limit;
                 match entry.expires_at_ms() {
-                    Some(at) if at < now_ms && due.len() < limit => due.push(entry.key().into()),
+                    Some(at) if at < now_ms && has_room => {
+                        due.push(entry.key().into());
+                        continue;
+                    }
                     Some(at) => next = next.min(at),
                     None => {}
                 }
+                if entry.has_due_fields(now_ms) && has_room {
+                    hashes.push(entry.key().into());
+                } else if let ValueRef::Hash(hash) = entry.value() {
+                    next = next.min(hash.next_time().unwrap_or(i64::MAX));
+                }
             }
             table.set_next_expiry(id, next);
-            if due.len() >= limit {
+            if due.len() + hashes.len() >= limit {
                 break;
             }
         }
         for key in &due {
             self.expire(Keyspace::hash(key), key);
         }
-        due.len()
+        let mut removed = due.len();
+        for key in &hashes {
+            // At least one of each, since the bound of its segment speaks of those only that are left.
+            let room = limit.saturating_sub(removed).max(1);
+            removed += self.expire_fields(Keyspace::hash(key), key, room);
+        }
+        removed
     }
 
-    /// When the next key of the locked shards may expire, in Unix milliseconds; a lower bound.
+    /// When the next key of the locked shards, or field of one, may run out, in Unix milliseconds; a lower bound.
     #[must_use]
     pub fn next_expiry_ms(&self) -> Option<i64> {
         let databases = self.guards.iter().flat_map(|shard| &shard.databases);
         databases
-            .filter(|db| db.expiring > 0)
+            .filter(|db| db.has_times())
             .map(|db| db.table.min_next_expiry())
             .min()
     }
@@ -1440,6 +1547,7 @@ impl Txn<'_> {
                 hits: sum.hits + shard.stats.hits,
                 misses: sum.misses + shard.stats.misses,
                 expired: sum.expired + shard.stats.expired,
+                expired_fields: sum.expired_fields + shard.stats.expired_fields,
             })
     }
 

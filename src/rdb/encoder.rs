@@ -1,10 +1,12 @@
 //! Values as an RDB of version 10 holds them, which Redis 7.0 and everything after it loads: lengths, strings, collections
-//! in their compact forms where they have one, and whole entries. Appends to memory; knows no files and no databases.
+//! in their compact forms where they have one, and whole entries. Hashes of which fields run out are those of version 12.
+//! Appends to memory; knows no files and no databases.
 
 use super::lzf::Compressor;
 use super::object;
 use super::reader::{EXPIRE_TIME_MS, FREQUENCY, IDLE};
 use crate::keyspace::ValueRef;
+use crate::value::hash::Hash;
 use crate::value::list::{List, NodeRef};
 use crate::value::listpack::Element;
 use crate::value::number::parse_i64;
@@ -81,18 +83,31 @@ impl Encoder {
                     set.iter().for_each(|member| self.element(out, member));
                 }
             },
-            ValueRef::Hash(hash) => match hash.as_listpack() {
-                Some(pack) => self.string(out, pack.as_bytes()),
-                None => {
-                    length(out, hash.len() as u64);
-                    for (field, value) in hash.iter() {
-                        self.element(out, field);
-                        self.element(out, value);
-                    }
-                }
-            },
+            ValueRef::Hash(hash) => self.hash(out, hash),
             ValueRef::SortedSet(set) => self.sorted_set(out, set),
             ValueRef::Stream(stream) => self.stream(out, stream),
+        }
+    }
+
+    fn hash(&mut self, out: &mut Vec<u8>, hash: &Hash) {
+        if let Some(pack) = hash.as_listpack() {
+            return self.string(out, pack.as_bytes());
+        }
+        let earliest = hash.next_time();
+        if let Some(earliest) = earliest {
+            out.extend(earliest.to_le_bytes());
+            if let Some(pack) = hash.as_listpack_with_times() {
+                return self.string(out, pack.as_bytes());
+            }
+        }
+        length(out, hash.len() as u64);
+        for (field, value, time) in hash.iter_with_times() {
+            if let Some(earliest) = earliest {
+                let later = time.map_or(0, |time| time.abs_diff(earliest) + 1);
+                length(out, later);
+            }
+            self.element(out, field);
+            self.element(out, value);
         }
     }
 
@@ -169,7 +184,11 @@ pub(super) fn type_of(value: ValueRef<'_>) -> u8 {
         // A listpack of members is known from version 11 on only.
         ValueRef::Set(_) => object::SET,
         ValueRef::Hash(hash) if hash.as_listpack().is_some() => object::HASH_LISTPACK,
-        ValueRef::Hash(_) => object::HASH,
+        ValueRef::Hash(hash) if hash.next_time().is_none() => object::HASH,
+        ValueRef::Hash(hash) if hash.as_listpack_with_times().is_some() => {
+            object::HASH_LISTPACK_TIMES
+        }
+        ValueRef::Hash(_) => object::HASH_TIMES,
         ValueRef::SortedSet(set) if set.as_listpack().is_some() => object::ZSET_LISTPACK,
         ValueRef::SortedSet(_) => object::ZSET_2,
         // When a consumer was active last is told from version 11 on only.

@@ -1,5 +1,5 @@
 //! The RDB codec: reads the snapshot format of Redis, versions 1 to 12, from any `Read`, and writes version 10 to any
-//! `Write`. It knows values, and no paths, no clock and no table of keys: what it reads goes to a handler, one entry at a
+//! `Write`, or 12 where fields of hashes run out. It knows values, and no paths, no clock and no table of keys: what it reads goes to a handler, one entry at a
 //! time.
 //!
 //! ```text

@@ -6,7 +6,7 @@ use std::io::Read;
 use super::source::Source;
 use super::{Problem, ziplist, zipmap};
 use crate::keyspace::{Limits, Value};
-use crate::value::hash::Hash;
+use crate::value::hash::{FieldTime, Hash};
 use crate::value::intset::IntSet;
 use crate::value::list::List;
 use crate::value::listpack::Listpack;
@@ -38,8 +38,11 @@ pub(super) const LIST_QUICKLIST_2: u8 = 18;
 pub(super) const STREAM_2: u8 = 19;
 const SET_LISTPACK: u8 = 20;
 pub(super) const STREAM_3: u8 = 21;
-const HASH_WITH_EXPIRIES_FIRST: u8 = 22;
-const HASH_WITH_EXPIRIES_LAST: u8 = 25;
+/// Hashes with times of fields as the release candidates of Redis 7.4 wrote them, without the earliest time.
+const HASH_TIMES_BEFORE_RELEASE: u8 = 22;
+const HASH_LISTPACK_TIMES_BEFORE_RELEASE: u8 = 23;
+pub(super) const HASH_TIMES: u8 = 24;
+pub(super) const HASH_LISTPACK_TIMES: u8 = 25;
 const STREAM_4: u8 = 26;
 
 /// A node of a list that is one element by itself, and one that is a listpack.
@@ -67,6 +70,9 @@ impl<R: Read> Source<'_, R> {
                 let hash = Hash::from_listpack(self.pairs(kind)?, &limits.hash);
                 hash.ok_or_else(|| duplicate("hash")).map(hash_value)
             }
+            HASH_TIMES_BEFORE_RELEASE..=HASH_LISTPACK_TIMES => {
+                self.hash_with_times(kind, limits).map(hash_value)
+            }
             ZSET | ZSET_2 => self.sorted_set(kind, limits).map(sorted_set_value),
             ZSET_ZIPLIST | ZSET_LISTPACK => {
                 let set = SortedSet::from_listpack(self.pairs(kind)?, &limits.sorted_set);
@@ -81,9 +87,6 @@ impl<R: Read> Source<'_, R> {
     fn unsupported(&mut self, kind: u8) -> Problem {
         match kind {
             STREAM_4 => Problem::unsupported("streams of Redis 8.2"),
-            HASH_WITH_EXPIRIES_FIRST..=HASH_WITH_EXPIRIES_LAST => {
-                Problem::unsupported("fields of hashes that expire")
-            }
             MODULE_OLD | MODULE => match self.module_name() {
                 Ok(name) => Problem::unsupported(format_args!("values of the module type {name}")),
                 Err(problem) => problem,
@@ -199,6 +202,48 @@ impl<R: Read> Source<'_, R> {
             }
         }
         Ok(hash)
+    }
+
+    /// A hash of which fields run out: the earliest time, then a listpack of triplets, or for each field its time (0: none;
+    /// from the earliest on, which is 1), itself and its value.
+    fn hash_with_times(&mut self, kind: u8, limits: &Limits) -> Result<Hash, Problem> {
+        let earliest = match kind {
+            HASH_TIMES | HASH_LISTPACK_TIMES => Some(i64::from_le_bytes(self.array()?)),
+            _ => None,
+        };
+        if matches!(
+            kind,
+            HASH_LISTPACK_TIMES | HASH_LISTPACK_TIMES_BEFORE_RELEASE
+        ) {
+            let hash = Hash::from_listpack_with_times(self.listpack()?, &limits.hash);
+            return hash.ok_or_else(|| duplicate("hash with times"));
+        }
+        let (mut hash, mut field, mut value) = (Hash::new(), Vec::new(), Vec::new());
+        hash.know_times();
+        for _ in 0..self.length()? {
+            let time = self.field_time(earliest)?;
+            self.part_into(&mut field)?;
+            self.part_into(&mut value)?;
+            if !hash.set_with_time(&field, &value, time, &limits.hash) {
+                return Err(twice(&field));
+            }
+        }
+        Ok(hash)
+    }
+
+    fn field_time(&mut self, earliest: Option<i64>) -> Result<FieldTime, Problem> {
+        let stored = self.length()?;
+        if stored == 0 {
+            return Ok(FieldTime::Never);
+        }
+        let time = i64::try_from(stored).ok();
+        time.and_then(|time| match earliest {
+            Some(earliest) => earliest.checked_add(time - 1),
+            None => Some(time),
+        })
+        .filter(|time| *time >= 0)
+        .map(FieldTime::At)
+        .ok_or_else(|| Problem::malformed(format_args!("no time of a field: {stored}")))
     }
 
     fn sorted_set(&mut self, kind: u8, limits: &Limits) -> Result<SortedSet, Problem> {

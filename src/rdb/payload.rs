@@ -7,7 +7,7 @@
 use super::encoder::{Encoder, type_of};
 use super::reader::MAX_VERSION;
 use super::source::Source;
-use super::writer::VERSION;
+use super::writer::version;
 use super::{Problem, crc64};
 use crate::keyspace::{Limits, Value, ValueRef};
 
@@ -28,7 +28,8 @@ pub enum PayloadError {
 pub fn dump(value: ValueRef<'_>, compress: bool) -> Vec<u8> {
     let mut out = vec![type_of(value)];
     Encoder::new(compress).value(&mut out, value);
-    out.extend(VERSION.to_le_bytes());
+    let has_field_times = matches!(value, ValueRef::Hash(hash) if hash.next_time().is_some());
+    out.extend(version(has_field_times).to_le_bytes());
     out.extend(crc64::update(0, &out).to_le_bytes());
     out
 }

@@ -192,6 +192,47 @@ fn every_type_is_read() {
     assert_eq!(texts(&value(14, &nodes)), ["b", "2", "b", "2"]);
 }
 
+/// DUMPs of redis-server 8.2.3, and what they are in the release candidates' forms.
+#[test]
+fn fields_of_hashes_have_times() {
+    let listpack = b"\x2d\x2d\0\0\0\x09\0\x81c\x02\x81x\x02\xf4\0\xd8\xc3\x2c\xbb\x03\0\0\x09\x81a\x02\x01\x01\
+        \xf4\x05\xd8\xc3\x2c\xbb\x03\0\0\x09\x81b\x02\x16\x01\0\x01\xff";
+    let earliest = b"\0\xd8\xc3\x2c\xbb\x03\0\0";
+    let fields = b"\x03\x06\x01a\xc0\x01\x01\x01c\x01x\0\x01b\xc0\x16";
+    let absolute = b"\x03\x81\0\0\x03\xbb\x2c\xc3\xd8\x05\x01a\xc0\x01\x81\0\0\x03\xbb\x2c\xc3\xd8\0\x01c\x01x\0\x01b\xc0\x16";
+    for (kind, bytes) in [
+        (25, [&earliest[..], listpack].concat()),
+        (24, [&earliest[..], fields].concat()),
+        (23, listpack.to_vec()),
+        (22, absolute.to_vec()),
+    ] {
+        let Value::Hash(hash) = value(kind, &bytes) else {
+            panic!("type {kind} is a hash");
+        };
+        assert_eq!(
+            (hash.encoding(), hash.len()),
+            ("listpackex", 3),
+            "type {kind}"
+        );
+        let times = [b"a", b"b", b"c"].map(|field| hash.time(field));
+        let expected = [Some(4_102_444_800_005), None, Some(4_102_444_800_000)];
+        assert_eq!(times, expected.map(Some), "type {kind}");
+    }
+    let late = refused(&rdb(
+        12,
+        b"\x18\x01k\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x02\x01a\x01b",
+    ));
+    assert!(late.ends_with("no time of a field: 2"), "{late}");
+    let pairs = refused(&rdb(
+        12,
+        b"\x17\x01k\x0c\x0c\0\0\0\x02\0\x81f\x02\x07\x01\xff",
+    ));
+    assert!(
+        pairs.contains("the elements are not those of a hash with times"),
+        "{pairs}"
+    );
+}
+
 #[test]
 fn empty_collections_are_passed_over() {
     let (entries, summary) =
@@ -215,7 +256,6 @@ fn versions_without_a_checksum_are_read_and_a_zero_checksum_is_none() {
 fn refusals_say_where_and_what() {
     for (kind, what) in [
         (26, "streams of Redis 8.2 are not supported yet"),
-        (24, "fields of hashes that expire are not supported yet"),
         (8, "unknown opcode or type 8"),
     ] {
         let expected = format!("offset 11, key 'k' of database 7: {what}");

@@ -8,6 +8,17 @@ use super::reader::{AUX, EOF, RESIZE_DB, SELECT_DB};
 
 /// The version that is written: what Redis 7.0 loads.
 pub(super) const VERSION: u16 = 10;
+/// The version where fields of hashes run out: what Redis 7.4 and later load.
+const VERSION_WITH_FIELD_TIMES: u16 = 12;
+
+/// The version that holds what is to be written.
+pub(super) const fn version(has_field_times: bool) -> u16 {
+    if has_field_times {
+        VERSION_WITH_FIELD_TIMES
+    } else {
+        VERSION
+    }
+}
 
 /// What an RDB says about itself and its databases before the first key.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +33,8 @@ pub struct RdbHeader {
     pub is_log_base: bool,
     /// Keys of each database, and those of them that expire: a hint for whoever loads it.
     pub sizes: Vec<(u64, u64)>,
+    /// Whether fields of hashes run out, which older servers cannot load.
+    pub has_field_times: bool,
     /// The code of each library of functions.
     pub functions: Vec<Box<[u8]>>,
     /// Whether a checksum goes at its end (`rdbchecksum`).
@@ -51,7 +64,7 @@ impl<W: Write> RdbWriter<W> {
             sizes: header.sizes.clone(),
             bytes: 0,
         };
-        let mut bytes = format!("REDIS{VERSION:04}").into_bytes();
+        let mut bytes = format!("REDIS{:04}", version(header.has_field_times)).into_bytes();
         let mut aux = |name: &str, value: &str| {
             let mut encoder = Encoder::new(false);
             bytes.push(AUX);

@@ -7,7 +7,7 @@ use super::{
     dump, read, restore,
 };
 use crate::keyspace::{Limits, Value};
-use crate::value::hash::Hash;
+use crate::value::hash::{FieldTime, Hash};
 use crate::value::list::List;
 use crate::value::set::Set;
 use crate::value::stream::{Group, Stream, StreamId};
@@ -63,6 +63,16 @@ fn value() -> impl Strategy<Value = Value> {
             }
             hash.into()
         }),
+        prop::collection::vec((text(), text(), prop::option::of(1..i64::MAX)), 1..8).prop_map(
+            |fields| {
+                let mut hash = Hash::new();
+                for (field, value, time) in &fields {
+                    let time = time.map_or(FieldTime::Never, FieldTime::At);
+                    hash.set_with_time(field, value, time, &limits().hash);
+                }
+                hash.into()
+            }
+        ),
         prop::collection::vec((text(), score()), 1..8).prop_map(|pairs| {
             let mut set = SortedSet::new();
             for (member, score) in &pairs {
@@ -148,10 +158,12 @@ fn picture(value: &Value) -> (String, Vec<Vec<u8>>) {
         }
         Value::Hash(hash) => {
             let mut pairs: Vec<_> = hash
-                .iter()
-                .map(|(field, value)| [own(field), own(value)].concat())
+                .iter_with_times()
+                .map(|(field, value, time)| {
+                    [own(field), own(value), format!("{time:?}").into_bytes()].concat()
+                })
                 .collect();
-            if hash.as_listpack().is_none() {
+            if hash.encoding() == "hashtable" {
                 pairs.sort();
             }
             (hash.encoding().to_owned(), pairs)

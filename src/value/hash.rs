@@ -1,4 +1,5 @@
-//! `Hash`: fields and values, as a listpack while small and as a `Table` of pairs from then on.
+//! `Hash`: fields and values, as a listpack while small and as a `Table` of pairs from then on. Where fields have been
+//! given times to run out at, it is of a third form (`timed`), for good; the others pay nothing for it.
 //! It must not know keys, clocks or commands; lengths and limits are given by the caller.
 
 use std::fmt;
@@ -9,6 +10,11 @@ use super::prefetch::prefetch_read;
 use super::random::{below, distinct_below};
 use super::table::Table;
 use super::thin_bytes::{PREFIX_LEN, ThinBytes};
+use timed::Timed;
+
+mod timed;
+
+pub use timed::FieldTime;
 
 /// What a hash may hold before it leaves the listpack form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +36,7 @@ enum Form {
     /// Field, value, field, value …
     Listpack(Listpack),
     Table(Box<Dictionary>),
+    Timed(Box<Timed>),
 }
 
 #[derive(Clone, Default)]
@@ -187,7 +194,7 @@ impl Hash {
     pub fn as_listpack(&self) -> Option<&Listpack> {
         match &self.form {
             Form::Listpack(listpack) => Some(listpack),
-            Form::Table(_) => None,
+            Form::Table(_) | Form::Timed(_) => None,
         }
     }
 
@@ -196,6 +203,8 @@ impl Hash {
         match &self.form {
             Form::Listpack(_) => "listpack",
             Form::Table(_) => "hashtable",
+            Form::Timed(timed) if timed.as_listpack().is_some() => "listpackex",
+            Form::Timed(_) => "hashtable",
         }
     }
 
@@ -204,6 +213,7 @@ impl Hash {
         match &self.form {
             Form::Listpack(listpack) => listpack.len() / 2,
             Form::Table(dictionary) => dictionary.pairs.len(),
+            Form::Timed(timed) => timed.len(),
         }
     }
 
@@ -219,6 +229,7 @@ impl Hash {
             Form::Table(dictionary) => {
                 size_of::<Dictionary>() + dictionary.pairs.heap_size() + dictionary.pair_bytes
             }
+            Form::Timed(timed) => timed.heap_size(),
         }
     }
 
@@ -227,6 +238,7 @@ impl Hash {
         match &self.form {
             Form::Listpack(_) => None,
             Form::Table(dictionary) => Some(dictionary.pairs.bucket_count()),
+            Form::Timed(timed) => timed.pairs().map(Table::bucket_count),
         }
     }
 
@@ -243,14 +255,18 @@ impl Hash {
                     .find(hash_bytes(field), |pair| pair.field() == field)?;
                 Some(Element::Bytes(pair.value()))
             }
+            Form::Timed(timed) => timed.get(field),
         }
     }
 
     /// Starts to fetch what a look-up of `field` will read, where that lies far away.
     pub fn prefetch(&self, field: &[u8]) {
-        if let Form::Table(dictionary) = &self.form
-            && let Some(pair) = dictionary.pairs.candidate(hash_bytes(field))
-        {
+        let pairs = match &self.form {
+            Form::Listpack(_) => None,
+            Form::Table(dictionary) => Some(&dictionary.pairs),
+            Form::Timed(timed) => timed.pairs(),
+        };
+        if let Some(pair) = pairs.and_then(|pairs| pairs.candidate(hash_bytes(field))) {
             prefetch_read(pair.0.content());
         }
     }
@@ -260,7 +276,7 @@ impl Hash {
         self.get(field).is_some()
     }
 
-    /// Sets a field; true when it is new. May leave the listpack form, for good.
+    /// Sets a field, which then does not run out; true when it is new. May leave the listpack form, for good.
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &HashLimits) -> bool {
         if let Form::Listpack(listpack) = &self.form
             && (field.len().max(value.len()) > limits.max_listpack_value
@@ -271,6 +287,7 @@ impl Hash {
         let created = match &mut self.form {
             Form::Listpack(listpack) => set_in_listpack(listpack, field, value),
             Form::Table(dictionary) => dictionary.set(field, value),
+            Form::Timed(timed) => return timed.set(field, value, FieldTime::Never, limits),
         };
         if created
             && matches!(self.form, Form::Listpack(_))
@@ -289,18 +306,33 @@ impl Hash {
                 found.is_some_and(|position| listpack.remove_range(position, 2) == 2)
             }
             Form::Table(dictionary) => dictionary.remove(field),
+            Form::Timed(timed) => timed.remove(field),
         }
     }
 
     /// All fields and values: in order of insertion while it is a listpack, in no order as a table.
     pub fn iter(&self) -> impl Iterator<Item = (Element<'_>, Element<'_>)> {
-        let (listpack, table) = match &self.form {
-            Form::Listpack(listpack) => (Some(listpack), None),
-            Form::Table(dictionary) => (None, Some(&dictionary.pairs)),
+        let (listpack, table, timed) = match &self.form {
+            Form::Listpack(listpack) => (Some(listpack), None, false),
+            Form::Table(dictionary) => (None, Some(&dictionary.pairs), false),
+            Form::Timed(timed) => (timed.as_listpack(), timed.pairs(), true),
         };
         let mut elements = listpack.into_iter().flatten();
-        let listed = std::iter::from_fn(move || Some((elements.next()?, elements.next()?)));
-        listed.chain(table.into_iter().flat_map(Table::iter).map(Pair::elements))
+        let listed = std::iter::from_fn(move || {
+            let pair = (elements.next()?, elements.next()?);
+            if timed {
+                elements.next();
+            }
+            Some(pair)
+        });
+        let pairs = table.into_iter().flat_map(Table::iter).map(move |pair| {
+            if timed {
+                timed::elements(pair)
+            } else {
+                pair.elements()
+            }
+        });
+        listed.chain(pairs)
     }
 
     /// Visits about `count` fields from `cursor` on (all of a listpack) and returns the cursor to go on from, 0 at
@@ -311,15 +343,23 @@ impl Hash {
         count: usize,
         mut visit: impl FnMut(Element<'_>, Element<'_>),
     ) -> u64 {
-        match &self.form {
-            Form::Listpack(_) => {
-                self.iter().for_each(|(field, value)| visit(field, value));
-                0
-            }
-            Form::Table(dictionary) => dictionary.pairs.scan(cursor, count, Pair::hash, |pair| {
-                visit(Element::Bytes(pair.field()), Element::Bytes(pair.value()));
-            }),
-        }
+        let (pairs, timed) = match &self.form {
+            Form::Listpack(_) => (None, false),
+            Form::Table(dictionary) => (Some(&dictionary.pairs), false),
+            Form::Timed(timed) => (timed.pairs(), true),
+        };
+        let Some(pairs) = pairs else {
+            self.iter().for_each(|(field, value)| visit(field, value));
+            return 0;
+        };
+        pairs.scan(cursor, count, Pair::hash, |pair| {
+            let (field, value) = if timed {
+                timed::elements(pair)
+            } else {
+                pair.elements()
+            };
+            visit(field, value);
+        })
     }
 
     /// Any field and its value, each with the same probability. `random` gives uniform words.
@@ -328,6 +368,7 @@ impl Hash {
             Form::Listpack(_) if self.is_empty() => None,
             Form::Listpack(listpack) => pair_at(listpack, below(self.len(), random())),
             Form::Table(dictionary) => dictionary.pairs.random(random).map(Pair::elements),
+            Form::Timed(timed) => timed.random(random),
         }
     }
 
@@ -349,6 +390,7 @@ impl Hash {
                 .into_iter()
                 .map(Pair::elements)
                 .collect(),
+            Form::Timed(timed) => timed.sample(count, random),
         }
     }
 
@@ -362,6 +404,117 @@ impl Hash {
             );
         }
         self.form = Form::Table(Box::new(dictionary));
+    }
+}
+
+/// Times of single fields, in Unix milliseconds.
+impl Hash {
+    /// Takes over a listpack of fields, values and times (RDB, RESTORE), 0 being no time: none when it is not one.
+    /// O(fields), O(n log n) where they are not in order of their times.
+    pub fn from_listpack_with_times(listpack: Listpack, limits: &HashLimits) -> Option<Self> {
+        let timed = Timed::from_listpack(listpack, limits)?;
+        Some(Self {
+            form: Form::Timed(Box::new(timed)),
+        })
+    }
+
+    /// The listpack of a hash with times in that form, to be stored as it is: soonest first.
+    pub fn as_listpack_with_times(&self) -> Option<&Listpack> {
+        match &self.form {
+            Form::Timed(timed) => timed.as_listpack(),
+            Form::Listpack(_) | Form::Table(_) => None,
+        }
+    }
+
+    /// Whether it is of the form that knows times, which need not mean that a field has one now.
+    pub fn knows_times(&self) -> bool {
+        matches!(self.form, Form::Timed(_))
+    }
+
+    /// Goes over to the form that knows times, for good. O(fields) the first time.
+    pub fn know_times(&mut self) {
+        let timed = match &self.form {
+            Form::Listpack(listpack) => Timed::from_listpack_of_pairs(listpack),
+            Form::Table(dictionary) => Timed::from_dictionary(dictionary),
+            Form::Timed(_) => return,
+        };
+        self.form = Form::Timed(Box::new(timed));
+    }
+
+    /// When the next field runs out.
+    #[inline]
+    pub fn next_time(&self) -> Option<i64> {
+        match &self.form {
+            Form::Timed(timed) => timed.next_time(),
+            Form::Listpack(_) | Form::Table(_) => None,
+        }
+    }
+
+    /// Whether a field's time is before `now`.
+    #[inline]
+    pub fn is_due(&self, now: i64) -> bool {
+        match &self.form {
+            Form::Timed(timed) => timed.next_time().is_some_and(|time| time < now),
+            Form::Listpack(_) | Form::Table(_) => false,
+        }
+    }
+
+    /// When a field runs out, if ever; none where there is no such field.
+    pub fn time(&self, field: &[u8]) -> Option<Option<i64>> {
+        match &self.form {
+            Form::Timed(timed) => timed.time(field),
+            Form::Listpack(_) | Form::Table(_) => self.contains(field).then_some(None),
+        }
+    }
+
+    /// Gives a field another time, or none; false where there is no such field.
+    pub fn set_time(&mut self, field: &[u8], time: Option<i64>) -> bool {
+        if time.is_some() {
+            self.know_times();
+        }
+        match &mut self.form {
+            Form::Timed(timed) => timed.set_time(field, time),
+            Form::Listpack(_) | Form::Table(_) => self.contains(field),
+        }
+    }
+
+    /// Sets a field and its time; true when it is new.
+    pub fn set_with_time(
+        &mut self,
+        field: &[u8],
+        value: &[u8],
+        time: FieldTime,
+        limits: &HashLimits,
+    ) -> bool {
+        if matches!(time, FieldTime::At(_)) {
+            self.know_times();
+        }
+        match &mut self.form {
+            Form::Timed(timed) => timed.set(field, value, time, limits),
+            Form::Listpack(_) | Form::Table(_) => self.set(field, value, limits),
+        }
+    }
+
+    /// Removes up to `limit` fields whose time is before `now`, soonest first. O(log n) each.
+    pub fn remove_due(&mut self, now: i64, limit: usize) -> Vec<Box<[u8]>> {
+        match &mut self.form {
+            Form::Timed(timed) => timed.remove_due(now, limit),
+            Form::Listpack(_) | Form::Table(_) => Vec::new(),
+        }
+    }
+
+    /// All fields and values with their times: soonest first while it is a listpack, in no order as a table.
+    pub fn iter_with_times(&self) -> impl Iterator<Item = (Element<'_>, Element<'_>, Option<i64>)> {
+        let timed = match &self.form {
+            Form::Timed(timed) => Some(timed),
+            Form::Listpack(_) | Form::Table(_) => None,
+        };
+        let plain = self
+            .iter()
+            .take(if timed.is_some() { 0 } else { self.len() });
+        plain
+            .map(|(field, value)| (field, value, None))
+            .chain(timed.into_iter().flat_map(|timed| timed.iter()))
     }
 }
 
