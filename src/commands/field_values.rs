@@ -122,24 +122,35 @@ fn hgetex(context: &mut Context<'_, '_>) -> CommandResult {
     context.txn.hash(key)?;
     let (new_time, position) = parse_new_time(context)?;
     let fields = parse_fields(context, position)?;
-    let hash = context.txn.hash(key)?;
-    context.reply.array(fields.len());
-    for field in fields {
-        answer(context.reply, hash.and_then(|hash| hash.get(field)));
-    }
     let time = match new_time {
-        NewTime::Kept => return Ok(Outcome::Done),
+        NewTime::Kept => {
+            let hash = context.txn.hash(key)?;
+            context.reply.array(fields.len());
+            for field in fields {
+                answer(context.reply, hash.and_then(|hash| hash.get(field)));
+            }
+            return Ok(Outcome::Done);
+        }
         NewTime::Never => None,
         NewTime::At(at) => Some(at),
     };
     let past = time.is_some_and(|at| is_past(context, at));
     let txn = &mut *context.txn;
-    let Some(hash) = txn.hash_mut(key)? else {
-        return Ok(Outcome::Done);
-    };
-    hash.know_times();
-    let mut done = fields.to_vec();
-    done.retain(|field| change_time(hash, field, time, past));
+    let mut hash = txn.hash_mut(key)?;
+    let mut done = Vec::new();
+    context.reply.array(fields.len());
+    for field in fields {
+        answer(
+            context.reply,
+            hash.as_ref().and_then(|hash| hash.get(field)),
+        );
+        if let Some(hash) = &mut hash {
+            hash.know_times();
+            if change_time(hash, field, time, past) {
+                done.push(*field);
+            }
+        }
+    }
     if done.is_empty() {
         return Ok(Outcome::Done);
     }

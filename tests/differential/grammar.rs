@@ -143,7 +143,8 @@ impl Grammar {
     /// A random command of a random family, as [`Self::command`] makes it; one of twenty is spoilt.
     pub(crate) fn command_or_worse(&self, random: &mut Random) -> Command {
         let (mut command, arguments) = self.choose(random);
-        let spared = ["timeout", "blockms", "lexkey", "rankedmember"];
+        // Cursors are read otherwise by servers that know NOVALUES.
+        let spared = ["timeout", "blockms", "lexkey", "rankedmember", "NOVALUES"];
         if random.chance(5) && !spared.iter().any(|class| arguments.contains(class)) {
             spoil(&mut command, random);
         }

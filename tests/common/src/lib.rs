@@ -20,6 +20,9 @@ pub const SERVER_VARIABLE: &str = "INNKEEP_TEST_SERVER";
 /// Options for the server under test only, separated by spaces: `--shards 1`.
 pub const OPTIONS_VARIABLE: &str = "INNKEEP_TEST_SERVER_OPTIONS";
 
+/// Names a redis-server of version 8.2, for what version 7.0 does not know.
+pub const NEWER_REDIS_VARIABLE: &str = "INNKEEP_TEST_NEWER_REDIS";
+
 /// The longest that a server may take to be ready, with a debug build on a busy machine in mind.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -51,6 +54,17 @@ impl Launch {
     #[must_use]
     pub fn redis() -> Option<Self> {
         find_program("redis-server").map(|path| Self::program(path.as_os_str()))
+    }
+
+    /// The real redis-server of a newer version that [`NEWER_REDIS_VARIABLE`] names; says so where it names none. Few
+    /// systems have one, so what needs it may always be left out.
+    #[must_use]
+    pub fn newer_redis() -> Option<Self> {
+        let program = std::env::var_os(NEWER_REDIS_VARIABLE).filter(|name| !name.is_empty());
+        if program.is_none() {
+            println!("skipped: {NEWER_REDIS_VARIABLE} names no redis-server of version 8.2");
+        }
+        program.map(|program| Self::program(&program))
     }
 
     /// Any program that takes redis-server's arguments.

@@ -2,6 +2,7 @@
 
 mod bitmaps;
 mod connection;
+mod fields;
 mod geo;
 mod hashes;
 mod hyperloglog;
@@ -104,6 +105,14 @@ pub(crate) const FAMILIES: &[Family] = &[
         commands: pubsub::INTROSPECTION,
     },
 ];
+
+/// What only a newer server knows, and what has to do with it.
+pub(crate) const NEWER_FAMILIES: &[Family] = &[Family {
+    name: "fields",
+    prefix: 'h',
+    weight: 1,
+    commands: fields::COMMANDS,
+}];
 
 /// What the subscribing connections do.
 pub(crate) const SUBSCRIBERS: &[Family] = &[Family {
