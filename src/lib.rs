@@ -32,6 +32,8 @@ pub mod script;
 pub mod server;
 #[doc(hidden)]
 pub mod services;
+#[cfg(feature = "server")]
+mod tools;
 #[doc(hidden)]
 pub mod value;
 

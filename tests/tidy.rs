@@ -28,7 +28,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine", BELOW_THE_DOORS),
-    ("server", BELOW_THE_DOORS),
+    ("tools", BELOW_THE_DOORS),
+    ("server", SERVED),
     ("client", BELOW_THE_DOORS),
 ];
 
@@ -36,6 +37,12 @@ const ARROWS: &[(&str, &[&str])] = &[
 const BELOW_THE_DOORS: &[&str] = &[
     "error", "value", "memory", "request", "rdb", "keyspace", "reply", "config", "services",
     "script", "commands", "engine", "aof",
+];
+
+/// The program starts the tools too.
+const SERVED: &[&str] = &[
+    "error", "value", "memory", "request", "rdb", "keyspace", "reply", "config", "services",
+    "script", "commands", "engine", "aof", "tools",
 ];
 
 /// Where one room may use only a part of another: from, to, and the first names that are its way in.

@@ -298,6 +298,30 @@ impl Recovery {
         Ok(())
     }
 
+    /// Hands whole commands of what is not loaded to `see`, as far as any can be made out there: what stands behind the cut,
+    /// and in files behind that. With [`Options::repair`] that is what a start would take away. Answers how many there were.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn for_each_cut_command(&self, mut see: impl FnMut(&[&[u8]])) -> Result<u64, AofError> {
+        let mut commands = 0;
+        if let Some(cut) = &self.report.cut
+            && let Some(file) = self.files.iter().find(|file| file.path == cut.path)
+        {
+            let counted = see_commands(&*file.file, cut.offset, file.len, &mut see);
+            commands += counted.map_err(AofError::io("read", &file.path))?;
+        }
+        for entry in &self.dropped {
+            let path = self.layout.path(&entry.name);
+            let counted = self.storage.open(&path).and_then(|file| {
+                let len = file.len()?;
+                see_commands(&*file, 0, len, &mut see)
+            });
+            commands += counted.map_err(AofError::io("read", &path))?;
+        }
+        Ok(commands)
+    }
+
     /// Hands every command to `apply`, in order, with its file's offset; answers how many there were. Memory: one block, or
     /// the largest command.
     ///
@@ -359,6 +383,43 @@ fn apply_file<E>(
         }
         blocks.consume(len);
     }
+}
+
+/// Commands among bytes of which nothing is sure: what is none is passed over up to the next line that may begin one.
+fn see_commands(
+    file: &dyn File,
+    begin: u64,
+    end: u64,
+    see: &mut impl FnMut(&[&[u8]]),
+) -> io::Result<u64> {
+    let mut blocks = Blocks::new(file, begin, end);
+    let mut places = Vec::new();
+    let mut commands = 0;
+    loop {
+        let begins = blocks.peek(1)?.first().copied();
+        let whole = match begins {
+            None => return Ok(commands),
+            Some(b'*') => blocks.whole_command(&mut places),
+            Some(_) => Err(Stop::Invalid),
+        };
+        match whole {
+            Ok(len) => {
+                with_arguments(blocks.peek(len)?, &places, &mut *see);
+                blocks.consume(len);
+                commands += 1;
+            }
+            Err(Stop::Io(error)) => return Err(error),
+            Err(Stop::End | Stop::Invalid) => pass_line(&mut blocks)?,
+        }
+    }
+}
+
+fn pass_line(blocks: &mut Blocks<'_>) -> io::Result<()> {
+    let ahead = blocks.peek(1)?;
+    let feed = ahead.iter().position(|&byte| byte == b'\n');
+    let len = feed.map_or(ahead.len(), |feed| feed + 1);
+    blocks.consume(len);
+    Ok(())
 }
 
 fn skip_line(blocks: &mut Blocks<'_>) -> Result<(usize, bool), Stop> {

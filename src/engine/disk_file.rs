@@ -73,6 +73,15 @@ impl Write for Replacement {
     }
 }
 
+impl Replacement {
+    /// What is written goes to `storage`.
+    pub(super) fn beside(storage: Arc<dyn Storage>, path: &Path) -> io::Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = format!("temp-{}-{name}", std::process::id());
+        Self::create(storage, path.with_file_name(temporary))
+    }
+}
+
 impl Drop for Replacement {
     fn drop(&mut self) {
         if self.file.take().is_some() {

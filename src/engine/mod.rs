@@ -12,6 +12,7 @@ pub mod in_process;
 mod loading;
 mod migrate;
 pub mod monitor;
+mod offline;
 mod progress;
 pub mod propagation;
 mod recovery;

@@ -94,7 +94,7 @@ impl Inner {
         options
     }
 
-    fn apply_log(&self, recovery: &mut Recovery) -> Result<(), Error> {
+    pub(super) fn apply_log(&self, recovery: &mut Recovery) -> Result<(), Error> {
         let set = self.keyspace.all_shards();
         let mut txn = self.begin(set, 0, Journal::default());
         let mut progress = Progress::new(self, true);

@@ -18,6 +18,7 @@ use crate::commands::Shutdown;
 use crate::config::{Config, Invocation, Source, USAGE, parse_arguments};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::tools;
 
 /// What `-v` prints after `v=`: the Redis version whose commands are all here.
 pub(super) const COMPATIBLE_VERSION: &str = "7.2.4";
@@ -25,6 +26,10 @@ pub(super) const COMPATIBLE_VERSION: &str = "7.2.4";
 /// Runs the program. `arguments` begin with its own name, which decides whose defaults hold.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if tools::are_meant(&arguments) {
+        return tools::run(arguments);
+    }
     match parse_arguments(arguments) {
         Invocation::Run(source) => run_server(&source),
         Invocation::Version => {

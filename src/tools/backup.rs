@@ -1,0 +1,191 @@
+//! Backups: one RDB file with everything in it, of one moment, which a real Redis loads too; and the way back.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::failure::Failure;
+use super::peer::{Peer, field};
+use super::{Source, settings};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::keyspace::Limits;
+use crate::rdb::{self, RdbSummary};
+use crate::reply::Response;
+
+/// How often a server is asked whether its snapshot is written.
+const ASKED_EVERY: Duration = Duration::from_millis(50);
+const LOG_DIRECTORY: &str = "appendonlydir";
+const OLD_LOG: &str = "appendonly.aof";
+const SNAPSHOT: &str = "dump.rdb";
+
+/// Writes everything into one file and reads it back.
+pub(super) fn back_up(dest: &Path, source: &Source) -> Result<(), Failure> {
+    match &source.dir {
+        Some(dir) => Engine::read_only(settings(dir, true)?)?.write_rdb(dest)?,
+        None => take_from_server(dest, &source.from)?,
+    }
+    let summary = verify(dest)?;
+    let bytes = fs::metadata(dest).map_err(Failure::at(dest))?.len();
+    println!(
+        "{}: {} keys, {bytes} bytes, read back and found sound",
+        dest.display(),
+        summary.keys
+    );
+    Ok(())
+}
+
+/// Has a server on this machine write its snapshot, which is of one moment, and copies that.
+fn take_from_server(dest: &Path, url: &str) -> Result<(), Failure> {
+    let mut server = Peer::connect(url)?;
+    wait_until_saved(&mut server)?;
+    while !begin_snapshot(&mut server)? {
+        wait_until_saved(&mut server)?;
+    }
+    let info = wait_until_saved(&mut server)?;
+    if field(&info, "rdb_last_bgsave_status") != Some("ok") {
+        return Err(Failure::new(format!(
+            "{} could not write its snapshot; its log says why",
+            server.name()
+        )));
+    }
+    let path =
+        PathBuf::from(setting(&mut server, "dir")?).join(setting(&mut server, "dbfilename")?);
+    copy_synced(&path, dest).map_err(|error| {
+        Failure::new(format!(
+            "{}: {error}. A backup is taken on the machine of the server",
+            path.display()
+        ))
+    })
+}
+
+/// False where something else is being written at the moment.
+fn begin_snapshot(server: &mut Peer) -> Result<bool, Failure> {
+    match server.ask(&[vec![b"BGSAVE".to_vec()]])?.pop() {
+        Some(Response::Error(text))
+            if text.contains("progress") || text.contains("child process") =>
+        {
+            Ok(false)
+        }
+        Some(Response::Error(text)) => Err(Failure::new(format!(
+            "{} refuses BGSAVE: {text}",
+            server.name()
+        ))),
+        _ => Ok(true),
+    }
+}
+
+fn wait_until_saved(server: &mut Peer) -> Result<String, Failure> {
+    loop {
+        let info = server.demand_text(&["INFO", "persistence"])?;
+        let busy = [
+            "rdb_bgsave_in_progress",
+            "aof_rewrite_in_progress",
+            "aof_rewrite_scheduled",
+        ]
+        .iter()
+        .any(|name| field(&info, name).is_some_and(|value| value != "0"));
+        if !busy {
+            return Ok(info);
+        }
+        std::thread::sleep(ASKED_EVERY);
+    }
+}
+
+fn setting(server: &mut Peer, name: &str) -> Result<String, Failure> {
+    let words = ["CONFIG", "GET", name];
+    let words = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    match server.demand(words)? {
+        Response::Array(mut pair) => match pair.pop() {
+            Some(Response::Bulk(value)) => Ok(String::from_utf8_lossy(&value).into_owned()),
+            _ => Err(Failure::new(format!(
+                "{} does not tell {name}",
+                server.name()
+            ))),
+        },
+        _ => Err(Failure::new(format!(
+            "{} does not tell {name}",
+            server.name()
+        ))),
+    }
+}
+
+/// Reads an RDB to its end, as a start does.
+fn verify(path: &Path) -> Result<RdbSummary, Failure> {
+    let mut file = fs::File::open(path).map_err(Failure::at(path))?;
+    let read = rdb::read(&mut file, &Limits::default(), |_| Ok::<(), Error>(()));
+    read.map_err(|error| Failure::new(format!("{}{error}", path.display())))
+}
+
+/// Puts a backup into a data directory.
+pub(super) fn restore(file: &Path, dir: &Path, force: bool) -> Result<(), Failure> {
+    let summary = verify(file)?;
+    fs::create_dir_all(dir).map_err(Failure::at(dir))?;
+    if holds_data(dir)? {
+        if !force {
+            return Err(Failure::new(format!(
+                "{} holds data already. With --force it is set aside",
+                dir.display()
+            )));
+        }
+        set_aside(dir)?;
+    }
+    let path = dir.join(SNAPSHOT);
+    copy_synced(file, &path).map_err(Failure::at(&path))?;
+    println!(
+        "{}: {} keys; the next start of innkeep on {} loads them",
+        path.display(),
+        summary.keys,
+        dir.display()
+    );
+    Ok(())
+}
+
+/// Whether a start would find a log or a snapshot there.
+pub(super) fn holds_data(dir: &Path) -> Result<bool, Failure> {
+    for name in [LOG_DIRECTORY, OLD_LOG, SNAPSHOT] {
+        let path = dir.join(name);
+        if path.try_exists().map_err(Failure::at(&path))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn set_aside(dir: &Path) -> Result<(), Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = now.map_or(0, |since| since.as_secs());
+    for name in [LOG_DIRECTORY, OLD_LOG, SNAPSHOT] {
+        let path = dir.join(name);
+        if path.try_exists().map_err(Failure::at(&path))? {
+            let aside = dir.join(format!("{name}.before-{now_s}"));
+            fs::rename(&path, &aside).map_err(Failure::at(&path))?;
+            println!("{} is now {}", path.display(), aside.display());
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file so that a crash leaves either nothing under its name or all of it.
+fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
+    let name = to.file_name().ok_or(ErrorKind::InvalidInput)?;
+    let temporary = to.with_file_name(format!(
+        "temp-{}-{}",
+        std::process::id(),
+        name.to_string_lossy()
+    ));
+    let copied = fs::copy(from, &temporary)
+        .and_then(|_| fs::File::open(&temporary)?.sync_all())
+        .and_then(|()| fs::rename(&temporary, to));
+    if copied.is_err() {
+        // It may not even have been begun.
+        drop(fs::remove_file(&temporary));
+    }
+    copied?;
+    let parent = match to.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::File::open(parent)?.sync_all()
+}
