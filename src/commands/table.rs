@@ -27,8 +27,11 @@ pub struct Command {
     pub fixed_keys: Option<(usize, i32, usize)>,
     /// Where its only key stands, if every line of it has one and reaches no other.
     pub single_key: Option<usize>,
-    /// Whether it takes constant time for each of its words: flagged as fast and about keys, or PING.
+    /// Whether it takes constant time for each of its words: it is flagged as fast and about keys, or PING, or Redis says so
+    /// of a command about strings or lists.
     pub is_constant: bool,
+    /// Whether it is content with the lock of its only key, if it has one, so that a batch may take that before it runs.
+    pub runs_held: bool,
     /// By lower-case name.
     pub subcommands: HashMap<&'static str, &'static Self>,
 }
@@ -101,8 +104,15 @@ impl Table {
             Some((first, 0, _)) if !reaches_further => Some(first),
             _ => None,
         };
-        let is_constant =
-            spec.flags.has(Flags::FAST) && (!spec.keys.is_empty() || spec.name == "ping");
+        let is_simple = spec.complexity == "O(1)" && matches!(spec.group, "string" | "list");
+        let is_constant = match spec.name {
+            "ping" => true,
+            _ if spec.flags.has(Flags::BLOCKING) => false,
+            _ => !spec.keys.is_empty() && (spec.flags.has(Flags::FAST) || is_simple),
+        };
+        let runs_held = is_constant
+            && (single_key.is_some() || spec.keys.is_empty())
+            && !spec.flags.has(Flags::RUNS_SCRIPT);
         let index = self.all.len();
         let command = &*Box::leak(Box::new(Command {
             spec,
@@ -111,6 +121,7 @@ impl Table {
             fixed_keys,
             single_key,
             is_constant,
+            runs_held,
             subcommands,
         }));
         self.all.push(command);
@@ -169,16 +180,45 @@ impl Short {
 
 /// A short name in lower case as a number, filled up with zeros; two names are the same number only where one is the other
 /// with zero bytes behind it, which no entry's name has.
+#[inline]
 fn pack(name: &[u8]) -> Option<u128> {
-    let mut bytes = [0; SHORT_NAME];
-    if name.len() > SHORT_NAME || name.last() == Some(&0) {
+    let (first, rest) = match name.len() {
+        0..=8 => (name, &[][..]),
+        9..=SHORT_NAME => name.split_at(8),
+        _ => return None,
+    };
+    if name.last() == Some(&0) {
         return None;
     }
-    for (to, from) in bytes.iter_mut().zip(name) {
-        *to = *from;
-    }
-    bytes.make_ascii_lowercase();
-    Some(u128::from_le_bytes(bytes))
+    Some(u128::from(pack_word(first)) | u128::from(pack_word(rest)) << 64)
+}
+
+/// Up to eight bytes in lower case as a number. Read as two parts that overlap where there are at least four.
+#[inline]
+fn pack_word(bytes: &[u8]) -> u64 {
+    let part = |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four));
+    let packed = match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => part(first) | part(last) << (8 * (bytes.len() - 4)),
+        _ => bytes
+            .iter()
+            .rev()
+            .fold(0, |packed, byte| packed << 8 | u64::from(*byte)),
+    };
+    lower_case(packed)
+}
+
+/// Makes capital letters small in all eight bytes of a number at once: bytes of `A` to `Z`, and no others, get the bit that
+/// tells them apart.
+#[inline]
+const fn lower_case(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    let low = word & !HIGH;
+    // The high bit of each byte tells whether it is at least `A`, and whether it is beyond `Z`.
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let beyond_z = low + ONES * (0x7f - b'Z' as u64);
+    let capital = from_a & !beyond_z & !word & HIGH;
+    word | capital >> 2
 }
 
 fn with_lower_case<T>(name: &[u8], then: impl FnOnce(&str) -> T) -> Option<T> {
@@ -250,5 +290,35 @@ impl Command {
     pub fn needs_all_shards(&self, args: &[&[u8]]) -> bool {
         let reaches_further = |find: KeyFinder| find(args, &mut |_, _| {});
         self.spec.flags.has(Flags::ALL_SHARDS) || self.spec.find_keys.is_some_and(reaches_further)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_command_is_found_by_its_name_in_any_case() {
+        for command in &table().commands {
+            let name = command.spec.name;
+            for name in [name.to_owned(), name.to_uppercase()] {
+                let found = table().find(name.as_bytes()).map(|found| found.index);
+                assert_eq!(found, Some(command.index), "{name}");
+            }
+        }
+        assert!(table().find(b"get\0").is_none() && table().find(b"").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_packed_name_is_the_name_in_lower_case(name in prop::collection::vec(any::<u8>(), 0..=SHORT_NAME)) {
+            prop_assume!(name.last() != Some(&0));
+            let mut bytes = [0; SHORT_NAME];
+            for (to, from) in bytes.iter_mut().zip(&name) {
+                *to = from.to_ascii_lowercase();
+            }
+            prop_assert_eq!(pack(&name), Some(u128::from_le_bytes(bytes)));
+        }
     }
 }

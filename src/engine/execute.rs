@@ -109,20 +109,36 @@ pub(super) fn execute(
     if let Some(give_way) = to_run.give_way {
         txn.set_give_way(give_way);
     }
-    txn.journal.apart = command.spec.flags.has(Flags::READONLY);
     // What serving waiters needs is locked before the command runs, so that nothing comes between.
-    if command.spec.flags.may_write()
-        && inner.waiters_reach(&txn, command, args)
-        && !txn.relock_unless_held(inner.keyspace.all_shards())
-    {
+    let locked = !command.spec.flags.may_write()
+        || !inner.waiters_reach(&txn, command, args)
+        || txn.relock_unless_held(inner.keyspace.all_shards());
+    let flow = if locked {
+        perform(inner, (state, logged), &mut txn, command, args, reply)
+    } else {
         inner.fail(command, &busy_error(&inner.services), reply);
-        *journal = Some(inner.close(txn));
-        return (Flow::Continue, true);
-    }
+        Flow::Continue
+    };
+    let waited = txn.has_waited();
+    *journal = Some(inner.close(txn));
+    (flow, waited)
+}
+
+/// Runs a command whose shards are locked: its handler, its effects, and who waits for them.
+#[inline]
+pub(super) fn perform(
+    inner: &Arc<Inner>,
+    (state, logged): (&mut SessionState, &mut u64),
+    txn: &mut Txn<'_>,
+    command: &'static Command,
+    args: &[&[u8]],
+    reply: &mut dyn Reply,
+) -> Flow {
+    txn.journal.apart = command.spec.flags.has(Flags::READONLY);
     let (session, services) = (&mut *state, &inner.services);
     let mode = Session::top_level();
     let result = call(&mut Context {
-        txn: &mut txn,
+        txn: &mut *txn,
         args,
         reply: &mut *reply,
         session,
@@ -132,7 +148,7 @@ pub(super) fn execute(
     });
     let flow = match result {
         Ok(Outcome::Done) => Flow::Continue,
-        Ok(outcome) => inner.settle(state, &mut txn, command, args, outcome, reply),
+        Ok(outcome) => inner.settle(state, txn, command, args, outcome, reply),
         Err(error) => {
             inner.fail(command, &error, reply);
             Flow::Continue
@@ -142,11 +158,9 @@ pub(super) fn execute(
         if inner.services.running_script.is_unsaved() {
             txn.journal.effects.clear();
         }
-        *logged = inner.finish(&mut txn, state.info.id).max(*logged);
+        *logged = inner.finish(txn, state.info.id).max(*logged);
     }
-    let waited = txn.has_waited();
-    *journal = Some(inner.close(txn));
-    (flow, waited)
+    flow
 }
 
 const ABORTED: CommandError =
@@ -387,7 +401,7 @@ impl Inner {
 
     /// The shards that a command needs: those of its keys, or all.
     fn shards_of(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
-        self.shards_and_hint(command, args, HashHint::default()).0
+        self.shards_and_hint(command, args, HashHint::NONE).0
     }
 
     /// The same, with the hash of its key if it has one only.
@@ -402,7 +416,7 @@ impl Inner {
             let hash = hint.of(key);
             return (1 << self.keyspace.shard_of(hash), HashHint::new(key, hash));
         }
-        (self.shards_of_all(command, args), HashHint::default())
+        (self.shards_of_all(command, args), HashHint::NONE)
     }
 
     fn shards_of_all(&self, command: &Command, args: &[&[u8]]) -> ShardSet {

@@ -137,7 +137,7 @@ impl Session {
         started_us: i64,
     ) -> Flow {
         let Ok(stack) = take_stack() else {
-            return self.run_here(command, args, reply, started_us, HashHint::default());
+            return self.run_here(command, args, reply, started_us, HashHint::NONE);
         };
         let words: Arc<[Box<[u8]>]> = args.iter().map(|word| Box::from(*word)).collect();
         let stand_in = self.state.stand_in();
@@ -160,7 +160,7 @@ impl Session {
                     command,
                     args: &args,
                     started_us,
-                    hint: HashHint::default(),
+                    hint: HashHint::NONE,
                     give_way: Some(&give_way),
                 },
                 &mut work.reply,

@@ -7,6 +7,7 @@ mod eviction;
 pub mod execute;
 #[cfg(feature = "lua")]
 mod fiber;
+mod held;
 mod hooks;
 pub mod in_process;
 mod loading;
@@ -30,6 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use innkeep_aof::{RealStorage, Storage};
 use parking_lot::Mutex;
 
+pub(crate) use held::Held;
 pub use session::{Blocked, Flow, Session};
 
 use crate::commands::{CommandError, Shutdown, acl, renaming, table};
@@ -262,6 +264,21 @@ impl Engine {
 impl Inner {
     pub(crate) fn is_loading(&self) -> bool {
         self.services.stats.loading.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is in force that keeps, refuses or shows commands, or those that change something.
+    #[inline]
+    pub(crate) fn is_calm(&self, changing: bool) -> bool {
+        let services = &self.services;
+        !self.keyspace.is_held_for_long()
+            && !self.is_loading()
+            && services.max_memory.load(Ordering::Relaxed) == 0
+            && !services.pause.is_active()
+            && services.clients.monitors.load(Ordering::Relaxed) == 0
+            && !(changing
+                && (services.min_replicas_to_write.load(Ordering::Relaxed) > 0
+                    || self.saving.refuses_writes()
+                    || !self.propagation.takes_writes()))
     }
 
     /// Whether a write may run: not while the log cannot take it, or snapshots fail.

@@ -116,7 +116,13 @@ impl Propagation {
         }
     }
 
-    /// Whether the log can take another write.
+    /// Whether the log can take another write, or there is none.
+    #[inline]
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.is_wanted() || self.log.read().as_ref().is_none_or(|log| log.is_writable())
+    }
+
+    /// The same, with what to answer where it cannot.
     pub(crate) fn admit_write(&self) -> Result<(), CommandError> {
         if !self.is_wanted() {
             return Ok(());

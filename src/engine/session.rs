@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::background::Timer;
 #[cfg(feature = "lua")]
 use super::fiber::SuspendedScript;
+use super::held::Held;
 use super::monitor::is_shown_first;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
@@ -119,7 +120,7 @@ impl Session {
             journal: None,
             logged: 0,
             tally: Tally::default(),
-            hint: HashHint::default(),
+            hint: HashHint::NONE,
             retry: None,
             #[cfg(feature = "lua")]
             scripts_give_way: false,
@@ -179,19 +180,34 @@ impl Session {
     /// Runs one command; `args` begin with its name. Exactly one value goes to `reply`, unless the flow or CLIENT REPLY
     /// says otherwise, or the command is a subscription (one value a channel).
     pub fn execute_into(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
-        let flow = self.execute_in_batch(args, reply);
-        self.end_batch();
+        let flow = self.execute_in_batch(args, reply, &mut Held::nothing());
+        self.tally.rest_soon(&self.engine.0);
         flow
     }
 
     /// The same for one of several commands: for the short ones among them time stands still until [`Self::end_batch`].
     #[inline]
-    pub(crate) fn execute_in_batch(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+    pub(crate) fn execute_in_batch(
+        &mut self,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        held: &mut Held<'_>,
+    ) -> Flow {
+        if self.state.reply_mode == ReplyMode::On {
+            return self.execute_answered(args, reply, held);
+        }
+        held.release(self);
+        self.execute_unanswered(args, reply)
+    }
+
+    /// After CLIENT REPLY OFF or SKIP.
+    fn execute_unanswered(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+        let held = &mut Held::nothing();
         match self.state.reply_mode {
-            ReplyMode::On => self.execute_answered(args, reply),
-            ReplyMode::Off if is_subscription(args) => self.execute_answered(args, reply),
+            ReplyMode::On => self.execute_answered(args, reply, held),
+            ReplyMode::Off if is_subscription(args) => self.execute_answered(args, reply, held),
             ReplyMode::Off => {
-                let flow = silent(self.execute_answered(args, &mut SinkReply::new()));
+                let flow = silent(self.execute_answered(args, &mut SinkReply::new(), held));
                 // CLIENT REPLY ON or RESET has switched them on again.
                 if self.state.reply_mode == ReplyMode::On {
                     reply.simple(if is_reset(args) { "RESET" } else { "OK" });
@@ -200,13 +216,13 @@ impl Session {
             }
             ReplyMode::SkipNext => {
                 self.state.reply_mode = ReplyMode::Skip;
-                self.execute_in_batch(args, reply)
+                self.execute_unanswered(args, reply)
             }
             ReplyMode::Skip => {
                 let flow = if is_subscription(args) {
-                    self.execute_answered(args, reply)
+                    self.execute_answered(args, reply, held)
                 } else {
-                    silent(self.execute_answered(args, &mut SinkReply::new()))
+                    silent(self.execute_answered(args, &mut SinkReply::new(), held))
                 };
                 match self.state.reply_mode {
                     ReplyMode::Skip => self.state.reply_mode = ReplyMode::On,
@@ -220,32 +236,47 @@ impl Session {
     }
 
     #[inline]
-    fn execute_answered(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+    fn execute_answered(
+        &mut self,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        held: &mut Held<'_>,
+    ) -> Flow {
         if self.inner().services.renamed.is_some() {
-            return self.execute_renamed(args, reply);
+            return self.execute_renamed(args, reply, held);
         }
-        self.execute_named(args, reply)
+        self.execute_named(args, reply, held)
     }
 
     /// Where `rename-command` gave commands other names.
-    fn execute_renamed(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+    fn execute_renamed(
+        &mut self,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        held: &mut Held<'_>,
+    ) -> Flow {
         let name = args.first().copied().unwrap_or_default();
         let renamed = self.inner().services.renamed.as_ref();
         match renamed.and_then(|renamed| renamed.get(name)) {
-            None => self.execute_named(args, reply),
+            None => self.execute_named(args, reply, held),
             Some(None) => self.reject(None, args, &unknown_command(args), reply),
             Some(Some(own)) => {
                 let rest = args.iter().skip(1).copied();
                 let words: Vec<&[u8]> = std::iter::once(own.as_bytes()).chain(rest).collect();
-                self.execute_named(&words, reply)
+                self.execute_named(&words, reply, held)
             }
         }
     }
 
     #[inline]
-    fn execute_named(&mut self, args: &[&[u8]], reply: &mut dyn Reply) -> Flow {
+    fn execute_named(
+        &mut self,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        held: &mut Held<'_>,
+    ) -> Flow {
         // It holds for this command only, whatever becomes of it.
-        let hint = std::mem::take(&mut self.hint);
+        let hint = std::mem::replace(&mut self.hint, HashHint::NONE);
         let command = match lookup(args) {
             Ok(command) => command,
             Err(_) if is_http(args) => return Flow::Close,
@@ -259,41 +290,33 @@ impl Session {
             .last_active_ms
             .store(now_ms, Ordering::Relaxed);
         if let Err(error) = check_arity(command, args) {
+            held.release(self);
             return self.reject(Some(command), args, &error, reply);
         }
         self.state
             .info
             .last_command
             .store(command.index + 1, Ordering::Relaxed);
-        let admitted = self.admit(command, args, now_ms);
-        if self.state.tracking.is_some() {
-            self.tell_evicted(reply);
-        }
-        if let Err(error) = admitted {
-            return self.reject(Some(command), args, &error, reply);
-        }
-        let queues = self.state.multi.is_some() && !is_immediate(command);
-        if let Some(until) = self.waits_until(command, args, now_ms) {
-            return Flow::Paused(until);
-        }
-        if queues {
-            self.queue(command, args);
-            reply.simple("QUEUED");
-            return Flow::Continue;
-        }
-        let shown_first = is_shown_first(command);
-        if shown_first {
-            self.inner()
-                .feed_monitors(&self.state, command, args, now_ms);
-        }
-        let flow = self.run(command, args, reply, started_us, hint);
+        let calm = self.is_calm(command.spec.flags.may_write());
+        self.state.out_of_memory = false;
+        let flow = if calm && short && command.runs_held {
+            self.run_held(held, (command, hint), args, reply, started_us)
+        } else {
+            None
+        };
+        let flow = match flow {
+            Some(flow) => flow,
+            None => {
+                held.release(self);
+                if !calm && let Some(flow) = self.hold_up(command, args, reply, now_ms) {
+                    return flow;
+                }
+                self.run_shown(command, args, reply, (started_us, hint))
+            }
+        };
         #[cfg(feature = "lua")]
         if matches!(flow, Flow::Script(_)) {
             return flow;
-        }
-        if !shown_first {
-            self.inner()
-                .feed_monitors(&self.state, command, args, now_ms);
         }
         self.tally.count(command.index);
         if self.state.tracking.is_some() {
@@ -311,6 +334,71 @@ impl Session {
         self.tally.ahead(slept_us);
         let started_us = started_us.saturating_sub(slept_us);
         self.note_call(command, args, started_us);
+        flow
+    }
+
+    /// Whether nothing is in force that stands in the way of any ordinary command, or of one that does not change
+    /// anything.
+    #[inline]
+    pub(super) fn is_calm(&self, changing: bool) -> bool {
+        let state = &self.state;
+        state.authenticated
+            && state.multi.is_none()
+            && state.user.is_unrestricted()
+            && !state.is_subscribed()
+            && self.inner().is_calm(changing)
+    }
+
+    /// Refuses, delays or queues a command that may not run now.
+    fn hold_up(
+        &mut self,
+        command: &'static Command,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        now_ms: i64,
+    ) -> Option<Flow> {
+        let admitted = self.admit(command, args, now_ms);
+        if self.state.tracking.is_some() {
+            self.tell_evicted(reply);
+        }
+        if let Err(error) = admitted {
+            return Some(self.reject(Some(command), args, &error, reply));
+        }
+        let queues = self.state.multi.is_some() && !is_immediate(command);
+        if let Some(until) = self.waits_until(command, args, now_ms) {
+            return Some(Flow::Paused(until));
+        }
+        if queues {
+            self.queue(command, args);
+            reply.simple("QUEUED");
+            return Some(Flow::Continue);
+        }
+        None
+    }
+
+    /// Runs a command under locks of its own, and shows it to those who run MONITOR.
+    fn run_shown(
+        &mut self,
+        command: &'static Command,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        (started_us, hint): (i64, HashHint),
+    ) -> Flow {
+        let now_ms = started_us / 1000;
+        let shown_first = is_shown_first(command);
+        if shown_first {
+            self.inner()
+                .feed_monitors(&self.state, command, args, now_ms);
+        }
+        let flow = self.run(command, args, reply, started_us, hint);
+        #[cfg(feature = "lua")]
+        if matches!(flow, Flow::Script(_)) {
+            return flow;
+        }
+        if !shown_first {
+            self.inner()
+                .feed_monitors(&self.state, command, args, now_ms);
+        }
         flow
     }
 

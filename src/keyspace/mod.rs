@@ -2,6 +2,7 @@
 //! It knows no command, no reply, no log and no socket.
 
 pub mod access;
+pub mod batch;
 pub mod entry;
 pub mod events;
 pub mod eviction;
@@ -14,9 +15,9 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
 
 pub use access::AccessClock;
+pub use batch::Lookup;
 pub use entry::{Entry, Value, ValueRef};
 pub use events::{Event, EventClass};
 pub use eviction::{Candidate, Choice, EvictionPolicy};
@@ -31,29 +32,6 @@ pub const MAX_SHARDS: usize = 64;
 
 /// A set of shards, one bit each.
 pub type ShardSet = u64;
-
-/// What a command will look for, as far as it can be told from its words.
-#[derive(Debug, Clone, Copy)]
-pub struct Lookup<'a> {
-    /// Hash of the key.
-    hash: u64,
-    /// A field of a hash, or a member of a set.
-    member: Option<&'a [u8]>,
-    /// A member of a sorted set.
-    ranked: Option<&'a [u8]>,
-}
-
-impl<'a> Lookup<'a> {
-    /// A key by its hash; what may be a field or member there, if it is a hash or a set, or a sorted set.
-    #[must_use]
-    pub const fn new(hash: u64, member: Option<&'a [u8]>, ranked: Option<&'a [u8]>) -> Self {
-        Self {
-            hash,
-            member,
-            ranked,
-        }
-    }
-}
 
 /// All databases, split by the hash of the key into shards.
 #[derive(Debug)]
@@ -145,58 +123,6 @@ impl Keyspace {
             ShardSet::MAX
         } else {
             (1 << self.shards.len()) - 1
-        }
-    }
-
-    /// Brings what a batch looks for towards the processor, so that its misses overlap: first the entries, then what lies
-    /// in large collections. Changes nothing; a shard that is locked at the moment is passed over. The locks are taken
-    /// together, because each is a barrier that would keep the processor from looking ahead.
-    pub fn prefetch(&self, db: usize, lookups: &[Lookup<'_>]) {
-        let set = lookups.iter().fold(0, |set: ShardSet, lookup| {
-            set | 1 << self.shard_of(lookup.hash)
-        });
-        let mut guards: SmallVec<[Option<MutexGuard<'_, Shard>>; 32]> = SmallVec::new();
-        let mut rest = set;
-        while rest != 0 {
-            guards.push(self.shards[rest.trailing_zeros() as usize].try_lock());
-            rest &= rest - 1;
-        }
-        let shard = |hash: u64| {
-            let below = set & ((1 << self.shard_of(hash)) - 1);
-            guards
-                .get(below.count_ones() as usize)
-                .and_then(Option::as_ref)
-        };
-        let entries: SmallVec<[Option<&Entry>; 64]> = lookups
-            .iter()
-            .map(|lookup| shard(lookup.hash)?.candidate(db, lookup.hash))
-            .collect();
-        entries.iter().flatten().for_each(|entry| entry.prefetch());
-        for (entry, lookup) in entries.iter().zip(lookups) {
-            match (entry.map(Entry::value), lookup) {
-                (
-                    Some(ValueRef::Hash(hash)),
-                    Lookup {
-                        member: Some(field),
-                        ..
-                    },
-                ) => hash.prefetch(field),
-                (
-                    Some(ValueRef::Set(set)),
-                    Lookup {
-                        member: Some(member),
-                        ..
-                    },
-                ) => set.prefetch(member),
-                (
-                    Some(ValueRef::SortedSet(set)),
-                    Lookup {
-                        ranked: Some(member),
-                        ..
-                    },
-                ) => set.prefetch(member),
-                _ => {}
-            }
         }
     }
 

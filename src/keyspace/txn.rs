@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
+use super::batch::Guards;
 use super::shard::{Presence, Watcher, hash_of};
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{
@@ -143,7 +144,7 @@ pub struct TxnOptions {
 
 /// The hash of a word that was hashed already. It knows the word by its place in memory, so it may be asked only while
 /// that word is borrowed: then no other word can have the same place and length.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct HashHint {
     place: usize,
     len: usize,
@@ -151,6 +152,13 @@ pub struct HashHint {
 }
 
 impl HashHint {
+    /// The hash of no word.
+    pub const NONE: Self = Self {
+        place: 0,
+        len: 0,
+        hash: 0,
+    };
+
     /// `word` hashes to `hash`.
     #[must_use]
     #[inline]
@@ -180,8 +188,10 @@ impl HashHint {
 pub struct Txn<'k> {
     keyspace: &'k Keyspace,
     hint: HashHint,
-    guards: SmallVec<[MutexGuard<'k, Shard>; 2]>,
+    guards: Guards<'k>,
     held: ShardSet,
+    /// The shard that was last looked up, by its number and by its place among the guards.
+    last: (usize, usize),
     db: usize,
     now_ms: i64,
     options: TxnOptions,
@@ -238,23 +248,41 @@ impl Keyspace {
         options: TxnOptions,
         journal: Box<Journal>,
     ) -> Txn<'_> {
-        let mut txn = Txn {
+        let mut txn = self.begin_with(Guards::new(), 0, db, options, journal);
+        txn.now_ms = now_ms;
+        txn.acquire(set);
+        txn
+    }
+
+    /// A transaction over shards that are locked already, at a time that is yet to be told.
+    #[inline]
+    pub(super) const fn begin_with<'k>(
+        &'k self,
+        guards: Guards<'k>,
+        held: ShardSet,
+        db: usize,
+        options: TxnOptions,
+        journal: Box<Journal>,
+    ) -> Txn<'k> {
+        Txn {
             keyspace: self,
-            hint: HashHint::default(),
-            guards: SmallVec::new(),
-            held: 0,
+            hint: HashHint::NONE,
+            guards,
+            held,
+            last: NOWHERE,
             db,
-            now_ms,
+            now_ms: 0,
             options,
             rewritten: false,
             waited: false,
             give_way: None,
             journal,
-        };
-        txn.acquire(set);
-        txn
+        }
     }
 }
+
+/// No shard was looked up.
+const NOWHERE: (usize, usize) = (usize::MAX, 0);
 
 impl Keyspace {
     /// The same, unless whoever holds one of the locks says that it will take long.
@@ -286,13 +314,13 @@ impl<'k> Txn<'k> {
         if self.held == set {
             return true;
         }
-        self.guards.clear();
-        self.held = 0;
+        self.unlock();
         let mut rest = set;
         while rest != 0 {
             let index = rest.trailing_zeros() as usize;
             let Some((guard, waited)) = self.keyspace.lock_shard_unless_held(index) else {
-                self.guards.clear();
+                self.unlock();
+                self.waited = true;
                 return false;
             };
             self.waited |= waited;
@@ -301,6 +329,33 @@ impl<'k> Txn<'k> {
         }
         self.held = set;
         true
+    }
+
+    fn unlock(&mut self) {
+        self.guards.clear();
+        (self.held, self.last) = (0, NOWHERE);
+    }
+
+    /// Turns to the next command of a batch. False, and it has to be run otherwise, if the shard of its only key is not
+    /// locked, or if somebody waits there: serving may need others.
+    #[inline]
+    pub(crate) fn turn_to(&mut self, key: Option<(&[u8], HashHint)>) -> bool {
+        self.hint = HashHint::NONE;
+        let Some((key, hint)) = key else { return true };
+        let hash = hint.of(key);
+        if self.held & (1 << self.keyspace.shard_of(hash)) == 0 {
+            return false;
+        }
+        self.hint = HashHint::new(key, hash);
+        let slot = self.slot(hash);
+        self.last = (self.keyspace.shard_of(hash), slot);
+        self.guards[slot].waiters.is_empty()
+    }
+
+    /// What holds for a command is looked up anew for the next one of a batch.
+    #[inline]
+    pub(crate) fn renew(&mut self, now_ms: i64, db: usize, options: TxnOptions) {
+        (self.now_ms, self.db, self.options) = (now_ms, db, options);
     }
 
     #[inline]
@@ -346,7 +401,7 @@ impl<'k> Txn<'k> {
     /// Releases what is locked and locks `set` instead.
     pub fn relock(&mut self, set: ShardSet) {
         if self.held != set {
-            self.guards.clear();
+            self.unlock();
             self.acquire(set);
         }
     }
@@ -389,8 +444,16 @@ impl<'k> Txn<'k> {
         self.guards.iter().any(|shard| !shard.waiters.is_empty())
     }
 
+    #[inline]
     fn slot(&self, hash: u64) -> usize {
         let index = self.keyspace.shard_of(hash);
+        if index == self.last.0 {
+            return self.last.1;
+        }
+        self.slot_of(index)
+    }
+
+    fn slot_of(&self, index: usize) -> usize {
         assert!(
             self.held & (1 << index) != 0,
             "a handler touched a key that its command did not declare"
@@ -402,16 +465,19 @@ impl<'k> Txn<'k> {
         }
     }
 
+    #[inline]
     fn shard(&self, hash: u64) -> &Shard {
         &self.guards[self.slot(hash)]
     }
 
+    #[inline]
     fn shard_mut(&mut self, hash: u64) -> &mut Shard {
         let slot = self.slot(hash);
         &mut self.guards[slot]
     }
 
     /// The shard of a hash whose entry in the selected database is about to change.
+    #[inline]
     fn changing(&mut self, hash: u64) -> &mut Shard {
         let db = self.db;
         let shard = self.shard_mut(hash);

@@ -96,11 +96,13 @@ impl RespReply {
     fn text_line(&mut self, kind: u8, text: &str) {
         let start = self.buffer.len() + 1;
         self.line(kind, text.as_bytes());
-        let end = start + text.len();
-        for byte in &mut self.buffer[start..end] {
-            if matches!(*byte, b'\r' | b'\n') {
-                *byte = b' ';
-            }
+        let breaks = |byte: &u8| matches!(*byte, b'\r' | b'\n');
+        if text.as_bytes().iter().any(breaks) {
+            let end = start + text.len();
+            let written = self.buffer.iter_mut().take(end).skip(start);
+            written
+                .filter(|byte| breaks(byte))
+                .for_each(|byte| *byte = b' ');
         }
     }
 

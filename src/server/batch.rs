@@ -1,9 +1,10 @@
 //! The short commands of what a connection has read, parsed before the first of them runs, so that what they will look up
-//! can be fetched together. Knows no socket.
+//! can be locked and fetched together. Knows no socket.
 
 use smallvec::SmallVec;
 
-use crate::engine::Session;
+use super::buffers::BatchBuffers;
+use crate::engine::{Engine, Held, Session};
 use crate::keyspace::{Keyspace, Lookup};
 use crate::request::Parser;
 
@@ -19,18 +20,18 @@ pub(super) type Hashes = SmallVec<[u64; MOST]>;
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     /// Their words, one after the other.
-    words: SmallVec<[&'a [u8]; 4 * MOST]>,
+    words: Vec<&'a [u8]>,
     /// Of each command, where its words end among all, and where its bytes end in the input.
-    ends: SmallVec<[(usize, usize); MOST]>,
+    ends: Vec<(usize, usize)>,
 }
 
 impl<'a> Batch<'a> {
     /// The commands at the start of `input`, up to the first that is not short, or not there as a whole.
     #[inline]
-    pub(super) fn parse(parser: &Parser, input: &'a [u8]) -> Self {
+    pub(super) fn parse(parser: &Parser, input: &'a [u8], buffers: BatchBuffers) -> Self {
         let mut batch = Self {
-            words: SmallVec::new(),
-            ends: SmallVec::new(),
+            words: buffers.words,
+            ends: buffers.ends,
         };
         let mut end = 0;
         while batch.ends.len() < MOST {
@@ -42,6 +43,17 @@ impl<'a> Batch<'a> {
             batch.ends.push((batch.words.len(), end));
         }
         batch
+    }
+
+    /// Its memory, for another batch.
+    pub(super) fn into_buffers(mut self) -> BatchBuffers {
+        self.words.clear();
+        self.ends.clear();
+        BatchBuffers {
+            // Nothing is left whose lifetime could differ, and collecting in place keeps the allocation.
+            words: self.words.into_iter().map(|_| &[][..]).collect(),
+            ends: self.ends,
+        }
     }
 
     /// Each command's words, and where it ends in the input.
@@ -56,12 +68,18 @@ impl<'a> Batch<'a> {
     }
 
     /// Starts to load what the commands will look up, if there are enough of them: the second word of a command is nearly
-    /// always its key, the third or the last the field or member. Returns the hashes of the second words, or none.
+    /// always its key, the third or the last the field or member. Returns the hashes of the second words, or none. A
+    /// worker that is `alone` has no other to keep waiting: it holds the locks until the batch is done.
     #[inline]
-    pub(super) fn prefetch(&self, session: &Session) -> Hashes {
+    pub(super) fn prefetch<'e>(
+        &self,
+        engine: &'e Engine,
+        session: &mut Session,
+        alone: bool,
+    ) -> (Hashes, Held<'e>) {
         let mut hashes = Hashes::new();
         if self.ends.len() < MIN_PREFETCH {
-            return hashes;
+            return (hashes, Held::nothing());
         }
         let mut lookups: SmallVec<[Lookup<'_>; MOST]> = SmallVec::new();
         for (words, _) in self.commands() {
@@ -74,9 +92,11 @@ impl<'a> Batch<'a> {
             hashes.push(hash);
             lookups.push(Lookup::new(hash, member, last));
         }
-        let engine = session.engine();
+        if alone {
+            return (hashes, engine.hold(session, &lookups));
+        }
         engine.keyspace().prefetch(session.state.db, &lookups);
-        hashes
+        (hashes, Held::nothing())
     }
 }
 
@@ -86,7 +106,7 @@ mod tests {
 
     fn parsed(input: &[u8]) -> Vec<(Vec<Vec<u8>>, usize)> {
         let parser = Parser::new();
-        let batch = Batch::parse(&parser, input);
+        let batch = Batch::parse(&parser, input, BatchBuffers::default());
         let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
         batch
             .commands()

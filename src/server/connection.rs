@@ -16,7 +16,7 @@ use super::batch::Batch;
 use super::buffers::{Buffers, READ_SIZE};
 use super::socket::Socket;
 use crate::commands::Shutdown;
-use crate::engine::{Blocked, Flow, Session};
+use crate::engine::{Blocked, Flow, Held, Session};
 use crate::reply::{Reply, RespReply};
 use crate::request::{Parsed, Parser};
 use crate::services::clients::Mail;
@@ -59,6 +59,8 @@ pub(super) struct Connection {
     session: Session,
     parser: Parser,
     buffers: Rc<Buffers>,
+    /// Its worker is the only one.
+    alone: bool,
     /// What has been read and not executed.
     input: Vec<u8>,
     /// Length that the input must have before it can be executed, as far as the client has told.
@@ -72,6 +74,12 @@ pub(super) struct Connection {
     ranges: Vec<Range<usize>>,
 }
 
+/// The words of a command that is not short: in the input, from here on, as the ranges tell; or by themselves.
+enum Words {
+    InInput(usize),
+    Inline(Vec<Vec<u8>>),
+}
+
 #[derive(Debug)]
 enum Event {
     Readable,
@@ -83,7 +91,7 @@ enum Event {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, session: Session, buffers: Rc<Buffers>) -> Self {
+    pub(super) fn new(socket: Socket, session: Session, buffers: Rc<Buffers>, alone: bool) -> Self {
         #[cfg(feature = "lua")]
         let mut session = session;
         #[cfg(feature = "lua")]
@@ -95,6 +103,7 @@ impl Connection {
             session,
             parser,
             buffers,
+            alone,
             input: Vec::new(),
             wanted: 0,
             output: RespReply::new(false),
@@ -329,18 +338,24 @@ impl Connection {
             parser,
             input,
             output,
+            buffers,
+            alone,
             ..
         } = self;
-        let batch = Batch::parse(parser, input.get(*consumed..).unwrap_or_default());
-        let hashes = batch.prefetch(session);
+        let input = input.get(*consumed..).unwrap_or_default();
+        let batch = Batch::parse(parser, input, buffers.take_batch());
+        let engine = session.engine().clone();
+        let (hashes, mut held) = batch.prefetch(&engine, session, *alone);
         let (start, authenticated) = (*consumed, session.state.authenticated);
+        let mut left = None;
         for (index, (args, end)) in batch.commands().enumerate() {
             if let (Some(hash), Some(key)) = (hashes.get(index), args.get(1)) {
                 session.hint(key, *hash);
             }
-            let flow = execute(session, output, args);
+            let flow = execute(session, output, args, &mut held);
             if matches!(flow, Flow::Paused(_)) {
-                return Some(flow);
+                left = Some(flow);
+                break;
             }
             *consumed = start + end;
             let settled = matches!(flow, Flow::Continue)
@@ -348,11 +363,14 @@ impl Connection {
                 // The rest was parsed under the limits that held before.
                 && session.state.authenticated == authenticated;
             if !settled {
-                return Some(flow);
+                left = Some(flow);
+                break;
             }
             output.set_resp3(session.state.resp3);
         }
-        None
+        held.release(session);
+        buffers.give_batch(batch.into_buffers());
+        left
     }
 
     /// Executes the next command, whatever it looks like; false when it has not arrived as a whole.
@@ -362,16 +380,7 @@ impl Connection {
         let input = self.input.get(start..).unwrap_or_default();
         match self.parser.parse(input, &mut self.ranges) {
             Ok(Parsed::Complete { consumed: more }) => {
-                loop {
-                    let words = self.input.get(start..start + more).unwrap_or_default();
-                    let word = |range: &Range<usize>| words.get(range.clone()).unwrap_or_default();
-                    let args: SmallVec<[&[u8]; 32]> = self.ranges.iter().map(word).collect();
-                    let flow = execute(&mut self.session, &mut self.output, &args);
-                    drop(args);
-                    if self.follow(flow).await? {
-                        break;
-                    }
-                }
+                self.execute_words(&Words::InInput(start)).await?;
                 *consumed += more;
             }
             Ok(Parsed::Incomplete { need_at_least }) => {
@@ -383,13 +392,7 @@ impl Connection {
                 consumed: more,
                 args,
             }) => {
-                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                loop {
-                    let flow = execute(&mut self.session, &mut self.output, &args);
-                    if self.follow(flow).await? {
-                        break;
-                    }
-                }
+                self.execute_words(&Words::Inline(args)).await?;
                 *consumed += more;
             }
             Err(error) => {
@@ -404,6 +407,26 @@ impl Connection {
             }
         }
         Ok(true)
+    }
+
+    /// Executes a command until nothing is left to do for it.
+    async fn execute_words(&mut self, words: &Words) -> Result<(), End> {
+        loop {
+            let args: SmallVec<[&[u8]; 32]> = match words {
+                Words::InInput(start) => {
+                    let input = self.input.get(*start..).unwrap_or_default();
+                    let word = |range: &Range<usize>| input.get(range.clone()).unwrap_or_default();
+                    self.ranges.iter().map(word).collect()
+                }
+                Words::Inline(args) => args.iter().map(Vec::as_slice).collect(),
+            };
+            let held = &mut Held::nothing();
+            let flow = execute(&mut self.session, &mut self.output, &args, held);
+            drop(args);
+            if self.follow(flow).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// HELLO and AUTH change how replies are written and requests are limited.
@@ -660,12 +683,17 @@ impl Connection {
 /// Executes one command. What was published to a subscriber meanwhile goes out before its answer, as Redis has it: behind
 /// the end of a subscription, a client would take it for the answer to its next command.
 #[inline]
-fn execute(session: &mut Session, output: &mut RespReply, args: &[&[u8]]) -> Flow {
+fn execute(
+    session: &mut Session,
+    output: &mut RespReply,
+    args: &[&[u8]],
+    held: &mut Held<'_>,
+) -> Flow {
     if !session.state.is_subscribed() {
-        return session.execute_in_batch(args, output);
+        return session.execute_in_batch(args, output, held);
     }
     let mark = output.len();
-    let flow = session.execute_in_batch(args, output);
+    let flow = session.execute_in_batch(args, output, held);
     if session.state.info.mailbox.pending() > 0 {
         let reply = output.buffer_mut().split_off(mark);
         while let Some(message) = session.state.info.mailbox.try_pop() {

@@ -280,8 +280,8 @@ fn begin(accepted: Accepted, shared: &Arc<Shared>, buffers: &Rc<Buffers>) {
     let Ok(socket) = prepare(accepted, shared.keepalive_s) else {
         return;
     };
-    let mut connection =
-        Connection::new(socket, shared.engine.session_for(info), Rc::clone(buffers));
+    let (session, alone) = (shared.engine.session_for(info), shared.queues.len() == 1);
+    let mut connection = Connection::new(socket, session, Rc::clone(buffers), alone);
     let shared = Arc::clone(shared);
     tokio::task::spawn_local(async move {
         if let End::Shutdown(how) = connection.run().await {

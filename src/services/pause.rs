@@ -25,10 +25,17 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// Whether there is one, possibly over already.
+    #[inline]
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
     /// The pause that was last begun and not lifted; its time may be over.
     #[must_use]
     pub fn get(&self) -> Option<Paused> {
-        if !self.active.load(Ordering::Acquire) {
+        if !self.is_active() {
             return None;
         }
         *self.paused.lock()
