@@ -201,7 +201,7 @@ fn hand_over(server: Server, next: Launch) -> Server {
 }
 
 /// The same with the log (`appendonly`) or with the snapshot.
-fn hand_over_with(mut server: Server, next: Launch, log: &str) -> Server {
+pub(crate) fn hand_over_with(mut server: Server, next: Launch, log: &str) -> Server {
     let mut wire = connect(&server);
     // Where the first of them began, which is not the last one's own.
     let directory = wire.ask(&["CONFIG", "GET", "dir"]).expect("an answer");

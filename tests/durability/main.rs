@@ -1,6 +1,7 @@
 //! What survives: kill -9 of the real process, power loss and failing disks under the whole engine, and data directories
 //! that move between innkeep and a real redis-server.
 
+mod field_times;
 mod interchange;
 mod kill;
 mod simulated;

@@ -1,6 +1,12 @@
 //! What a stopped clock shows; what a real server answers is beside HGETDEL, HGETEX and HSETEX.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use crate::commands::testing::Harness;
+use crate::keyspace::txn::{Journal, TxnOptions};
+use crate::keyspace::{Entry, EventClass, SnapshotSink, Txn, ValueRef, WatchFlag};
 use crate::reply::Response;
 
 const NOW: i64 = 1_000_000_000;
@@ -150,4 +156,111 @@ fn hashes_with_times_and_fields_that_ran_out_are_counted() {
     h.keyspace.set_now_ms(Some(NOW + 6));
     h.run("HLEN h");
     assert_eq!(line(&mut h, "expired_subkeys"), "expired_subkeys:2");
+}
+
+// ------------------------------------------------------------------------------------------------ in the background
+
+fn begin(h: &Harness) -> Txn<'_> {
+    let options = TxnOptions {
+        propagate: true,
+        events: EventClass(u32::MAX),
+        keep_expired: false,
+        frozen: false,
+    };
+    let shards = h.keyspace.all_shards();
+    h.keyspace.begin(shards, 0, options, Journal::default())
+}
+
+#[test]
+fn the_background_removes_what_is_due_piece_by_piece() {
+    let mut h = Harness::new();
+    for field in 0..500 {
+        h.run(&format!("HSETEX large PX 5 FIELDS 1 f{field} v"));
+    }
+    h.run("HSETEX small PX 5 FIELDS 1 a 1");
+    h.run("HSETEX later PX 50 FIELDS 1 a 1");
+    h.run("HSET large stays v");
+    h.keyspace.set_now_ms(Some(NOW + 6));
+    let (mut removed, mut rounds) = (0, 0);
+    loop {
+        let mut txn = begin(&h);
+        if txn.next_expiry_ms().is_none_or(|at| at >= NOW + 6) {
+            assert_eq!(txn.next_expiry_ms(), Some(NOW + 50));
+            break;
+        }
+        removed += txn.expire_due(64);
+        rounds += 1;
+        assert!(
+            txn.journal
+                .events
+                .iter()
+                .all(|event| event.name != "expired")
+        );
+    }
+    assert_eq!((removed, rounds), (501, 8));
+    h.expect(&[
+        ("HLEN large", "1"),
+        ("EXISTS small", "0"),
+        ("HGET later a", "\"1\""),
+    ]);
+    assert!(h.effects().is_empty(), "all of it was gone before");
+}
+
+#[test]
+fn a_field_that_runs_out_is_a_change_to_those_who_watch() {
+    for by_background in [false, true] {
+        let mut h = Harness::new();
+        h.run("HSETEX h PX 5 FIELDS 1 a 1");
+        h.run("HSET h b 2");
+        let flag = Arc::new(WatchFlag::default());
+        begin(&h).watch(b"h", &flag);
+        h.keyspace.set_now_ms(Some(NOW + 6));
+        assert!(!flag.is_raised());
+        if by_background {
+            assert_eq!(begin(&h).expire_due(10), 1);
+        } else {
+            h.run("HLEN h");
+        }
+        assert!(flag.is_raised(), "by the background: {by_background}");
+    }
+}
+
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<(String, Option<i64>)>>);
+
+impl SnapshotSink for Seen {
+    fn save(&self, _: usize, entries: &mut dyn Iterator<Item = &Entry>) {
+        for entry in entries {
+            let ValueRef::Hash(hash) = entry.value() else {
+                panic!("there are hashes only");
+            };
+            let name = |field: Vec<u8>| String::from_utf8_lossy(&field).into_owned();
+            let fields = hash.iter_with_times();
+            let mut seen = self.0.lock();
+            seen.extend(fields.map(|(field, _, time)| (name(field.to_vec()), time)));
+        }
+    }
+}
+
+/// A snapshot has the fields, and the times, of the moment when it began.
+#[test]
+fn a_snapshot_sees_no_later_times() {
+    let mut h = Harness::new();
+    h.run("HSETEX h PX 5 FIELDS 2 a 1 b 1");
+    h.run("HSET h c 3");
+    let seen = Arc::new(Seen::default());
+    let sink: Arc<dyn SnapshotSink> = Arc::<Seen>::clone(&seen);
+    begin(&h).begin_snapshot(&sink);
+    h.run("HPERSIST h FIELDS 1 a");
+    h.run("HEXPIRE h 10 FIELDS 1 c");
+    h.keyspace.set_now_ms(Some(NOW + 6));
+    h.expect(&[("HLEN h", "2")]);
+    h.keyspace
+        .walk_snapshot(|| Ok::<(), ()>(()))
+        .expect("nothing is in its way");
+    let mut seen = std::mem::take(&mut *seen.0.lock());
+    seen.sort();
+    let due = Some(NOW + 5);
+    let expected = [("a", due), ("b", due), ("c", None)];
+    assert_eq!(seen, expected.map(|(field, time)| (field.to_owned(), time)));
 }
