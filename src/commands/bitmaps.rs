@@ -255,6 +255,10 @@ fn bitop(context: &mut Context<'_, '_>) -> CommandResult {
         () if context.is(1, "and") => Some(Operation::And),
         () if context.is(1, "or") => Some(Operation::Or),
         () if context.is(1, "xor") => Some(Operation::Xor),
+        () if context.is(1, "diff") => Some(Operation::OnlyFirst),
+        () if context.is(1, "diff1") => Some(Operation::OnlyOthers),
+        () if context.is(1, "andor") => Some(Operation::FirstAndOthers),
+        () if context.is(1, "one") => Some(Operation::One),
         () if context.is(1, "not") => None,
         () => return Err(CommandError::Syntax),
     };
@@ -263,6 +267,16 @@ fn bitop(context: &mut Context<'_, '_>) -> CommandResult {
         return Err(CommandError::text(
             "ERR BITOP NOT must be called with a single source key.",
         ));
+    }
+    let against_others = match operation {
+        Some(Operation::OnlyFirst) => Some("DIFF"),
+        Some(Operation::OnlyOthers) => Some("DIFF1"),
+        Some(Operation::FirstAndOthers) => Some("ANDOR"),
+        _ => None,
+    };
+    if let Some(name) = against_others.filter(|_| keys.len() < 2) {
+        let text = format!("ERR BITOP {name} must be called with at least two source keys.");
+        return Err(text.into());
     }
     let result = combined(context.txn, operation, keys)?;
     let len = result.len();

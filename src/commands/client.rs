@@ -697,7 +697,12 @@ impl<'a> KillFilter<'a> {
             b"user" => self.user = Some(value),
             b"maxage" => {
                 let error = CommandError::text("ERR maxage is not an integer or out of range");
-                self.min_age_seconds = Some(parse_i64(value).ok_or(error)?);
+                let age = parse_i64(value).ok_or(error)?;
+                if age <= 0 {
+                    let error = "ERR maxage should be greater than 0";
+                    return Err(CommandError::text(error));
+                }
+                self.min_age_seconds = Some(age);
             }
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => self.spare_self = true,
             b"skipme" if value.eq_ignore_ascii_case(b"no") => self.spare_self = false,

@@ -12,6 +12,14 @@ pub enum Operation {
     Or,
     /// Set in an odd number of them.
     Xor,
+    /// Set in the first, and in none of the others.
+    OnlyFirst,
+    /// Set in at least one of the others, and not in the first.
+    OnlyOthers,
+    /// Set in the first, and in at least one of the others.
+    FirstAndOthers,
+    /// Set in exactly one.
+    One,
 }
 
 /// The bits that are set. O(n), a word at a time.
@@ -91,18 +99,54 @@ pub fn combine(operation: Operation, sources: &[&[u8]]) -> Vec<u8> {
     let Some((first, others)) = sources.split_first() else {
         return result;
     };
+    match operation {
+        Operation::And | Operation::Or | Operation::Xor => {}
+        Operation::One => return set_in_one(sources, len.unwrap_or(0)),
+        Operation::OnlyFirst | Operation::OnlyOthers | Operation::FirstAndOthers => {
+            return against_others(operation, first, others, len.unwrap_or(0));
+        }
+    }
     result.extend_from_slice(first);
     result.resize(len.unwrap_or(0), 0);
     for other in others {
         let pairs = result.iter_mut().zip(*other);
         match operation {
             Operation::And => pairs.for_each(|(byte, other)| *byte &= other),
-            Operation::Or => pairs.for_each(|(byte, other)| *byte |= other),
             Operation::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
+            _ => pairs.for_each(|(byte, other)| *byte |= other),
         }
         if operation == Operation::And {
             result[other.len()..].fill(0);
         }
+    }
+    result
+}
+
+/// The first against what is set in any of the others.
+fn against_others(operation: Operation, first: &[u8], others: &[&[u8]], len: usize) -> Vec<u8> {
+    let mut result = combine(Operation::Or, others);
+    result.resize(len, 0);
+    let padded = first.iter().copied().chain(std::iter::repeat(0));
+    for (others, first) in result.iter_mut().zip(padded) {
+        *others = match operation {
+            Operation::OnlyFirst => first & !*others,
+            Operation::OnlyOthers => *others & !first,
+            _ => first & *others,
+        };
+    }
+    result
+}
+
+fn set_in_one(sources: &[&[u8]], len: usize) -> Vec<u8> {
+    let (mut result, mut repeated) = (vec![0; len], vec![0; len]);
+    for source in sources {
+        for ((seen, again), byte) in result.iter_mut().zip(&mut repeated).zip(*source) {
+            *again |= *seen & byte;
+            *seen |= byte;
+        }
+    }
+    for (seen, again) in result.iter_mut().zip(repeated) {
+        *seen &= !again;
     }
     result
 }
@@ -266,6 +310,14 @@ mod tests {
                 prop_assert_eq!(combine(Operation::Or, &sources)[at], or);
                 let xor = column(at).fold(0, |all, byte| all ^ byte);
                 prop_assert_eq!(combine(Operation::Xor, &sources)[at], xor);
+                let (first, others) = (column(at).next().unwrap_or(0), column(at).skip(1));
+                let others = others.fold(0, |all, byte| all | byte);
+                prop_assert_eq!(combine(Operation::OnlyFirst, &sources)[at], first & !others);
+                prop_assert_eq!(combine(Operation::OnlyOthers, &sources)[at], others & !first);
+                prop_assert_eq!(combine(Operation::FirstAndOthers, &sources)[at], first & others);
+                let one = (0..8).filter(|bit| column(at).filter(|byte| byte >> bit & 1 == 1).count() == 1);
+                let one = one.fold(0, |all, bit| all | 1 << bit);
+                prop_assert_eq!(combine(Operation::One, &sources)[at], one);
             }
             prop_assert_eq!(combine(Operation::Or, &sources).len(), len);
         }

@@ -137,6 +137,10 @@ fn killing() {
         ("CLIENT KILL SKIPME x", "ERR syntax error"),
         ("CLIENT KILL SKIPME no x", "ERR syntax error"),
         (
+            "CLIENT KILL MAXAGE 0",
+            "ERR maxage should be greater than 0",
+        ),
+        (
             "CLIENT KILL MAXAGE x",
             "ERR maxage is not an integer or out of range",
         ),
