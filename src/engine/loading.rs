@@ -8,13 +8,17 @@ use std::path::Path;
 use log::{info, warn};
 
 use super::Inner;
+use super::crew::{Crew, with_crew, workers};
 use super::disk_file::FileReader;
 use super::progress::Progress;
 use crate::commands::dump::access_of;
 use crate::error::Error;
-use crate::keyspace::Txn;
+use crate::keyspace::{Keyspace, Limits, Txn};
 use crate::rdb::{self, Problem, RdbEntry, RdbError, RdbSummary};
 use std::sync::atomic::Ordering;
+
+/// Keys that go to a thread at once.
+const BATCH_KEYS: usize = 256;
 
 /// What becomes of the keys of an RDB.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,18 +82,31 @@ impl Inner {
             reader: bytes,
             taken: &taken,
         };
-        let summary = rdb::read(&mut bytes, &limits, |entry| {
+        let mut is_wanted = |entry: &RdbEntry| {
             let is_due = entry.expires_at_ms.is_some_and(|at| at < now_ms);
-            if is_due && !wanted.expired {
-                expired += 1;
-            } else {
-                insert(txn, path, entry, wanted.merge)?;
-            }
-            txn.journal.clear();
-            progress.advance(txn, taken.get());
-            Ok(())
-        })
-        .map_err(|error| match error {
+            expired += u64::from(is_due && !wanted.expired);
+            !is_due || wanted.expired
+        };
+        let read = if progress.lets_others_in() && workers(&self.keyspace) > 1 {
+            txn.relock(0);
+            let note = || {
+                progress.note(taken.get());
+            };
+            let read =
+                self.read_together((path, wanted.merge), &mut bytes, &limits, is_wanted, note);
+            txn.lock_all();
+            read
+        } else {
+            rdb::read(&mut bytes, &limits, |entry| {
+                if is_wanted(&entry) {
+                    insert(txn, path, entry, wanted.merge)?;
+                }
+                txn.journal.clear();
+                progress.advance(txn, taken.get());
+                Ok(())
+            })
+        };
+        let summary = read.map_err(|error| match error {
             Error::Rdb { source, .. } => Error::Rdb {
                 path: path.to_owned(),
                 source,
@@ -110,6 +127,88 @@ impl Inner {
         }
         Ok(summary)
     }
+}
+
+impl Inner {
+    /// Reads an RDB while several threads insert what it holds. Nothing is locked.
+    fn read_together(
+        &self,
+        (path, merge): (&Path, bool),
+        bytes: &mut impl Read,
+        limits: &Limits,
+        mut is_wanted: impl FnMut(&RdbEntry) -> bool,
+        mut note: impl FnMut(),
+    ) -> Result<RdbSummary, Error> {
+        with_crew(
+            self,
+            |txn, entries: Vec<RdbEntry>| insert_all(txn, path, entries, merge),
+            |crew| {
+                let mut batches = Batches::new(self, crew);
+                let summary = rdb::read(bytes, limits, |entry| {
+                    note();
+                    if is_wanted(&entry) {
+                        batches.take(entry)?;
+                    }
+                    Ok::<(), Error>(())
+                })?;
+                batches.hand_over_all();
+                Ok(summary)
+            },
+        )
+    }
+}
+
+/// Keys on their way to the threads that insert them.
+struct Batches<'a> {
+    inner: &'a Inner,
+    crew: &'a Crew<'a, Vec<RdbEntry>>,
+    by_worker: Vec<Vec<RdbEntry>>,
+}
+
+impl<'a> Batches<'a> {
+    fn new(inner: &'a Inner, crew: &'a Crew<'a, Vec<RdbEntry>>) -> Self {
+        Self {
+            inner,
+            crew,
+            by_worker: (0..crew.len()).map(|_| Vec::new()).collect(),
+        }
+    }
+
+    fn take(&mut self, entry: RdbEntry) -> Result<(), Error> {
+        if self.crew.has_failed() {
+            // The error of the thread is told instead.
+            return Err(Error::Io(std::io::ErrorKind::Interrupted.into()));
+        }
+        let shard = self.inner.keyspace.shard_of(Keyspace::hash(&entry.key));
+        let worker = self.crew.worker_of(shard);
+        if let Some(batch) = self.by_worker.get_mut(worker) {
+            batch.push(entry);
+            if batch.len() >= BATCH_KEYS {
+                let next = Vec::with_capacity(BATCH_KEYS);
+                self.crew.send(worker, std::mem::replace(batch, next));
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_over_all(&mut self) {
+        for (worker, batch) in self.by_worker.iter_mut().enumerate() {
+            self.crew.send(worker, std::mem::take(batch));
+        }
+    }
+}
+
+fn insert_all(
+    txn: &mut Txn<'_>,
+    path: &Path,
+    entries: Vec<RdbEntry>,
+    merge: bool,
+) -> Result<(), Error> {
+    for entry in entries {
+        insert(txn, path, entry, merge)?;
+        txn.journal.clear();
+    }
+    Ok(())
 }
 
 /// Counts what is read.

@@ -2,6 +2,7 @@
 
 mod administration;
 pub mod background;
+mod crew;
 mod disk_file;
 mod eviction;
 pub mod execute;
@@ -17,6 +18,7 @@ mod offline;
 mod progress;
 pub mod propagation;
 mod recovery;
+mod replay;
 mod rewrite;
 mod saving;
 pub mod session;

@@ -48,24 +48,33 @@ impl<'a> Progress<'a> {
         self.before = bytes_before;
     }
 
+    /// Whether others get turns.
+    pub(super) fn lets_others_in(&self) -> bool {
+        self.lets_others_in
+    }
+
     /// A key or command has been loaded, which ended at about this offset of the file.
     pub(super) fn advance(&mut self, txn: &mut Txn<'_>, offset: u64) {
-        if !self.lets_others_in {
-            return;
+        if self.lets_others_in && self.note(offset) {
+            txn.give_turn();
         }
+    }
+
+    /// The same where nothing is locked; true where others should get a turn.
+    pub(super) fn note(&mut self, offset: u64) -> bool {
         if self.delay_us > 0 {
             std::thread::sleep(Duration::from_micros(self.delay_us));
             self.read_settings();
         }
         let loaded = self.before + offset;
         if loaded.saturating_sub(self.last_turn) < self.interval {
-            return;
+            return false;
         }
         self.last_turn = loaded;
         let load = &self.inner.services.stats.load;
         load.loaded_bytes.store(loaded, Ordering::Relaxed);
         self.read_settings();
-        txn.give_turn();
+        true
     }
 }
 

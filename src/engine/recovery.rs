@@ -7,10 +7,11 @@ use innkeep_aof::{ApplyError, FsyncPolicy, Log, Options, Recovery, Report};
 use log::{info, warn};
 
 use super::Inner;
+use super::crew::workers;
 use super::loading::{Wanted, tell_refusal};
 use super::progress::Progress;
 use super::starting::Loaded;
-use crate::commands::{CommandError, Context, Mode, Outcome, call, lookup};
+use crate::commands::{Command, CommandError, Context, Mode, Outcome, call, lookup};
 use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Txn;
@@ -112,6 +113,12 @@ impl Inner {
         recovery: &Recovery,
         progress: &mut Progress<'_>,
     ) -> Result<(), Error> {
+        if progress.lets_others_in() && workers(&self.keyspace) > 1 {
+            txn.relock(0);
+            let result = self.replay_together(recovery, progress);
+            txn.lock_all();
+            return result;
+        }
         let mut state = SessionState::new(Arc::new(ClientInfo::default()), true);
         let (database, before) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
         let applied = recovery.for_each_command(
@@ -149,10 +156,21 @@ impl Inner {
         args: &[&[u8]],
     ) -> Result<(), CommandError> {
         // What stands between them is whole: a torn transaction was cut off by the verification.
-        if args.len() == 1 && args.first().is_some_and(|name| is_bracket(name)) {
+        if is_bracket(args) {
             return Ok(());
         }
         let command = lookup(args).map_err(|_| unknown(args))?;
+        self.apply_known(txn, state, command, args)
+    }
+
+    /// Applies a command of the log in the database that `state` says, and notes there if it chooses another.
+    pub(super) fn apply_known(
+        &self,
+        txn: &mut Txn<'_>,
+        state: &mut SessionState,
+        command: &'static Command,
+        args: &[&[u8]],
+    ) -> Result<(), CommandError> {
         txn.select(state.db);
         let mode = Mode {
             nested: true,
@@ -315,11 +333,12 @@ pub(super) fn policy_named(word: &str) -> FsyncPolicy {
     }
 }
 
-fn is_bracket(name: &[u8]) -> bool {
+pub(super) fn is_bracket(args: &[&[u8]]) -> bool {
+    let [name] = args else { return false };
     name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC")
 }
 
-fn unknown(args: &[&[u8]]) -> CommandError {
+pub(super) fn unknown(args: &[&[u8]]) -> CommandError {
     let name = String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned();
     format!("Unknown command '{name}' reading the append only file").into()
 }

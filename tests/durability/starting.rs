@@ -158,3 +158,88 @@ fn a_shutdown_while_loading_saves_nothing() {
     let engine = Engine::open(config(directory.path(), &settings)).expect("it opens");
     assert_eq!(run(&engine, &["DBSIZE"]), Response::Int(50));
 }
+
+/// Commands of one key and of many, of all types and in several databases, as a log holds them in any order.
+fn churn(engine: &Engine, seed: u64, commands: usize) {
+    let mut session = engine.session();
+    let mut state = seed;
+    let mut random = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    for _ in 0..commands {
+        let kind = ["s", "l", "h", "z"][random(4) as usize];
+        let (one, other) = (random(60), random(60));
+        let (key, second) = (format!("{kind}{one}"), format!("{kind}{other}"));
+        let line = match (random(14), kind) {
+            (0, _) => format!("RENAME {key} {second}"),
+            (1, _) => format!("COPY {key} {second} REPLACE"),
+            (2, _) => format!("DEL {key} {second}"),
+            (3, _) => format!("SELECT {}", random(3)),
+            (4, _) => format!("MSET s{one} a s{other} b"),
+            (5, _) => format!("PEXPIREAT {key} 4102444800000"),
+            (6, _) if random(20) == 0 => "SWAPDB 0 1".to_owned(),
+            (7, _) => format!("LMOVE l{one} l{other} LEFT RIGHT"),
+            (_, "s") => format!("APPEND {key} {one}"),
+            (_, "l") => format!("RPUSH {key} {one} {other}"),
+            (_, "h") => format!("HSET {key} f{other} {one}"),
+            _ => format!("ZADD {key} {one} m{other}"),
+        };
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        // A key may be missing; then nothing is logged.
+        session.execute(&words);
+    }
+}
+
+#[test]
+fn what_several_threads_load_is_what_there_was() {
+    for seed in 0..20 {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = [("appendonly", "yes"), ("enable-debug-command", "yes")];
+        let engine = Engine::open(config(directory.path(), &settings)).expect("it opens");
+        churn(&engine, seed, 3000);
+        let expected = run(&engine, &["DEBUG", "DIGEST"]);
+        assert_eq!(run(&engine, &["SAVE"]), Response::Simple("OK".into()));
+        drop(engine);
+        for (log, shards) in [("yes", "64"), ("yes", "2"), ("yes", "1"), ("no", "64")] {
+            let settings = [
+                ("appendonly", log),
+                ("shards", shards),
+                ("enable-debug-command", "yes"),
+            ];
+            let again = Engine::open(config(directory.path(), &settings)).expect("it opens");
+            assert_eq!(
+                run(&again, &["DEBUG", "DIGEST"]),
+                expected,
+                "seed {seed}, log {log}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_applied_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("appendonly.aof");
+    let mut log = Vec::new();
+    for index in 0..2000 {
+        let command = format!("SET key:{index} v\r\n");
+        let words: Vec<&str> = command.split_whitespace().collect();
+        log.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        for word in words {
+            log.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+        }
+    }
+    let offset = log.len();
+    log.extend_from_slice(b"*3\r\n$5\r\nLPUSH\r\n$5\r\nkey:7\r\n$1\r\nx\r\n");
+    std::fs::write(&file, log).expect("there is room");
+    let error = Engine::open(config(directory.path(), &[("appendonly", "yes")]))
+        .expect_err("a string is no list");
+    let told = error.to_string();
+    assert!(
+        told.contains(&format!("offset {offset}")) && told.contains("WRONGTYPE"),
+        "{told}"
+    );
+}

@@ -1,0 +1,227 @@
+//! The commands of a log, applied by many threads: those of one thread's shards go to it in order; whatever concerns more
+//! waits until all before it is done, and runs alone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use innkeep_aof::{ApplyError, Recovery};
+
+use super::Inner;
+use super::crew::{Crew, with_crew};
+use super::progress::Progress;
+use crate::commands::{Command, CommandError, lookup};
+use crate::error::Error;
+use crate::keyspace::txn::Journal;
+use crate::keyspace::{Keyspace, Txn};
+use crate::services::{ClientInfo, SessionState};
+
+/// A batch is handed over when it has so many bytes …
+const BATCH_BYTES: usize = 64 << 10;
+/// … or so many commands.
+const BATCH_COMMANDS: usize = 512;
+
+/// Commands on their way to a thread.
+#[derive(Debug, Default)]
+struct Batch {
+    file: Arc<PathBuf>,
+    /// The words of all commands, one after the other.
+    bytes: Vec<u8>,
+    /// Where each word ends.
+    ends: Vec<usize>,
+    commands: Vec<Queued>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    command: &'static Command,
+    db: usize,
+    words: usize,
+    offset: u64,
+}
+
+impl Batch {
+    fn push(&mut self, command: &'static Command, db: usize, args: &[&[u8]], offset: u64) {
+        for word in args {
+            self.bytes.extend_from_slice(word);
+            self.ends.push(self.bytes.len());
+        }
+        self.commands.push(Queued {
+            command,
+            db,
+            words: args.len(),
+            offset,
+        });
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES || self.commands.len() >= BATCH_COMMANDS
+    }
+}
+
+fn refused(path: &Path, offset: u64, error: &CommandError) -> Error {
+    Error::Replay {
+        path: path.to_owned(),
+        offset,
+        reason: error.to_string(),
+    }
+}
+
+/// What is read, and is to be handed over.
+struct Dispatch<'a> {
+    inner: &'a Inner,
+    crew: &'a Crew<'a, Batch>,
+    /// One for each thread.
+    batches: Vec<Batch>,
+    state: SessionState,
+    file: Arc<PathBuf>,
+}
+
+impl Inner {
+    /// Applies every command of a verified log. Nothing is locked.
+    pub(super) fn replay_together(
+        &self,
+        recovery: &Recovery,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Error> {
+        with_crew(
+            self,
+            |txn, batch| self.apply_batch(txn, &batch),
+            |crew| {
+                let mut dispatch = Dispatch {
+                    inner: self,
+                    crew,
+                    batches: (0..crew.len()).map(|_| Batch::default()).collect(),
+                    state: SessionState::new(Arc::new(ClientInfo::default()), true),
+                    file: Arc::default(),
+                };
+                let dispatch = std::cell::RefCell::new(&mut dispatch);
+                let before = std::cell::Cell::new(0);
+                let read = recovery.for_each_command(
+                    |path, bytes_before| {
+                        dispatch.borrow_mut().begin_file(path);
+                        before.set(bytes_before);
+                    },
+                    |args, offset| {
+                        dispatch.borrow_mut().take(args, offset)?;
+                        progress.begin_file(before.get());
+                        progress.note(offset);
+                        Ok(())
+                    },
+                );
+                dispatch.borrow_mut().hand_over_all();
+                read.map(drop).map_err(|error| match error {
+                    ApplyError::Log(error) => error.into(),
+                    ApplyError::Refused { error, .. } => error,
+                })
+            },
+        )
+    }
+
+    fn apply_batch(&self, txn: &mut Txn<'_>, batch: &Batch) -> Result<(), Error> {
+        let mut state = SessionState::new(Arc::new(ClientInfo::default()), true);
+        let (mut at, mut ends) = (0, batch.ends.iter());
+        let mut args: Vec<&[u8]> = Vec::new();
+        for queued in &batch.commands {
+            args.clear();
+            for end in ends.by_ref().take(queued.words) {
+                args.push(batch.bytes.get(at..*end).unwrap_or_default());
+                at = *end;
+            }
+            state.db = queued.db;
+            self.apply_known(txn, &mut state, queued.command, &args)
+                .map_err(|error| refused(&batch.file, queued.offset, &error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Dispatch<'_> {
+    fn begin_file(&mut self, path: &Path) {
+        self.hand_over_all();
+        self.state.db = 0;
+        self.file = Arc::new(path.to_owned());
+        for batch in &mut self.batches {
+            batch.file = Arc::clone(&self.file);
+        }
+    }
+
+    fn take(&mut self, args: &[&[u8]], offset: u64) -> Result<(), Error> {
+        let fails = |error: CommandError| refused(&self.file, offset, &error);
+        if super::recovery::is_bracket(args) {
+            return Ok(());
+        }
+        if self.crew.has_failed() {
+            // The error of the thread is told instead.
+            return Err(Error::Io(std::io::ErrorKind::Interrupted.into()));
+        }
+        let command = lookup(args).map_err(|_| fails(super::recovery::unknown(args)))?;
+        if let Some(worker) = self.worker_for(command, args) {
+            let db = self.state.db;
+            if let Some(batch) = self.batches.get_mut(worker) {
+                batch.push(command, db, args, offset);
+                if batch.is_full() {
+                    self.hand_over(worker);
+                }
+            }
+            return Ok(());
+        }
+        let keyspace = &self.inner.keyspace;
+        // It says where the following commands belong and concerns no key.
+        let set = if command.spec.name == "select" {
+            0
+        } else {
+            self.hand_over_all();
+            self.crew.drain();
+            keyspace.all_shards()
+        };
+        let mut txn = self.inner.begin(set, 0, Journal::default());
+        let result = self
+            .inner
+            .apply_known(&mut txn, &mut self.state, command, args);
+        self.inner.close(txn);
+        result.map_err(|error| refused(&self.file, offset, &error))
+    }
+
+    /// The thread that has all keys of the command; none where it concerns more than they are.
+    fn worker_for(&self, command: &Command, args: &[&[u8]]) -> Option<usize> {
+        if command.needs_all_shards(args) || self.inner.runs_lua(command, args) {
+            return None;
+        }
+        let owner = |key: &[u8]| {
+            let shard = self.inner.keyspace.shard_of(Keyspace::hash(key));
+            self.crew.worker_of(shard)
+        };
+        if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
+            return Some(owner(key));
+        }
+        let (mut found, mut same) = (None, true);
+        command.key_positions(args, |at| {
+            if let Some(key) = args.get(at) {
+                let worker = owner(key);
+                same &= *found.get_or_insert(worker) == worker;
+            }
+        });
+        found.filter(|_| same)
+    }
+
+    fn hand_over(&mut self, worker: usize) {
+        let Some(batch) = self.batches.get_mut(worker) else {
+            return;
+        };
+        let room = (batch.bytes.capacity(), batch.ends.capacity());
+        let next = Batch {
+            file: Arc::clone(&self.file),
+            bytes: Vec::with_capacity(room.0.min(2 * BATCH_BYTES)),
+            ends: Vec::with_capacity(room.1.min(8 * BATCH_COMMANDS)),
+            commands: Vec::with_capacity(BATCH_COMMANDS),
+        };
+        let batch = std::mem::replace(batch, next);
+        if !batch.commands.is_empty() {
+            self.crew.send(worker, batch);
+        }
+    }
+
+    fn hand_over_all(&mut self) {
+        (0..self.batches.len()).for_each(|worker| self.hand_over(worker));
+    }
+}
