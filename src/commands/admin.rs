@@ -3,7 +3,6 @@
 use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, Shutdown};
-use crate::value::number::parse_i64;
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -77,39 +76,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
-        arguments: "args:oneof{host-port:block{host:string port:integer} no-one:block{no:pure-token=NO one:pure-token=ONE}}",
-        acl: "admin slow dangerous",
-        group: "server",
-        since: "5.0.0",
-        summary: "Make the server a replica of another instance, or promote it as master.",
-        complexity: "O(1)",
-        ..CommandSpec::new(
-            "replicaof",
-            3,
-            Flags::ADMIN
-                .and(Flags::NOSCRIPT)
-                .and(Flags::STALE)
-                .and(Flags::NO_ASYNC_LOADING),
-            replicaof,
-        )
-    },
-    CommandSpec {
-        acl: "admin fast dangerous",
-        group: "server",
-        since: "2.8.12",
-        summary: "Return the role of the instance in the context of replication",
-        complexity: "O(1)",
-        ..CommandSpec::new(
-            "role",
-            1,
-            Flags::NOSCRIPT
-                .and(Flags::LOADING)
-                .and(Flags::STALE)
-                .and(Flags::FAST),
-            role,
-        )
-    },
-    CommandSpec {
         acl: "admin slow dangerous",
         group: "server",
         since: "1.0.0",
@@ -146,24 +112,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
-        arguments: "args:oneof{host-port:block{host:string port:integer} no-one:block{no:pure-token=NO one:pure-token=ONE}}",
-        acl: "admin slow dangerous",
-        group: "server",
-        since: "1.0.0",
-        summary: "Make the server a replica of another instance, or promote it as master.",
-        complexity: "O(1)",
-        deprecated: Some(("5.0.0", "`REPLICAOF`")),
-        ..CommandSpec::new(
-            "slaveof",
-            3,
-            Flags::ADMIN
-                .and(Flags::NOSCRIPT)
-                .and(Flags::STALE)
-                .and(Flags::NO_ASYNC_LOADING),
-            replicaof,
-        )
-    },
-    CommandSpec {
         acl: "fast",
         group: "server",
         since: "2.6.0",
@@ -176,16 +124,6 @@ pub static COMMANDS: &[CommandSpec] = &[
             Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
             time,
         )
-    },
-    CommandSpec {
-        arguments: "numreplicas:integer timeout:integer",
-        acl: "slow connection",
-        group: "generic",
-        since: "3.0.0",
-        summary: "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
-        complexity: "O(1)",
-        tips: "request_policy:all_shards response_policy:agg_min",
-        ..CommandSpec::new("wait", 3, Flags::NOSCRIPT, wait)
     },
 ];
 
@@ -247,42 +185,6 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         ctx.services.running_script.forget_effects();
     }
     Ok(Outcome::Shutdown(how))
-}
-
-// ------------------------------------------------------------------------------------------------ replication
-
-fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
-    ctx.reply.array(3);
-    ctx.reply.bulk(b"master");
-    ctx.reply.int(0);
-    ctx.reply.array(0);
-    Ok(Outcome::Done)
-}
-
-fn replicaof(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if ctx.is(1, "no") && ctx.is(2, "one") {
-        ctx.reply.ok();
-        return Ok(Outcome::Done);
-    }
-    let port = ctx.args.get(2).and_then(|word| parse_i64(word));
-    if port.and_then(|port| u16::try_from(port).ok()).is_none() {
-        return Err(CommandError::text("ERR Invalid master port"));
-    }
-    Err(CommandError::text("ERR This server cannot be a replica"))
-}
-
-/// There are no replicas: as many as there will be have acknowledged at once.
-fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
-    ctx.int(1)?;
-    let timeout = ctx.args.get(2).and_then(|word| parse_i64(word));
-    let timeout = timeout.ok_or(CommandError::text(
-        "ERR timeout is not an integer or out of range",
-    ))?;
-    if timeout < 0 {
-        return Err(CommandError::NegativeTimeout);
-    }
-    ctx.reply.int(0);
-    Ok(Outcome::Done)
 }
 
 // ------------------------------------------------------------------------------------------------ observation
@@ -367,10 +269,6 @@ mod tests {
             ("SHUTDOWN SAVE NOSAVE", "ERR syntax error"),
             ("SHUTDOWN ABORT NOW", "ERR syntax error"),
             ("SHUTDOWN ABORT", "ERR No shutdown in progress."),
-            ("REPLICAOF no x", "ERR Invalid master port"),
-            ("WAIT x 0", "ERR value is not an integer or out of range"),
-            ("WAIT 1 x", "ERR timeout is not an integer or out of range"),
-            ("WAIT 0 -1", "ERR timeout is negative"),
             (
                 "LOLWUT VERSION x",
                 "ERR value is not an integer or out of range",
@@ -392,21 +290,11 @@ mod tests {
     fn answers() {
         let mut harness = Harness::new();
         let bulk = |text: &str| Response::Bulk(text.as_bytes().to_vec());
-        let none = || Response::Array(Vec::new());
-        assert_eq!(
-            harness.run("ROLE"),
-            Response::Array(vec![bulk("master"), Response::Int(0), none()])
-        );
         assert_eq!(
             harness.run("TIME"),
             Response::Array(vec![bulk("1000000"), bulk("0")])
         );
         assert_eq!(harness.run("LASTSAVE"), Response::Int(1_000_000));
-        assert_eq!(
-            harness.run("REPLICAOF NO ONE"),
-            Response::Simple("OK".into())
-        );
-        assert_eq!(harness.run("WAIT 0 0"), Response::Int(0));
         assert_eq!(harness.run("LOLWUT"), bulk("Redis ver. 7.2.4\n"));
     }
 }

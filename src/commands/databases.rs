@@ -179,6 +179,8 @@ fn flushdb(context: &mut Context<'_, '_>) -> CommandResult {
     let removed = context.txn.flush_db(context.txn.db());
     context.txn.note_flush(false);
     context.txn.add_dirty(removed as u64);
+    // Also where nothing was there: who follows may have more.
+    context.txn.propagate(context.args);
     context.reply.ok();
     Ok(Outcome::Done)
 }
@@ -196,9 +198,9 @@ fn flushall(context: &mut Context<'_, '_>) -> CommandResult {
     let saved = hooks.is_some_and(|hooks| hooks.emptied(context.txn));
     if !saved {
         context.txn.add_dirty(removed as u64);
-    } else if removed > 0 {
-        context.txn.propagate(context.args);
     }
+    // Also where nothing was there: who follows may have more.
+    context.txn.propagate(context.args);
     context.reply.ok();
     Ok(Outcome::Done)
 }
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn flushing_is_logged_when_something_was_there() {
+    fn flushing_is_logged_and_counts_what_was_there() {
         let mut h = Harness::new();
         h.run("MSET a 1 b 2");
         for line in ["FLUSHDB bogus", "FLUSHDB ASYNC SYNC", "FLUSHALL x"] {
@@ -360,7 +362,8 @@ mod tests {
         assert_eq!(h.effects(), ["FLUSHDB async"]);
         assert_eq!(h.journal.dirty, 2);
         assert_eq!(h.run("FLUSHALL"), Response::Simple("OK".into()));
-        assert!(h.effects().is_empty());
+        assert_eq!(h.effects(), ["FLUSHALL"]);
+        assert_eq!(h.journal.dirty, 0);
         h.session.db = 1;
         h.run("SET c 1");
         h.session.db = 0;

@@ -7,6 +7,7 @@ use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandResult, Context, Outcome, table};
 use crate::keyspace::ShardStats;
+use crate::services::replicas::Stage;
 use crate::services::stats::{CommandStats, LoadStats, LogStats, Stats, resident_memory};
 use crate::services::{ClientFlags, ClientInfo, Services};
 
@@ -298,15 +299,16 @@ fn memory(page: &mut Page, sources: &Sources<'_>) {
     let stats = &sources.services.stats;
     let ((used, peak), resident) = (stats.memory(), resident_memory());
     let startup = stats.startup_memory.load(Ordering::Relaxed);
-    let of_clients: usize = sources
-        .services
-        .clients
-        .list()
-        .iter()
-        .map(|client| client.memory())
-        .sum();
+    let (mut of_clients, mut of_replicas) = (0, 0);
+    for client in sources.services.clients.list() {
+        if client.has_flag(ClientFlags::REPLICA) {
+            of_replicas += client.memory();
+        } else {
+            of_clients += client.memory();
+        }
+    }
     let log_buffer = usize::try_from(get(&stats.log.buffered)).unwrap_or(usize::MAX);
-    let overhead = startup + of_clients + log_buffer;
+    let overhead = startup + of_clients + of_replicas + log_buffer;
     let data = used.saturating_sub(overhead);
     page.size("used_memory", used);
     page.size("used_memory_rss", resident);
@@ -338,12 +340,12 @@ fn memory(page: &mut Page, sources: &Sources<'_>) {
     page.field("rss_overhead_bytes", 0);
     page.field("mem_fragmentation_ratio", ratio(resident, used));
     page.field("mem_fragmentation_bytes", unused);
-    page.field("mem_not_counted_for_evict", log_buffer);
-    page.zeros(&[
-        "mem_replication_backlog",
-        "mem_total_replication_buffers",
-        "mem_clients_slaves",
-    ]);
+    let replicas = &sources.services.replicas;
+    let (unsent, kept) = (replicas.pending_bytes(), replicas.figures().backlog);
+    page.field("mem_not_counted_for_evict", log_buffer + unsent);
+    page.field("mem_replication_backlog", kept.unwrap_or(0));
+    page.field("mem_total_replication_buffers", unsent);
+    page.field("mem_clients_slaves", of_replicas);
     page.field("mem_clients_normal", of_clients);
     page.field("mem_cluster_links", 0);
     page.field("mem_aof_buffer", log_buffer);
@@ -509,7 +511,7 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
     page.field("instantaneous_input_repl_kbps", "0.00");
     page.field("instantaneous_output_repl_kbps", "0.00");
     page.field("rejected_connections", get(&stats.rejected_connections));
-    page.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    synchronisations(page, stats);
     if sources.keyspace.expired_fields > 0 {
         page.field("expired_subkeys", sources.keyspace.expired_fields);
     }
@@ -559,6 +561,12 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
     ]);
 }
 
+fn synchronisations(page: &mut Page, stats: &Stats) {
+    page.field("sync_full", get(&stats.full_syncs));
+    page.field("sync_partial_ok", get(&stats.partial_syncs));
+    page.field("sync_partial_err", get(&stats.refused_partial_syncs));
+}
+
 /// For how long, in milliseconds, more memory was used than `maxmemory` allows.
 fn exceeded_time(page: &mut Page, stats: &Stats, now_ms: i64) {
     let current = match stats.exceeded_since_us.load(Ordering::Relaxed) {
@@ -571,20 +579,41 @@ fn exceeded_time(page: &mut Page, stats: &Stats, now_ms: i64) {
 }
 
 fn replication(page: &mut Page, sources: &Sources<'_>) {
+    let replicas = &sources.services.replicas;
+    let list = replicas.list();
     page.field("role", "master");
-    page.field("connected_slaves", 0);
+    page.field("connected_slaves", list.len());
+    let config = sources.services.config.read();
+    let wanted = config.u64("min-replicas-to-write");
+    let max_lag_s = config.i64("min-replicas-max-lag");
+    if wanted > 0 && max_lag_s > 0 {
+        let good = replicas.good(max_lag_s, sources.now_ms);
+        page.field("min_slaves_good_slaves", good);
+    }
+    for (number, replica) in list.iter().enumerate() {
+        let (address, port) = (replica.address(), replica.announced.port);
+        let (state, offset) = (replica.stage().name(), replica.acknowledged());
+        let lag_s = match replica.stage() {
+            Stage::Online => replica.silent_ms(sources.now_ms) / 1000,
+            _ => 0,
+        };
+        page.line(format_args!(
+            "slave{number}:ip={address},port={port},state={state},offset={offset},lag={lag_s}"
+        ));
+    }
     page.field("master_failover_state", "no-failover");
-    page.field(
-        "master_replid",
-        sources.services.stats.replication_id.lock(),
-    );
+    let name = sources.services.stats.replication_id.lock();
+    page.field("master_replid", name);
     page.field("master_replid2", "0".repeat(40));
-    page.field("master_repl_offset", 0);
+    let figures = replicas.figures();
+    page.field("master_repl_offset", figures.offset);
     page.field("second_repl_offset", -1);
-    page.field("repl_backlog_active", 0);
-    let backlog = sources.services.config.read().u64("repl-backlog-size");
-    page.field("repl_backlog_size", backlog);
-    page.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    page.field("repl_backlog_active", u8::from(figures.backlog.is_some()));
+    page.field("repl_backlog_size", config.u64("repl-backlog-size"));
+    let kept = figures.backlog.map_or(0, |kept| kept as u64);
+    let first = figures.backlog.map_or(0, |_| figures.offset + 1 - kept);
+    page.field("repl_backlog_first_byte_offset", first);
+    page.field("repl_backlog_histlen", kept);
 }
 
 /// Seconds of the process in the system and in its own code, as far as the system tells.

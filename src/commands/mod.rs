@@ -39,6 +39,7 @@ pub mod migrate;
 pub mod modules;
 pub mod pubsub;
 pub mod renaming;
+pub mod replication;
 pub mod scanning;
 mod script_calls;
 pub mod scripting;
@@ -105,6 +106,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     migrate::COMMANDS,
     modules::COMMANDS,
     pubsub::COMMANDS,
+    replication::COMMANDS,
     scripting::COMMANDS,
     sets::COMMANDS,
     sort::COMMANDS,
@@ -199,6 +201,10 @@ pub enum Outcome {
     Migrate(Box<migrate::Migration>),
     /// DEBUG LOADAOF: empty the databases and load the log again; the engine answers.
     LoadLog,
+    /// SYNC and PSYNC: from now on this session is a replica; the engine answers.
+    Follow(replication::From),
+    /// WAIT: answer when enough replicas have acknowledged.
+    AwaitReplicas(replication::Wanted),
     /// Hold this session's reply for so many milliseconds (DEBUG SLEEP), with nothing locked.
     Sleep(u64),
 }
@@ -239,6 +245,8 @@ pub enum TimeoutReply {
     Null,
     /// A null array.
     NullArray,
+    /// How many replicas have everything up to this offset of the stream.
+    Acknowledged(u64),
 }
 
 /// The options of SHUTDOWN.
@@ -327,6 +335,10 @@ impl Context<'_, '_> {
         match block.on_timeout {
             TimeoutReply::Null => self.reply.null(),
             TimeoutReply::NullArray => self.reply.null_array(),
+            TimeoutReply::Acknowledged(offset) => {
+                let count = self.services.replicas.count_acknowledged(offset);
+                self.reply.int(count as i64);
+            }
         }
         Ok(Outcome::Done)
     }

@@ -392,11 +392,19 @@ fn sunsubscribe(context: &mut Context<'_, '_>) -> CommandResult {
     unsubscribe_from(context, Kind::Shard)
 }
 
+/// The subscribers of replicas hear of it too.
+fn tell_replicas(context: &mut Context<'_, '_>) {
+    if context.services.replicas.is_fed() {
+        context.txn.propagate_to_replicas(context.args);
+    }
+}
+
 fn publish(context: &mut Context<'_, '_>) -> CommandResult {
     let (channel, message) = (context.args[1], context.args[2]);
     let now_ms = context.txn.now_ms();
     let channels = &context.services.channels;
     let receivers = channels.publish(channel, message, now_ms);
+    tell_replicas(context);
     context.reply.int(receivers as i64);
     Ok(Outcome::Done)
 }
@@ -406,6 +414,7 @@ fn spublish(context: &mut Context<'_, '_>) -> CommandResult {
     let now_ms = context.txn.now_ms();
     let channels = &context.services.channels;
     let receivers = channels.publish_shard(channel, message, now_ms);
+    tell_replicas(context);
     context.reply.int(receivers as i64);
     Ok(Outcome::Done)
 }

@@ -44,8 +44,8 @@ pub(super) struct Refused {
 }
 
 /// Whether replicas and log allow for writes.
-pub(super) fn admit_writes(services: &Services) -> Result<(), String> {
-    if services.min_replicas_to_write.load(Ordering::Relaxed) > 0 {
+pub(super) fn admit_writes(services: &Services, now_ms: i64) -> Result<(), String> {
+    if services.lacks_replicas(now_ms) {
         return Err(NO_REPLICAS.into());
     }
     let hooks = services.hooks.read();
@@ -112,7 +112,7 @@ impl<'c, 't> Nested<'c, 't> {
             return Ok(());
         }
         if flags.has(Flags::WRITE) {
-            admit_writes(self.services)?;
+            admit_writes(self.services, self.txn.now_ms())?;
         }
         if flags.has(Flags::DENYOOM) && !self.rights.allow_oom && self.session.out_of_memory {
             return Err(NO_MEMORY.into());

@@ -29,6 +29,8 @@ struct State {
     save_check: bool,
     /// When the next save point is reached, in Unix milliseconds.
     next_save_ms: Option<i64>,
+    /// When replicas are to be looked after, in Unix milliseconds.
+    next_beat_ms: Option<i64>,
     /// Keys are to be evicted.
     evict: bool,
     /// Tasks that wait for a time (Unix milliseconds); the second number tells equal times apart.
@@ -40,6 +42,18 @@ struct State {
 impl State {
     fn has_save_check(&self, now_ms: i64) -> bool {
         self.save_check || self.next_save_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    fn has_beat(&self, now_ms: i64) -> bool {
+        self.next_beat_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    fn take_beat(&mut self, now_ms: i64) -> bool {
+        let due = self.has_beat(now_ms);
+        if due {
+            self.next_beat_ms = None;
+        }
+        due
     }
 
     fn take_save_check(&mut self, now_ms: i64) -> bool {
@@ -114,6 +128,14 @@ impl Background {
         self.0.wake.notify_one();
     }
 
+    /// Has replicas looked after at a time, or earlier.
+    pub(crate) fn request_beat(&self, at_ms: i64) {
+        let mut state = self.0.state.lock();
+        state.next_beat_ms = Some(state.next_beat_ms.map_or(at_ms, |at| at.min(at_ms)));
+        drop(state);
+        self.0.wake.notify_one();
+    }
+
     /// Has keys evicted, as `maxmemory` wants.
     pub(crate) fn request_eviction(&self) {
         self.0.state.lock().evict = true;
@@ -180,6 +202,10 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
             let next = engine.save_if_due();
             shared.state.lock().next_save_ms = next;
         }
+        let beats = shared.state.lock().take_beat(now_ms);
+        if beats && let Some(next) = engine.beat() {
+            engine.background.request_beat(next);
+        }
         if shared.next_round_ms.load(Ordering::Relaxed) < now_ms {
             shared.next_round_ms.store(i64::MAX, Ordering::Relaxed);
             if let Some(next) = engine.expire_round() {
@@ -209,6 +235,7 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
             || state.evict
             || next < now_ms
             || state.has_save_check(now_ms)
+            || state.has_beat(now_ms)
         {
             return Some(std::mem::take(&mut state.garbage));
         }
@@ -217,6 +244,7 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
             .first_key_value()
             .map_or(next, |((at, _), _)| next.min(*at - 1));
         let next = state.next_save_ms.map_or(next, |at| next.min(at - 1));
+        let next = state.next_beat_ms.map_or(next, |at| next.min(at - 1));
         if next == i64::MAX {
             shared.wake.wait(&mut state);
         } else {

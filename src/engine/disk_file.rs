@@ -14,7 +14,7 @@ const SYNC_BYTES: u64 = 32 << 20;
 
 /// A file that takes the place of another when it is complete. Dropped before, it is removed.
 #[derive(Debug)]
-pub(super) struct Replacement {
+pub struct Replacement {
     storage: Arc<dyn Storage>,
     temporary: PathBuf,
     file: Option<Box<dyn File>>,
@@ -35,6 +35,36 @@ impl Replacement {
             written: 0,
             synced: 0,
         })
+    }
+
+    /// Brings what was written to the file, where it can be read. It stays temporary.
+    pub(super) fn complete(mut self) -> io::Result<Self> {
+        self.flush()?;
+        Ok(self)
+    }
+
+    /// Its length as far as it is complete, in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether nothing is complete.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.written == 0
+    }
+
+    /// Reads what is complete; answers how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &self.file {
+            Some(file) => file.read_at(buffer, offset),
+            None => Ok(0),
+        }
     }
 
     /// Brings the file to disk under its own name. A crash at any point leaves the old one or the new one, complete.

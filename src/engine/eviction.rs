@@ -47,7 +47,7 @@ impl Inner {
         self.services.max_memory.load(Ordering::Relaxed) > 0 && self.make_room() == Room::Growing
     }
 
-    /// Bytes beyond `maxmemory`. The log's buffer is not counted: it grows by evicting.
+    /// Bytes beyond `maxmemory`. The log's buffer and what waits for replicas are not counted: they grow by evicting.
     fn excess(&self) -> usize {
         let limit = self.services.max_memory.load(Ordering::Relaxed);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -55,7 +55,9 @@ impl Inner {
         if limit == 0 || used <= limit {
             return 0;
         }
-        (used - limit).saturating_sub(self.log_buffer())
+        (used - limit)
+            .saturating_sub(self.log_buffer())
+            .saturating_sub(self.services.replicas.pending_bytes())
     }
 
     fn log_buffer(&self) -> usize {

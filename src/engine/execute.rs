@@ -135,6 +135,7 @@ pub(super) fn perform(
     reply: &mut dyn Reply,
 ) -> Flow {
     txn.journal.apart = command.spec.flags.has(Flags::READONLY);
+    inner.look_again(txn);
     let (session, services) = (&mut *state, &inner.services);
     let mode = Session::top_level();
     let result = call(&mut Context {
@@ -185,6 +186,10 @@ impl Inner {
                 return Flow::Wait(self.wait(state, txn, command, args, block));
             }
             Outcome::Exec => self.exec(state, txn, command, reply),
+            Outcome::Follow(from) => return self.follow(state, txn, command, &from, reply),
+            Outcome::AwaitReplicas(wanted) => {
+                return Flow::Wait(self.await_replicas(state, txn, command, wanted));
+            }
             Outcome::Monitor => self.add_monitor(state),
             other => self.administer(txn, command, &other, false, reply),
         }
@@ -263,6 +268,7 @@ impl Inner {
             let text = format!("EXECABORT Transaction discarded because of: {busy}");
             return self.fail_text(&text, reply);
         }
+        self.look_again(txn);
         let failed = !multi.aborted && watch_failed(state, txn);
         for watched in std::mem::take(&mut state.watched) {
             txn.unwatch(&(watched.db, watched.key), &state.watch_flag);
@@ -312,7 +318,14 @@ impl Inner {
             command,
             mode,
         }) {
-            Ok(Outcome::Done | Outcome::Close | Outcome::Block(_) | Outcome::Exec) => {}
+            Ok(
+                Outcome::Done
+                | Outcome::Close
+                | Outcome::Block(_)
+                | Outcome::Exec
+                | Outcome::Follow(_)
+                | Outcome::AwaitReplicas(_),
+            ) => {}
             Ok(Outcome::Monitor) => self.add_monitor(state),
             Ok(Outcome::Sleep(ms)) => {
                 // Nothing else runs inside of a transaction, and so everybody waits.
@@ -369,7 +382,7 @@ impl Inner {
     pub(super) fn options(&self) -> TxnOptions {
         let events = self.services.wanted_events();
         TxnOptions {
-            propagate: self.propagation.is_wanted(),
+            propagate: self.wants_effects(),
             events,
             keep_expired: self.is_loading(),
             frozen: false,
@@ -389,8 +402,21 @@ impl Inner {
         paused.is_some_and(|paused| paused.until_ms > self.keyspace.now_ms())
     }
 
+    /// Whether there is a log or a replica.
+    pub(super) fn wants_effects(&self) -> bool {
+        self.propagation.is_wanted() || self.services.replicas.is_fed()
+    }
+
+    /// Before a transaction had its locks a log or a replica may have come; while it has them, none comes.
+    #[inline]
+    fn look_again(&self, txn: &mut Txn<'_>) {
+        txn.set_propagating(self.wants_effects());
+    }
+
     pub(super) fn begin(&self, set: ShardSet, db: usize, journal: Journal) -> Txn<'_> {
-        self.keyspace.begin(set, db, self.options(), journal)
+        let mut txn = self.keyspace.begin(set, db, self.options(), journal);
+        self.look_again(&mut txn);
+        txn
     }
 
     fn begin_unless_held(&self, set: ShardSet, db: usize) -> Option<Txn<'_>> {
@@ -476,7 +502,8 @@ impl Inner {
             position = self.serve(txn, &name).max(position);
             ready.extend(std::mem::take(&mut txn.journal.ready));
         }
-        position
+        // Keys that were found expired.
+        self.flush(txn).max(position)
     }
 
     /// Tells those who keep keys what has changed: last, since who was served is to have the answer first.
@@ -519,7 +546,13 @@ impl Inner {
         }
         let mut position = 0;
         if !journal.effects.commands.is_empty() {
-            position = self.propagation.append(&journal.effects, !journal.apart);
+            if !journal.effects.is_empty_for_log() {
+                position = self.propagation.append(&journal.effects, !journal.apart);
+            }
+            if self.services.replicas.is_fed() {
+                let replicas = &self.services.replicas;
+                replicas.feed(&journal.effects, !journal.apart, now_ms);
+            }
             journal.effects.clear();
             if position >= self.rewrite_at.load(Ordering::Relaxed) {
                 self.rewrite_at.store(u64::MAX, Ordering::Relaxed);
@@ -536,6 +569,7 @@ impl Inner {
     /// want to hear of that.
     fn serve(&self, txn: &mut Txn<'_>, name: &WaitKey) -> u64 {
         let mut position = 0;
+        txn.in_db(name.0, |txn| txn.remove_if_expired(&name.1));
         for waiter in txn.waiters(name) {
             if !waiter.when_gone && txn.in_db(name.0, |txn| txn.peek(&name.1).is_none()) {
                 continue;

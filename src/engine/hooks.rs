@@ -81,6 +81,9 @@ impl Hooks for EngineHooks {
         } else if matches!(name, "save" | "stop-writes-on-bgsave-error") {
             engine.judge_writes();
             engine.background.request_save_check();
+        } else if name == "repl-backlog-size" {
+            let size = engine.services.config.read().usize("repl-backlog-size");
+            engine.services.replicas.set_backlog_size(size);
         } else if name.starts_with("maxmemory") {
             engine.background.request_eviction();
         }

@@ -79,7 +79,7 @@ impl Session {
                     reply.error(SHUTDOWN_REFUSED);
                     break;
                 }
-                Flow::Close => {
+                Flow::Close | Flow::Follow(_) => {
                     self.state.info.kill();
                     break;
                 }
@@ -126,7 +126,7 @@ impl Session {
                     reply.error(SHUTDOWN_REFUSED);
                     break;
                 }
-                Flow::Close => {
+                Flow::Close | Flow::Follow(_) => {
                     self.state.info.kill();
                     break;
                 }

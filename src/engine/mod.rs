@@ -19,6 +19,7 @@ mod progress;
 pub mod propagation;
 mod recovery;
 mod replay;
+pub mod replication;
 mod rewrite;
 mod saving;
 pub mod session;

@@ -9,7 +9,7 @@ use innkeep_aof::{AofError, FsyncPolicy, Log, LogState, RewriteSink};
 use parking_lot::{Mutex, RwLock};
 
 use crate::commands::CommandError;
-use crate::keyspace::txn::{Effects, encode_command};
+use crate::keyspace::txn::{Audience, Effects};
 
 /// The way of effects: a log, or nothing.
 #[derive(Debug, Default)]
@@ -71,27 +71,7 @@ impl Propagation {
         let log = self.log.read();
         let Some(log) = log.as_ref() else { return 0 };
         let mut selected = self.selected.lock();
-        let transaction = together && effects.commands.len() > 1;
-        log.append_with(|out| {
-            let mut start = 0;
-            for (index, (db, end)) in effects.commands.iter().enumerate() {
-                if *selected != Some(*db) {
-                    encode_command(
-                        out,
-                        &[b"SELECT", itoa::Buffer::new().format(*db).as_bytes()],
-                    );
-                    *selected = Some(*db);
-                }
-                if index == 0 && transaction {
-                    encode_command(out, &[b"MULTI"]);
-                }
-                out.extend_from_slice(effects.bytes.get(start..*end).unwrap_or_default());
-                start = *end;
-            }
-            if transaction {
-                encode_command(out, &[b"EXEC"]);
-            }
-        })
+        log.append_with(|out| effects.encode_for(Audience::Log, together, &mut selected, out))
     }
 
     /// Whether what was appended up to here may be acknowledged.

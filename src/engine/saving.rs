@@ -93,9 +93,13 @@ impl Inner {
     }
 
     fn begin_file(&self, background: bool) -> io::Result<Replacement> {
-        let directory = self.services.config.read().path("dir");
         let kind = if background { "-background" } else { "" };
-        let name = format!("temp-{}{kind}.rdb", std::process::id());
+        self.begin_file_named(&format!("temp-{}{kind}.rdb", std::process::id()))
+    }
+
+    /// Begins a temporary file where snapshots are kept.
+    pub(super) fn begin_file_named(&self, name: &str) -> io::Result<Replacement> {
+        let directory = self.services.config.read().path("dir");
         self.storage.create_directory(&directory)?;
         Replacement::create(Arc::clone(&self.storage), directory.join(name))
     }
@@ -156,9 +160,7 @@ impl Inner {
         *self.saving.last_try_ms.lock() = now_ms;
         let dirty = self.services.dirty.load(Ordering::Relaxed);
         let snapshot = self.begin_snapshot(txn, false);
-        stats
-            .saving_since
-            .store((now_ms / 1000).max(1), Ordering::Release);
+        self.note_saving_begun();
         info!("Background saving started");
         let inner = Arc::clone(self);
         let spawned = std::thread::Builder::new()
@@ -220,15 +222,7 @@ impl Inner {
             Err(error) => End::Failed(error),
         };
         let stats = &self.services.stats;
-        let mut tried_ms = self.saving.last_try_ms.lock();
-        let since_s = stats.saving_since.swap(0, Ordering::AcqRel);
-        let now_ms = self.keyspace.now_ms();
-        *tried_ms = now_ms;
-        stats
-            .last_save_seconds
-            .store(now_ms / 1000 - since_s, Ordering::Relaxed);
-        self.saving.ended.notify_all();
-        drop(tried_ms);
+        self.note_saving_ended();
         match end {
             End::Done => {
                 info!("DB saved on disk");
@@ -244,6 +238,32 @@ impl Inner {
                 self.judge_writes();
             }
         }
+        self.after_saving();
+    }
+
+    /// A snapshot begins to be written.
+    pub(super) fn note_saving_begun(&self) {
+        let now_s = self.keyspace.now_ms() / 1000;
+        let since = &self.services.stats.saving_since;
+        since.store(now_s.max(1), Ordering::Release);
+    }
+
+    /// No snapshot is being written any more.
+    pub(super) fn note_saving_ended(&self) {
+        let stats = &self.services.stats;
+        let mut tried_ms = self.saving.last_try_ms.lock();
+        let since_s = stats.saving_since.swap(0, Ordering::AcqRel);
+        let now_ms = self.keyspace.now_ms();
+        *tried_ms = now_ms;
+        stats
+            .last_save_seconds
+            .store(now_ms / 1000 - since_s, Ordering::Relaxed);
+        self.saving.ended.notify_all();
+    }
+
+    /// What has waited for the end of a snapshot may begin.
+    pub(super) fn after_saving(&self) {
+        let stats = &self.services.stats;
         self.background.request_save_check();
         if stats.log.rewrite_scheduled.load(Ordering::Acquire) {
             self.background.request_rewrite();

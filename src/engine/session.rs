@@ -10,6 +10,7 @@ use super::background::Timer;
 use super::fiber::SuspendedScript;
 use super::held::Held;
 use super::monitor::is_shown_first;
+use super::replication::SnapshotTransfer;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
 use crate::commands::scripting::{busy_error, script_may_write};
@@ -20,6 +21,7 @@ use crate::commands::{
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{HashHint, Journal};
 use crate::reply::{Reply, Response, SinkReply};
+use crate::services::replicas::Acknowledged;
 use crate::services::{
     ClientFlags, ClientInfo, Multi, QueuedCommand, ReplyMode, SessionState, UnblockKind,
 };
@@ -64,6 +66,8 @@ pub enum Flow {
     /// A script takes long: go on with it after other work. Nothing is written yet.
     #[cfg(feature = "lua")]
     Script(SuspendedScript),
+    /// The client is a replica: send it the snapshot when it is there, then what comes through its mailbox.
+    Follow(SnapshotTransfer),
     /// Send what is written and close.
     Close,
     /// Send what is written, then stop the server.
@@ -519,8 +523,11 @@ impl Session {
         if !flags.may_write() && !queued.is_some_and(|multi| multi.may_write) {
             return Ok(());
         }
-        let wanted = &self.inner().services.min_replicas_to_write;
-        if wanted.load(Ordering::Relaxed) > 0 {
+        if self
+            .inner()
+            .services
+            .lacks_replicas(self.inner().keyspace.now_ms())
+        {
             return Err(CommandError::text(
                 "NOREPLICAS Not enough good replicas to write.",
             ));
@@ -592,6 +599,10 @@ impl Session {
         match blocked.on_timeout {
             TimeoutReply::Null => reply.null(),
             TimeoutReply::NullArray => reply.null_array(),
+            TimeoutReply::Acknowledged(offset) => {
+                let count = self.inner().services.replicas.count_acknowledged(offset);
+                reply.int(count as i64);
+            }
         }
         true
     }
@@ -604,6 +615,10 @@ impl Session {
         reply: &mut dyn Reply,
     ) {
         self.wake();
+        let outcome = match outcome.downcast::<Acknowledged>() {
+            Ok(acknowledged) => return reply.int(acknowledged.0 as i64),
+            Err(outcome) => outcome,
+        };
         match outcome.downcast::<Delivered>() {
             Ok(delivered) => {
                 self.logged = self.logged.max(delivered.logged);
@@ -624,6 +639,10 @@ impl Session {
                     (_, TimeoutReply::NullArray) => {
                         self.inner().count_failure(blocked.command);
                         reply.null_array();
+                    }
+                    (_, TimeoutReply::Acknowledged(offset)) => {
+                        let replicas = &self.inner().services.replicas;
+                        reply.int(replicas.count_acknowledged(offset) as i64);
                     }
                 }
             }
@@ -663,6 +682,10 @@ impl Drop for Session {
         }
         if self.state.info.has_flag(ClientFlags::MONITOR) {
             services.clients.monitors.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.state.info.has_flag(ClientFlags::REPLICA) {
+            let now_ms = self.engine.0.keyspace.now_ms();
+            services.replicas.detach(self.state.info.id, now_ms);
         }
         services.clients.remove(self.state.info.id);
     }

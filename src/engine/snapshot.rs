@@ -79,6 +79,13 @@ pub(super) struct Snapshot {
     header: RdbHeader,
 }
 
+impl Snapshot {
+    /// What its file begins with.
+    pub(super) const fn header(&self) -> &RdbHeader {
+        &self.header
+    }
+}
+
 impl Inner {
     fn form(&self, txn: &Txn<'_>) -> Form {
         let config = self.services.config.read();

@@ -40,10 +40,22 @@ pub struct Effects {
     pub bytes: Vec<u8>,
     /// Database and end offset in `bytes` of each command.
     pub commands: SmallVec<[(usize, usize); 2]>,
+    /// Which of the commands, by number, are for replicas and not for the log.
+    pub for_replicas: Vec<usize>,
+}
+
+/// Who effects are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The log on disk.
+    Log,
+    /// Replicas, who also hear what is published.
+    Replicas,
 }
 
 impl Effects {
-    fn push(&mut self, db: usize, args: &[&[u8]]) {
+    /// Adds a command.
+    pub fn push(&mut self, db: usize, args: &[&[u8]]) {
         encode_command(&mut self.bytes, args);
         self.commands.push((db, self.bytes.len()));
     }
@@ -53,6 +65,48 @@ impl Effects {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_EFFECTS);
         self.commands.clear();
+        self.for_replicas.clear();
+    }
+
+    /// Whether there is nothing for the log.
+    #[must_use]
+    pub fn is_empty_for_log(&self) -> bool {
+        self.commands.len() == self.for_replicas.len()
+    }
+
+    /// Appends them as a reader takes them that is in the database `selected`, which is brought up to date. Together:
+    /// several are one transaction.
+    pub fn encode_for(
+        &self,
+        audience: Audience,
+        together: bool,
+        selected: &mut Option<usize>,
+        out: &mut Vec<u8>,
+    ) {
+        let hears =
+            |index: &usize| audience == Audience::Replicas || !self.for_replicas.contains(index);
+        let transaction = together && (0..self.commands.len()).filter(hears).count() > 1;
+        let (mut start, mut begun) = (0, false);
+        for (index, (db, end)) in self.commands.iter().enumerate() {
+            let bytes = self.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            if !hears(&index) {
+                continue;
+            }
+            if *selected != Some(*db) {
+                let mut digits = itoa::Buffer::new();
+                encode_command(out, &[b"SELECT", digits.format(*db).as_bytes()]);
+                *selected = Some(*db);
+            }
+            if transaction && !begun {
+                encode_command(out, &[b"MULTI"]);
+                begun = true;
+            }
+            out.extend_from_slice(bytes);
+        }
+        if transaction {
+            encode_command(out, &[b"EXEC"]);
+        }
     }
 }
 
@@ -1224,6 +1278,15 @@ impl Txn<'_> {
         self.rewritten = true;
         if self.options.propagate {
             self.journal.effects.push(self.db, args);
+        }
+    }
+
+    /// Tells replicas of this command, and not the log.
+    pub fn propagate_to_replicas(&mut self, args: &[&[u8]]) {
+        if self.options.propagate {
+            let effects = &mut self.journal.effects;
+            effects.for_replicas.push(effects.commands.len());
+            effects.push(self.db, args);
         }
     }
 

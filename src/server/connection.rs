@@ -227,7 +227,8 @@ impl Connection {
             return None;
         }
         let exempt = self.session.state.is_subscribed()
-            || self.session.state.info.has_flag(ClientFlags::MONITOR);
+            || self.session.state.info.has_flag(ClientFlags::MONITOR)
+            || self.session.state.info.has_flag(ClientFlags::REPLICA);
         (!exempt).then(|| Instant::now() + Duration::from_secs(seconds))
     }
 
@@ -470,6 +471,7 @@ impl Connection {
             }
             #[cfg(feature = "lua")]
             Flow::Script(_) => {}
+            Flow::Follow(transfer) => self.synchronise(transfer).await?,
             Flow::Close => {
                 self.flush().await?;
                 return Err(End::Closed);
@@ -543,7 +545,7 @@ impl Connection {
     /// While a command waits: sends what comes from others, reads ahead, and returns when the client is gone.
     async fn watch_socket(&mut self) -> End {
         loop {
-            let full = self.input.len() > MAX_READ_AHEAD;
+            let full = self.is_input_full();
             let pending = self.output.len() > self.written;
             let (socket, mailbox) = (&self.socket, &self.session.state.info.mailbox);
             let event = poll_fn(|cx| {
@@ -576,7 +578,24 @@ impl Connection {
         }
     }
 
-    fn read_ahead(&mut self) -> Result<(), End> {
+    pub(super) const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(super) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(super) const fn output_mut(&mut self) -> &mut RespReply {
+        &mut self.output
+    }
+
+    /// Whether so much was read ahead that reading rests.
+    pub(super) const fn is_input_full(&self) -> bool {
+        self.input.len() > MAX_READ_AHEAD
+    }
+
+    pub(super) fn read_ahead(&mut self) -> Result<(), End> {
         self.input.reserve(4096);
         match self.socket.try_read(&mut self.input) {
             Ok(0) => Err(End::Closed),
@@ -614,7 +633,7 @@ impl Connection {
     }
 
     /// Writes everything, waiting for the client to read.
-    async fn flush(&mut self) -> Result<(), End> {
+    pub(super) async fn flush(&mut self) -> Result<(), End> {
         self.flush_or_keep().await?;
         while self.output.len() > self.written {
             let (socket, mailbox) = (&self.socket, &self.session.state.info.mailbox);

@@ -8,6 +8,7 @@ mod connection;
 mod listener;
 mod logger;
 mod program;
+mod replica;
 mod socket;
 
 pub use allocator::Mimalloc;

@@ -447,7 +447,8 @@ impl Clients {
             return evicted;
         };
         let mut largest = self.list();
-        largest.retain(|client| !client.has_flag(ClientFlags::NO_EVICT));
+        let stays = ClientFlags::NO_EVICT | ClientFlags::REPLICA;
+        largest.retain(|client| !client.has_flag(stays));
         largest.sort_by_key(|client| client.accounted.load(Ordering::Relaxed));
         while exceeds()
             && let Some(client) = largest.pop()

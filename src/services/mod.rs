@@ -12,13 +12,14 @@ pub mod latency;
 mod monitor;
 pub mod pause;
 mod renamed;
+pub mod replicas;
 pub mod running;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
 pub mod tracking;
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -29,6 +30,7 @@ pub use hooks::{Hooks, Rebind, Switches};
 pub use latency::LatencyMonitor;
 pub use pause::{Pause, Paused};
 pub use renamed::Renamed;
+pub use replicas::Replicas;
 pub use running::RunningScript;
 pub use session::{Multi, QueuedCommand, ReplyMode, SessionState, Watched};
 pub use slowlog::SlowLog;
@@ -54,6 +56,8 @@ pub struct Services {
     pub channels: Channels,
     /// Who keeps which keys.
     pub tracking: Tracking,
+    /// Who follows the stream of effects.
+    pub replicas: Replicas,
     /// What INFO counts.
     pub stats: Stats,
     /// `notify-keyspace-events` as bits, read by every command.
@@ -87,6 +91,19 @@ pub struct Services {
 }
 
 impl Services {
+    /// Whether fewer replicas follow closely than `min-replicas-to-write` wants.
+    #[must_use]
+    #[inline]
+    pub fn lacks_replicas(&self, now_ms: i64) -> bool {
+        let wanted = self.min_replicas_to_write.load(Ordering::Relaxed);
+        wanted > 0 && self.counts_fewer_replicas(wanted, now_ms)
+    }
+
+    fn counts_fewer_replicas(&self, wanted: u64, now_ms: i64) -> bool {
+        let max_lag_s = self.config.read().i64("min-replicas-max-lag");
+        max_lag_s > 0 && (self.replicas.good(max_lag_s, now_ms) as u64) < wanted
+    }
+
     /// Nobody connected, nothing counted; for a table of so many commands.
     #[must_use]
     pub fn new(config: Config, commands: usize, now_ms: i64) -> Self {
@@ -97,6 +114,7 @@ impl Services {
             clients: Clients::default(),
             channels: Channels::default(),
             tracking: Tracking::default(),
+            replicas: Replicas::default(),
             stats: Stats::new(commands, now_ms),
             event_mask: AtomicU32::new(0),
             pause: Pause::default(),

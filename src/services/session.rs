@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::acl::User;
+use super::replicas::Announced;
 use super::tracking::TrackingMode;
 use super::{ClientFlags, ClientInfo};
 use crate::keyspace::WatchFlag;
@@ -95,6 +96,8 @@ pub struct SessionState {
     pub out_of_memory: bool,
     /// CLIENT TRACKING.
     pub tracking: Option<Box<TrackingMode>>,
+    /// REPLCONF: what it says of itself as a replica.
+    pub announced: Option<Box<Announced>>,
 }
 
 impl SessionState {
@@ -118,6 +121,7 @@ impl SessionState {
             no_touch: false,
             out_of_memory: false,
             tracking: None,
+            announced: None,
         }
     }
 

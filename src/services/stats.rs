@@ -114,6 +114,12 @@ pub struct Stats {
     pub last_save_failed: AtomicBool,
     /// Seconds that the last BGSAVE took; -1: there was none.
     pub last_save_seconds: AtomicI64,
+    /// Replicas that got a snapshot.
+    pub full_syncs: AtomicU64,
+    /// Replicas that went on where they were.
+    pub partial_syncs: AtomicU64,
+    /// Replicas that wanted to go on and could not.
+    pub refused_partial_syncs: AtomicU64,
     /// A snapshot is being written, since these Unix seconds; 0: none is.
     pub saving_since: AtomicI64,
     /// Connections to other servers that MIGRATE keeps.
@@ -294,6 +300,9 @@ impl Stats {
             last_save: AtomicI64::new(now_ms / 1000),
             last_save_failed: AtomicBool::new(false),
             last_save_seconds: AtomicI64::new(-1),
+            full_syncs: AtomicU64::new(0),
+            partial_syncs: AtomicU64::new(0),
+            refused_partial_syncs: AtomicU64::new(0),
             saving_since: AtomicI64::new(0),
             cached_peers: AtomicUsize::new(0),
             saves: AtomicU64::new(0),
@@ -336,6 +345,9 @@ impl Stats {
             &self.evicted_clients,
             &self.exceeded_us,
             &self.lazy_freed,
+            &self.full_syncs,
+            &self.partial_syncs,
+            &self.refused_partial_syncs,
             &self.log.delayed_fsyncs,
         ];
         for counter in counters {

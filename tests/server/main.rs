@@ -5,6 +5,7 @@ mod concurrency;
 mod connections;
 mod exchanges;
 mod process;
+mod replication;
 
 use innkeep_test_server::wire::Wire;
 use innkeep_test_server::{Launch, Server};

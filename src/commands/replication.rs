@@ -1,0 +1,409 @@
+//! Replication: SYNC and PSYNC begin it, REPLCONF tells the rest; ROLE and WAIT tell how far the replicas are. The engine
+//! makes the snapshot and feeds the stream.
+
+use super::spec::{CommandSpec, Flags};
+use super::{CommandError, CommandResult, Context, Outcome};
+use crate::services::replicas::Announced;
+use crate::value::number::parse_i64;
+
+/// The entries of this family.
+pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Internal command used for replication",
+        ..CommandSpec::new(
+            "sync",
+            1,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::NO_ASYNC_LOADING)
+                .and(Flags::NO_MULTI),
+            sync,
+        )
+    },
+    CommandSpec {
+        arguments: "replicationid:string offset:integer",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "2.8.0",
+        summary: "Internal command used for replication",
+        ..CommandSpec::new(
+            "psync",
+            -3,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::NO_ASYNC_LOADING)
+                .and(Flags::NO_MULTI),
+            psync,
+        )
+    },
+    CommandSpec {
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "3.0.0",
+        summary: "An internal command for configuring the replication stream",
+        complexity: "O(1)",
+        doc_flags: "syscmd",
+        ..CommandSpec::new(
+            "replconf",
+            -1,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::ALLOW_BUSY),
+            replconf,
+        )
+    },
+    CommandSpec {
+        arguments: "args:oneof{host-port:block{host:string port:integer} no-one:block{no:pure-token=NO one:pure-token=ONE}}",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "5.0.0",
+        summary: "Make the server a replica of another instance, or promote it as master.",
+        complexity: "O(1)",
+        ..CommandSpec::new(
+            "replicaof",
+            3,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::STALE)
+                .and(Flags::NO_ASYNC_LOADING),
+            replicaof,
+        )
+    },
+    CommandSpec {
+        acl: "admin fast dangerous",
+        group: "server",
+        since: "2.8.12",
+        summary: "Return the role of the instance in the context of replication",
+        complexity: "O(1)",
+        ..CommandSpec::new(
+            "role",
+            1,
+            Flags::NOSCRIPT
+                .and(Flags::LOADING)
+                .and(Flags::STALE)
+                .and(Flags::FAST),
+            role,
+        )
+    },
+    CommandSpec {
+        arguments: "args:oneof{host-port:block{host:string port:integer} no-one:block{no:pure-token=NO one:pure-token=ONE}}",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "1.0.0",
+        summary: "Make the server a replica of another instance, or promote it as master.",
+        complexity: "O(1)",
+        deprecated: Some(("5.0.0", "`REPLICAOF`")),
+        ..CommandSpec::new(
+            "slaveof",
+            3,
+            Flags::ADMIN
+                .and(Flags::NOSCRIPT)
+                .and(Flags::STALE)
+                .and(Flags::NO_ASYNC_LOADING),
+            replicaof,
+        )
+    },
+    CommandSpec {
+        arguments: "numreplicas:integer timeout:integer",
+        acl: "slow connection",
+        group: "generic",
+        since: "3.0.0",
+        summary: "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
+        complexity: "O(1)",
+        tips: "request_policy:all_shards response_policy:agg_min",
+        ..CommandSpec::new("wait", 3, Flags::NOSCRIPT, wait)
+    },
+];
+
+/// From where a replica wants to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// SYNC: from a snapshot on; it tells nothing about the stream.
+    Snapshot,
+    /// PSYNC: from this byte of the stream of this name on, or from a snapshot.
+    Stream {
+        /// The name of the stream that it knows.
+        name: Box<[u8]>,
+        /// The first byte that it lacks, if it has any.
+        byte: Option<u64>,
+    },
+}
+
+/// What WAIT waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// So many replicas.
+    pub replicas: usize,
+    /// Up to this offset of the stream.
+    pub offset: u64,
+    /// Unix milliseconds; `None`: for ever.
+    pub deadline_ms: Option<i64>,
+}
+
+// ------------------------------------------------------------------------------------------------ what replicas send
+
+fn sync(ctx: &mut Context<'_, '_>) -> CommandResult {
+    follow(ctx, From::Snapshot)
+}
+
+fn psync(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let byte = parse_i64(ctx.args[2]).ok_or(CommandError::NotInteger)?;
+    let byte = u64::try_from(byte).ok();
+    let name = ctx.args[1].into();
+    follow(ctx, From::Stream { name, byte })
+}
+
+/// Who follows already is not answered.
+fn follow(ctx: &mut Context<'_, '_>, from: From) -> CommandResult {
+    if ctx
+        .session
+        .info
+        .has_flag(crate::services::ClientFlags::REPLICA)
+    {
+        return Ok(Outcome::Done);
+    }
+    Ok(Outcome::Follow(from))
+}
+
+fn replconf(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.args.len().is_multiple_of(2) {
+        return Err(CommandError::Syntax);
+    }
+    for pair in ctx.args[1..].chunks_exact(2) {
+        if !announce(ctx, pair[0], pair[1])? {
+            return Ok(Outcome::Done);
+        }
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Takes note of one thing that a replica says; false where it wants no answer.
+fn announce(ctx: &mut Context<'_, '_>, what: &[u8], value: &[u8]) -> Result<bool, CommandError> {
+    let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
+    match what.to_ascii_lowercase().as_slice() {
+        b"ack" => {
+            acknowledge(ctx, value);
+            return Ok(false);
+        }
+        b"getack" | b"fack" => return Ok(false),
+        b"listening-port" => {
+            let port = parse_i64(value).ok_or(CommandError::NotInteger)?;
+            announced(ctx).port = u16::try_from(port).unwrap_or(0);
+        }
+        b"ip-address" => {
+            let address = std::str::from_utf8(value).ok();
+            let fits = |address: &&str| address.len() < 256 && !address.contains(char::is_control);
+            let refusal =
+                "ERR REPLCONF ip-address provided by replica instance is too long: 256 bytes";
+            let address = address.filter(fits).ok_or(CommandError::text(refusal))?;
+            announced(ctx).address = address.to_owned();
+        }
+        b"capa" => announced(ctx).psync2 |= is("psync2"),
+        b"rdb-only" => announced(ctx).snapshot_only = switch(value)?,
+        b"rdb-filter-only" => {
+            let mut words = value
+                .split(|byte| *byte == b' ')
+                .filter(|word| !word.is_empty());
+            let functions_only = words.clone().next().is_some();
+            if let Some(word) = words.find(|word| !word.eq_ignore_ascii_case(b"functions")) {
+                let word = String::from_utf8_lossy(word);
+                return Err(format!("ERR Unsupported rdb-filter-only option: {word}").into());
+            }
+            announced(ctx).functions_only = functions_only;
+        }
+        _ => {
+            let what = String::from_utf8_lossy(what);
+            return Err(format!("ERR Unrecognized REPLCONF option: {what}").into());
+        }
+    }
+    Ok(true)
+}
+
+fn switch(value: &[u8]) -> Result<bool, CommandError> {
+    let value = parse_i64(value).ok_or(CommandError::NotInteger)?;
+    Ok(value == 1)
+}
+
+fn announced<'c>(ctx: &'c mut Context<'_, '_>) -> &'c mut Announced {
+    ctx.session.announced.get_or_insert_default()
+}
+
+fn acknowledge(ctx: &Context<'_, '_>, offset: &[u8]) {
+    let offset = parse_i64(offset).and_then(|offset| u64::try_from(offset).ok());
+    if let Some(offset) = offset {
+        let now_ms = ctx.txn.now_ms();
+        let replicas = &ctx.services.replicas;
+        replicas.acknowledge(ctx.session.info.id, offset, now_ms);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ what others ask
+
+fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let replicas = ctx.services.replicas.list();
+    let offset = ctx.services.replicas.figures().offset;
+    ctx.reply.array(3);
+    ctx.reply.bulk(b"master");
+    ctx.reply.int(offset as i64);
+    ctx.reply.array(replicas.len());
+    for replica in replicas {
+        ctx.reply.array(3);
+        ctx.reply.bulk(replica.address().as_bytes());
+        ctx.reply.bulk_int(i64::from(replica.announced.port));
+        ctx.reply.bulk_int(replica.acknowledged() as i64);
+    }
+    Ok(Outcome::Done)
+}
+
+fn replicaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if ctx.is(1, "no") && ctx.is(2, "one") {
+        ctx.reply.ok();
+        return Ok(Outcome::Done);
+    }
+    let port = ctx.args.get(2).and_then(|word| parse_i64(word));
+    if port.and_then(|port| u16::try_from(port).ok()).is_none() {
+        return Err(CommandError::text("ERR Invalid master port"));
+    }
+    Err(CommandError::text("ERR This server cannot be a replica"))
+}
+
+fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let wanted = ctx.int(1)?;
+    let timeout = ctx.args.get(2).and_then(|word| parse_i64(word));
+    let timeout = timeout.ok_or(CommandError::text(
+        "ERR timeout is not an integer or out of range",
+    ))?;
+    if timeout < 0 {
+        return Err(CommandError::NegativeTimeout);
+    }
+    let deadline_ms = match timeout {
+        0 => None,
+        ms => Some(ctx.txn.now_ms().saturating_add(ms)),
+    };
+    let offset = ctx.services.replicas.figures().offset;
+    let wanted = Wanted {
+        replicas: usize::try_from(wanted).unwrap_or(0),
+        offset,
+        deadline_ms,
+    };
+    let count = ctx.services.replicas.count_acknowledged(offset);
+    if count >= wanted.replicas || ctx.mode.nested {
+        ctx.reply.int(count as i64);
+        return Ok(Outcome::Done);
+    }
+    Ok(Outcome::AwaitReplicas(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::commands::testing::Harness;
+    use crate::reply::Response;
+    use crate::services::replicas::{Replica, Stage};
+
+    fn bulk(text: &str) -> Response {
+        Response::Bulk(text.as_bytes().to_vec())
+    }
+
+    fn with_replica(harness: &Harness) -> Arc<Replica> {
+        let announced = Announced {
+            port: 7001,
+            address: "10.0.0.7".into(),
+            ..Announced::default()
+        };
+        let client = Arc::clone(&harness.session.info);
+        let replica = Arc::new(Replica::new(client, announced, true));
+        let replicas = &harness.services.replicas;
+        replicas.attach(Arc::clone(&replica), 100);
+        replica.enter(Stage::Online, 0);
+        replica
+    }
+
+    #[test]
+    fn refusals() {
+        let mut harness = Harness::new();
+        for (line, error) in [
+            ("REPLICAOF no x", "ERR Invalid master port"),
+            ("WAIT x 0", "ERR value is not an integer or out of range"),
+            ("WAIT 1 x", "ERR timeout is not an integer or out of range"),
+            ("WAIT 0 -1", "ERR timeout is negative"),
+            ("REPLCONF capa", "ERR syntax error"),
+            ("REPLCONF x y", "ERR Unrecognized REPLCONF option: x"),
+            (
+                "REPLCONF rdb-filter-only x",
+                "ERR Unsupported rdb-filter-only option: x",
+            ),
+            ("PSYNC ? x", "ERR value is not an integer or out of range"),
+        ] {
+            let answer = harness.run(line);
+            assert_eq!(answer, Response::Error(error.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn without_replicas() {
+        let mut harness = Harness::new();
+        let none = Response::Array(Vec::new());
+        assert_eq!(
+            harness.run("ROLE"),
+            Response::Array(vec![bulk("master"), Response::Int(0), none])
+        );
+        let ok = Response::Simple("OK".into());
+        assert_eq!(harness.run("REPLICAOF NO ONE"), ok);
+        assert_eq!(harness.run("WAIT 0 0"), Response::Int(0));
+        assert_eq!(harness.run("REPLCONF"), ok);
+        assert_eq!(harness.run("REPLCONF listening-port 7001 capa psync2"), ok);
+        let announced = harness.session.announced.as_deref().expect("it said so");
+        assert_eq!((announced.port, announced.psync2), (7001, true));
+    }
+
+    #[test]
+    fn who_wants_to_follow() {
+        let mut harness = Harness::new();
+        let stream = |name: &str, byte| From::Stream {
+            name: name.as_bytes().into(),
+            byte,
+        };
+        for (line, from) in [
+            ("SYNC", From::Snapshot),
+            ("PSYNC ? -1", stream("?", None)),
+            ("PSYNC abc 17", stream("abc", Some(17))),
+        ] {
+            harness.run(line);
+            assert_eq!(harness.outcome, Some(Outcome::Follow(from)), "{line}");
+        }
+    }
+
+    #[test]
+    fn how_far_replicas_are() {
+        let mut harness = Harness::new();
+        let replica = with_replica(&harness);
+        let wanted = Wanted {
+            replicas: 2,
+            offset: 0,
+            deadline_ms: Some(1_000_000_500),
+        };
+        harness.run("WAIT 2 500");
+        assert_eq!(harness.outcome, Some(Outcome::AwaitReplicas(wanted)));
+        harness.run("REPLCONF ACK 12");
+        assert_eq!(replica.acknowledged(), 12);
+        assert_eq!(harness.run("WAIT 1 0"), Response::Int(1));
+        let shown = Response::Array(vec![bulk("10.0.0.7"), bulk("7001"), bulk("12")]);
+        assert_eq!(
+            harness.run("ROLE"),
+            Response::Array(vec![
+                bulk("master"),
+                Response::Int(0),
+                Response::Array(vec![shown])
+            ])
+        );
+    }
+}

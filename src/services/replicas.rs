@@ -1,0 +1,514 @@
+//! The replicas: who follows the stream of effects, how far each has come, and who waits to hear of that (WAIT). Knows
+//! neither what effects mean nor how a snapshot is made.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::ClientInfo;
+use crate::keyspace::Waiter;
+use crate::keyspace::txn::{Audience, Effects, encode_command};
+
+/// How far a replica is with its first synchronisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its snapshot is being written.
+    WaitsForSnapshot,
+    /// It receives the snapshot.
+    ReceivesSnapshot,
+    /// It follows the stream.
+    Online,
+}
+
+impl Stage {
+    const ALL: [Self; 3] = [Self::WaitsForSnapshot, Self::ReceivesSnapshot, Self::Online];
+
+    /// As INFO names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WaitsForSnapshot => "wait_bgsave",
+            Self::ReceivesSnapshot => "send_bulk",
+            Self::Online => "online",
+        }
+    }
+}
+
+/// What a client says of itself by REPLCONF before it synchronises.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// Where it listens itself.
+    pub port: u16,
+    /// Under which address it wants to be shown; empty: that of its connection.
+    pub address: String,
+    /// It wants a snapshot and no stream.
+    pub snapshot_only: bool,
+    /// Of the snapshot it wants the functions only.
+    pub functions_only: bool,
+    /// It can go on under another name of the stream.
+    pub psync2: bool,
+}
+
+/// A client that follows the stream.
+#[derive(Debug)]
+pub struct Replica {
+    /// Its connection.
+    pub client: Arc<ClientInfo>,
+    /// What it has said of itself.
+    pub announced: Announced,
+    /// Whether it acknowledges what it has (PSYNC, but not SYNC).
+    pub acknowledges: bool,
+    stage: AtomicU8,
+    /// Offset in the stream up to which it has told to have everything.
+    acknowledged: AtomicU64,
+    /// When it said so, in Unix milliseconds.
+    acknowledged_ms: AtomicI64,
+}
+
+impl Replica {
+    /// A client that is to follow, as it stands before its snapshot.
+    #[must_use]
+    pub fn new(client: Arc<ClientInfo>, announced: Announced, acknowledges: bool) -> Self {
+        Self {
+            client,
+            announced,
+            acknowledges,
+            stage: AtomicU8::new(0),
+            acknowledged: AtomicU64::new(0),
+            acknowledged_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        let stage = usize::from(self.stage.load(Ordering::Acquire));
+        Stage::ALL.get(stage).copied().unwrap_or(Stage::Online)
+    }
+
+    /// It has come further.
+    pub fn enter(&self, stage: Stage, now_ms: i64) {
+        self.stage.store(stage as u8, Ordering::Release);
+        self.acknowledged_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Offset up to which it has told to have everything.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Acquire)
+    }
+
+    /// Milliseconds since it was last heard of.
+    #[must_use]
+    pub fn silent_ms(&self, now_ms: i64) -> i64 {
+        (now_ms - self.acknowledged_ms.load(Ordering::Relaxed)).max(0)
+    }
+
+    /// The address under which it is shown.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        if !self.announced.address.is_empty() {
+            return &self.announced.address;
+        }
+        let addr = &self.client.addr;
+        addr.rsplit_once(':').map_or(addr.as_str(), |(ip, _)| ip)
+    }
+}
+
+/// What was fed last, for replicas that come back after a short absence.
+#[derive(Debug, Default)]
+struct Backlog {
+    bytes: VecDeque<u8>,
+    size: usize,
+}
+
+impl Backlog {
+    fn keep(&mut self, fed: &[u8]) {
+        let fed = fed.get(fed.len().saturating_sub(self.size)..);
+        let fed = fed.unwrap_or_default();
+        let excess = (self.bytes.len() + fed.len()).saturating_sub(self.size);
+        self.bytes.drain(..excess.min(self.bytes.len()));
+        self.bytes.extend(fed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    /// Bytes fed since it began.
+    offset: u64,
+    /// The database that its readers are in.
+    selected: Option<usize>,
+    followers: Vec<Arc<Replica>>,
+    /// There from the first replica on, until nobody has followed for long.
+    backlog: Option<Backlog>,
+    /// Since when nobody follows, in Unix milliseconds.
+    alone_since_ms: i64,
+    last_ping_ms: i64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    waiter: Arc<Waiter>,
+    replicas: usize,
+    offset: u64,
+}
+
+/// What INFO shows.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct StreamFigures {
+    /// Bytes fed since the stream began.
+    pub offset: u64,
+    /// Whether there is a backlog, and the bytes that it holds.
+    pub backlog: Option<usize>,
+}
+
+/// What becomes of a replica's wish to go on where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// It goes on.
+    Continues,
+    /// It needs a snapshot.
+    TooLate,
+}
+
+/// All replicas.
+#[derive(Debug, Default)]
+pub struct Replicas {
+    /// Whether the stream is fed: looked at by every command.
+    fed: AtomicBool,
+    stream: Mutex<Stream>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+impl Replicas {
+    /// Whether anybody wants effects.
+    #[must_use]
+    #[inline]
+    pub fn is_fed(&self) -> bool {
+        self.fed.load(Ordering::Relaxed)
+    }
+
+    /// Has a replica follow from here on; answers the offset of here. Every shard is locked, so that no effect is on its
+    /// way. `backlog_size` in bytes.
+    pub fn attach(&self, replica: Arc<Replica>, backlog_size: usize) -> u64 {
+        let mut stream = self.stream.lock();
+        stream.selected = None;
+        if !replica.announced.snapshot_only {
+            stream.backlog.get_or_insert_default().size = backlog_size;
+            self.fed.store(true, Ordering::Release);
+        }
+        stream.followers.push(replica);
+        stream.offset
+    }
+
+    /// The same for one that has everything before the byte `from` (the first one is 1), if that can still be told.
+    pub fn resume(&self, replica: Arc<Replica>, from: u64, now_ms: i64) -> Resumed {
+        let mut stream = self.stream.lock();
+        let next = stream.offset + 1;
+        let Some(backlog) = &stream.backlog else {
+            return Resumed::TooLate;
+        };
+        let first = next - backlog.bytes.len() as u64;
+        if from < first || from > next {
+            return Resumed::TooLate;
+        }
+        let known = usize::try_from(from - first).unwrap_or(usize::MAX);
+        let missed: Vec<u8> = backlog.bytes.iter().skip(known).copied().collect();
+        if !missed.is_empty() {
+            replica.client.mailbox.push(missed.into(), now_ms);
+        }
+        replica.enter(Stage::Online, now_ms);
+        stream.followers.push(replica);
+        Resumed::Continues
+    }
+
+    /// A client is gone.
+    pub fn detach(&self, client: u64, now_ms: i64) {
+        let mut stream = self.stream.lock();
+        stream
+            .followers
+            .retain(|replica| replica.client.id != client);
+        if stream.followers.is_empty() {
+            stream.alone_since_ms = now_ms;
+        }
+    }
+
+    /// Feeds effects. Together: as one transaction.
+    pub fn feed(&self, effects: &Effects, together: bool, now_ms: i64) {
+        let mut stream = self.stream.lock();
+        let mut bytes = Vec::new();
+        let selected = &mut stream.selected;
+        effects.encode_for(Audience::Replicas, together, selected, &mut bytes);
+        stream.feed(bytes, now_ms);
+    }
+
+    fn feed_command(&self, words: &[&[u8]], now_ms: i64) {
+        let mut bytes = Vec::new();
+        encode_command(&mut bytes, words);
+        self.stream.lock().feed(bytes, now_ms);
+    }
+
+    /// What has to be done now and then: a PING every `ping_ms`, an end to who was silent for `timeout_ms` and to a
+    /// backlog that nobody has followed for `backlog_ms` (0: it stays). False when nothing is left to do.
+    pub fn beat(&self, now_ms: i64, ping_ms: i64, timeout_ms: i64, backlog_ms: i64) -> bool {
+        let mut stream = self.stream.lock();
+        let pings = stream
+            .followers
+            .iter()
+            .any(|one| one.stage() == Stage::Online);
+        if pings && now_ms - stream.last_ping_ms >= ping_ms {
+            stream.last_ping_ms = now_ms;
+            stream.feed(b"*1\r\n$4\r\nPING\r\n".to_vec(), now_ms);
+        }
+        for replica in &stream.followers {
+            let expected = replica.acknowledges && replica.stage() == Stage::Online;
+            if expected && timeout_ms > 0 && replica.silent_ms(now_ms) > timeout_ms {
+                replica.client.kill();
+            }
+        }
+        let alone = stream.followers.is_empty();
+        if alone && backlog_ms > 0 && now_ms - stream.alone_since_ms > backlog_ms {
+            stream.backlog = None;
+            self.fed.store(false, Ordering::Release);
+        }
+        !alone || stream.backlog.is_some()
+    }
+
+    /// The replicas, in the order in which they came.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Replica>> {
+        self.stream.lock().followers.clone()
+    }
+
+    /// Bytes that wait to be sent to the replica that is furthest behind; they are shared by all.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        let stream = self.stream.lock();
+        let pending = stream
+            .followers
+            .iter()
+            .map(|one| one.client.mailbox.pending());
+        pending.max().unwrap_or(0)
+    }
+
+    /// What INFO shows.
+    #[must_use]
+    pub fn figures(&self) -> StreamFigures {
+        let stream = self.stream.lock();
+        StreamFigures {
+            offset: stream.offset,
+            backlog: stream.backlog.as_ref().map(|backlog| backlog.bytes.len()),
+        }
+    }
+
+    /// `repl-backlog-size` has changed.
+    pub fn set_backlog_size(&self, size: usize) {
+        if let Some(backlog) = &mut self.stream.lock().backlog {
+            backlog.size = size;
+            backlog.keep(&[]);
+        }
+    }
+
+    /// How many replicas follow and were heard of within so many seconds.
+    #[must_use]
+    pub fn good(&self, max_lag_s: i64, now_ms: i64) -> usize {
+        let good = |replica: &&Arc<Replica>| {
+            replica.stage() == Stage::Online && replica.silent_ms(now_ms) / 1000 <= max_lag_s
+        };
+        self.stream.lock().followers.iter().filter(good).count()
+    }
+}
+
+impl Stream {
+    /// Followers that do not read are cut off at their output limits.
+    fn feed(&mut self, bytes: Vec<u8>, now_ms: i64) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(backlog) = &mut self.backlog {
+            backlog.keep(&bytes);
+        }
+        let bytes = Bytes::from(bytes);
+        self.offset += bytes.len() as u64;
+        for replica in &self.followers {
+            if !replica.announced.snapshot_only {
+                replica.client.mailbox.push(bytes.clone(), now_ms);
+            }
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ acknowledgements
+
+impl Replicas {
+    /// A replica has everything up to this offset; returns who is to be told, and of how many replicas.
+    pub fn acknowledge(&self, client: u64, offset: u64, now_ms: i64) {
+        let found = {
+            let stream = self.stream.lock();
+            let mut followers = stream.followers.iter();
+            followers.find(|one| one.client.id == client).cloned()
+        };
+        let Some(replica) = found else { return };
+        replica.acknowledged.fetch_max(offset, Ordering::AcqRel);
+        replica.acknowledged_ms.store(now_ms, Ordering::Relaxed);
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|waiting| {
+            let count = self.count_acknowledged(waiting.offset);
+            let done = count >= waiting.replicas && waiting.waiter.claim();
+            if done {
+                waiting.waiter.deliver(Box::new(Acknowledged(count)));
+            }
+            !done && !waiting.waiter.is_claimed()
+        });
+    }
+
+    /// How many replicas have everything up to this offset.
+    #[must_use]
+    pub fn count_acknowledged(&self, offset: u64) -> usize {
+        let stream = self.stream.lock();
+        let followers = stream.followers.iter();
+        followers
+            .filter(|one| one.stage() == Stage::Online && one.acknowledged() >= offset)
+            .count()
+    }
+
+    /// Tells a waiter when so many replicas have everything up to this offset, and asks them.
+    pub fn wait(&self, waiter: Arc<Waiter>, replicas: usize, offset: u64, now_ms: i64) {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|waiting| !waiting.waiter.is_claimed());
+        waiting.push(Waiting {
+            waiter,
+            replicas,
+            offset,
+        });
+        drop(waiting);
+        if !self.stream.lock().followers.is_empty() {
+            self.feed_command(&[b"REPLCONF", b"GETACK", b"*"], now_ms);
+        }
+    }
+}
+
+/// What the waiter of WAIT is handed: how many replicas have acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged(pub usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: u64) -> Arc<ClientInfo> {
+        Arc::new(ClientInfo {
+            id,
+            addr: "10.0.0.7:4000".into(),
+            ..ClientInfo::new(0)
+        })
+    }
+
+    fn follower(replicas: &Replicas, id: u64) -> Arc<Replica> {
+        let replica = Arc::new(Replica::new(client(id), Announced::default(), true));
+        replicas.attach(Arc::clone(&replica), 64);
+        replica.enter(Stage::Online, 0);
+        replica
+    }
+
+    fn effects(commands: &[&[&[u8]]]) -> Effects {
+        let mut effects = Effects::default();
+        for words in commands {
+            effects.push(0, words);
+        }
+        effects
+    }
+
+    fn received(replica: &Replica) -> String {
+        let mut all = Vec::new();
+        while let Some(message) = replica.client.mailbox.try_pop() {
+            all.extend_from_slice(&message);
+        }
+        String::from_utf8(all).expect("these commands are text")
+    }
+
+    #[test]
+    fn who_follows_is_fed_from_a_selected_database_on() {
+        let replicas = Replicas::default();
+        assert!(!replicas.is_fed());
+        let first = follower(&replicas, 1);
+        assert!(replicas.is_fed());
+        replicas.feed(&effects(&[&[b"DEL", b"a"]]), true, 0);
+        let select = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+        let del = |key: &str| format!("*2\r\n$3\r\nDEL\r\n$1\r\n{key}\r\n");
+        assert_eq!(received(&first), format!("{select}{}", del("a")));
+        replicas.feed(&effects(&[&[b"DEL", b"b"]]), true, 0);
+        assert_eq!(received(&first), del("b"));
+
+        let second = follower(&replicas, 2);
+        replicas.feed(&effects(&[&[b"DEL", b"c"], &[b"DEL", b"d"]]), true, 0);
+        let transaction = format!(
+            "{select}*1\r\n$5\r\nMULTI\r\n{}{}*1\r\n$4\r\nEXEC\r\n",
+            del("c"),
+            del("d")
+        );
+        assert_eq!(received(&second), transaction);
+        assert_eq!(received(&first), transaction);
+        assert_eq!(first.address(), "10.0.0.7");
+    }
+
+    #[test]
+    fn a_short_absence_is_made_up_for() {
+        let replicas = Replicas::default();
+        let replica = follower(&replicas, 1);
+        replicas.feed(&effects(&[&[b"DEL", b"a"]]), true, 0);
+        let before = replicas.figures().offset;
+        drop(received(&replica));
+        replicas.detach(1, 0);
+        replicas.feed(&effects(&[&[b"DEL", b"b"]]), true, 0);
+
+        let back = || Arc::new(Replica::new(client(2), Announced::default(), true));
+        let replica = back();
+        let resumed = replicas.resume(Arc::clone(&replica), before + 1, 0);
+        assert_eq!(resumed, Resumed::Continues);
+        assert_eq!(received(&replica), "*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n");
+        let after = replicas.figures().offset;
+        assert_eq!(replicas.resume(back(), after + 2, 0), Resumed::TooLate);
+
+        replicas.feed(&effects(&[&[b"SET", b"k", &[b'x'; 100]]]), true, 0);
+        assert_eq!(replicas.figures().backlog, Some(64));
+        assert_eq!(replicas.resume(back(), before + 1, 0), Resumed::TooLate);
+    }
+
+    #[test]
+    fn who_waits_is_told_when_enough_have_acknowledged() {
+        let replicas = Replicas::default();
+        let (first, second) = (follower(&replicas, 1), follower(&replicas, 2));
+        let waiter = Arc::new(Waiter::new(9, &[], 0, false, 0, Vec::new()));
+        replicas.wait(Arc::clone(&waiter), 2, 10, 0);
+        assert!(received(&first).contains("GETACK"));
+        replicas.acknowledge(1, 10, 5);
+        replicas.acknowledge(2, 9, 5);
+        assert!(!waiter.is_claimed());
+        assert_eq!(replicas.count_acknowledged(10), 1);
+        replicas.acknowledge(2, 12, 5);
+        assert!(waiter.is_claimed());
+        assert_eq!(second.silent_ms(1005), 1000);
+        assert_eq!(replicas.good(1, 1005), 2);
+        assert_eq!(replicas.good(1, 2005), 0);
+    }
+
+    #[test]
+    fn silence_ends_a_replica_and_later_the_backlog() {
+        let replicas = Replicas::default();
+        let replica = follower(&replicas, 1);
+        assert!(replicas.beat(10_000, 10_000, 60_000, 5_000));
+        assert_eq!(received(&replica), "*1\r\n$4\r\nPING\r\n");
+        assert!(replicas.beat(11_000, 10_000, 60_000, 5_000));
+        assert_eq!(received(&replica), "");
+        assert!(replicas.beat(60_001, 100_000, 60_000, 5_000));
+        assert!(replica.client.mailbox.is_killed());
+        replicas.detach(1, 60_001);
+        assert!(replicas.beat(65_001, 10_000, 60_000, 5_000));
+        assert!(!replicas.beat(65_002, 10_000, 60_000, 5_000));
+        assert!(!replicas.is_fed());
+    }
+}
