@@ -53,6 +53,7 @@ pub mod sorted_sets;
 pub mod spec;
 pub mod stream_adds;
 pub mod stream_claims;
+pub mod stream_deletes;
 pub mod stream_groups;
 pub mod stream_info;
 pub mod stream_reads;
@@ -117,6 +118,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     sorted_sets::COMMANDS,
     stream_adds::COMMANDS,
     stream_claims::COMMANDS,
+    stream_deletes::COMMANDS,
     stream_groups::COMMANDS,
     stream_info::COMMANDS,
     stream_reads::COMMANDS,

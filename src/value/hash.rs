@@ -564,6 +564,12 @@ mod tests {
         }
     }
 
+    /// Hashes without times are no larger for those that have them.
+    #[test]
+    fn is_two_words_wide() {
+        assert_eq!(size_of::<Hash>(), 2 * size_of::<usize>());
+    }
+
     #[test]
     fn leaves_the_listpack_for_good_when_limits_are_exceeded() {
         let mut hash = Hash::new();

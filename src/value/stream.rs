@@ -261,6 +261,12 @@ impl Stream {
         self.0.groups.get_mut(name)
     }
 
+    /// Acknowledges an entry for every group that has it pending; how many those were.
+    pub fn acknowledge_in_all_groups(&mut self, id: StreamId) -> u64 {
+        let groups = self.0.groups.values_mut();
+        groups.map(|group| u64::from(group.acknowledge(id))).sum()
+    }
+
     /// Adds a group; false if there is one of this name.
     pub fn add_group(&mut self, name: &[u8], group: Group) -> bool {
         let groups = &mut self.0.groups;

@@ -9,7 +9,7 @@ const TOLERANCE: i64 = 20_000;
 
 const DATABASES: usize = 3;
 
-pub(crate) fn compare(pair: &mut Pair) -> Outcome {
+pub(crate) fn compare(pair: &mut Pair, with_streams: bool) -> Outcome {
     for database in 0..DATABASES {
         let database = database.to_string();
         pair.same(
@@ -18,7 +18,7 @@ pub(crate) fn compare(pair: &mut Pair) -> Outcome {
         )?;
         let keys = pair.same(OBSERVER, &Command::new(&["KEYS", "*"], Compare::Unordered))?;
         for key in keys.items() {
-            one_key(pair, key.bytes())
+            one_key(pair, key.bytes(), with_streams)
                 .map_err(|what| format!("the data of database {database} differs: {what}"))?;
         }
     }
@@ -26,7 +26,7 @@ pub(crate) fn compare(pair: &mut Pair) -> Outcome {
         .map(drop)
 }
 
-fn one_key(pair: &mut Pair, key: &[u8]) -> Outcome {
+fn one_key(pair: &mut Pair, key: &[u8], with_streams: bool) -> Outcome {
     let about = |before: &[&str], after: &[&str], compare: Compare| {
         let mut command = Command::new(before, compare);
         command.arguments.push(key.to_vec());
@@ -46,6 +46,7 @@ fn one_key(pair: &mut Pair, key: &[u8]) -> Outcome {
         b"list" => about(&["LRANGE"], &["0", "-1"], Compare::Exact),
         b"set" => about(&["SMEMBERS"], &[], Compare::Unordered),
         b"hash" => about(&["HGETALL"], &[], Compare::UnorderedPairs),
+        b"stream" if !with_streams => about(&["XRANGE"], &["-", "+"], Compare::Exact),
         b"stream" => about(
             &["XINFO", "STREAM"],
             &["FULL", "COUNT", "0"],

@@ -143,8 +143,15 @@ impl Grammar {
     /// A random command of a random family, as [`Self::command`] makes it; one of twenty is spoilt.
     pub(crate) fn command_or_worse(&self, random: &mut Random) -> Command {
         let (mut command, arguments) = self.choose(random);
-        // Cursors are read otherwise by servers that know NOVALUES.
-        let spared = ["timeout", "blockms", "lexkey", "rankedmember", "NOVALUES"];
+        // Newer servers, beside which the last two come up, read cursors otherwise, and complain of streams otherwise.
+        let spared = [
+            "timeout",
+            "blockms",
+            "lexkey",
+            "rankedmember",
+            "NOVALUES",
+            "unread",
+        ];
         if random.chance(5) && !spared.iter().any(|class| arguments.contains(class)) {
             spoil(&mut command, random);
         }

@@ -69,6 +69,8 @@ struct Grammars {
     publishers: Grammar,
     waiters: Grammar,
     wakers: Grammar,
+    /// Whether streams are compared in full at the end.
+    with_streams: bool,
 }
 
 impl Grammars {
@@ -79,10 +81,12 @@ impl Grammars {
             publishers: Grammar::new(families::PUBLISHERS, only),
             waiters: Grammar::new(families::WAITERS, only),
             wakers: Grammar::new(families::WAKERS, only),
+            with_streams: true,
         }
     }
 
-    /// What only a newer server knows: commands that neither publish nor wait.
+    /// What only a newer server knows: commands that neither publish nor wait. Of streams it tells more than we do, so
+    /// they are compared by what the grammar asks.
     fn of_newer_commands() -> Self {
         let none = || Grammar::new(&[], "");
         Self {
@@ -91,6 +95,7 @@ impl Grammars {
             publishers: none(),
             waiters: none(),
             wakers: none(),
+            with_streams: false,
         }
     }
 
@@ -137,7 +142,7 @@ impl Grammars {
             commands += count;
             steps.push(step);
         }
-        steps.push(Step::Data);
+        steps.push(Step::Data(self.with_streams));
         steps
     }
 }
@@ -199,7 +204,7 @@ fn replies_and_data_are_those_of_a_real_server() {
 
 /// What version 7.0 does not know, beside a server that does.
 #[test]
-fn fields_that_run_out_are_those_of_a_newer_server() {
+fn newer_commands_are_those_of_a_newer_server() {
     if let Some(reference) = Launch::newer_redis() {
         compare(reference, &Grammars::of_newer_commands());
     }

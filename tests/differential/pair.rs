@@ -39,8 +39,8 @@ pub(crate) enum Step {
     Publish(Command),
     /// Commands that wait, the commands that may wake them, and then an end to all waiting.
     Wait(Vec<Command>, Vec<Command>),
-    /// All data of both servers is compared.
-    Data,
+    /// All data of both servers is compared, perhaps without the contents of streams.
+    Data(bool),
 }
 
 /// What differs, in words, or why that could not be told.
@@ -216,7 +216,7 @@ impl Pair {
             }
             Step::Publish(command) => self.publish(command),
             Step::Wait(waiters, wakers) => self.wait(waiters, wakers),
-            Step::Data => crate::data::compare(self),
+            Step::Data(with_streams) => crate::data::compare(self, *with_streams),
         }
     }
 

@@ -74,7 +74,7 @@ pub(crate) fn print(steps: &[Step]) -> String {
             }
             Step::Publish(command) => format!("  publisher: {command:?}"),
             Step::Wait(waiters, wakers) => format!("  waiters: {waiters:?}\n  wakers: {wakers:?}"),
-            Step::Data => "  all data is compared".to_owned(),
+            Step::Data(_) => "  all data is compared".to_owned(),
         };
         writeln!(text, "{line}").expect("a String takes everything");
     }

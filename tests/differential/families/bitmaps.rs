@@ -30,3 +30,16 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("OBJECT", "ENCODING key", Exact),
     ("GET", "key", Exact),
 ];
+
+/// What only a newer server knows, and what it needs.
+pub(crate) const NEWER: &[Row] = &[
+    ("SETRANGE", "key 0 value", Exact),
+    ("SETRANGE", "key offset value", Exact),
+    ("GET", "key", Exact),
+    ("BITOP", "(DIFF | DIFF1 | ANDOR | ONE) key key+", Exact),
+    (
+        "BITOP",
+        "(DIFF | DIFF1 | ANDOR | ONE) key key key key+",
+        Exact,
+    ),
+];

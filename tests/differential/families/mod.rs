@@ -107,12 +107,26 @@ pub(crate) const FAMILIES: &[Family] = &[
 ];
 
 /// What only a newer server knows, and what has to do with it.
-pub(crate) const NEWER_FAMILIES: &[Family] = &[Family {
-    name: "fields",
-    prefix: 'h',
-    weight: 1,
-    commands: fields::COMMANDS,
-}];
+pub(crate) const NEWER_FAMILIES: &[Family] = &[
+    Family {
+        name: "fields",
+        prefix: 'h',
+        weight: 3,
+        commands: fields::COMMANDS,
+    },
+    Family {
+        name: "streams",
+        prefix: 'r',
+        weight: 1,
+        commands: streams::NEWER,
+    },
+    Family {
+        name: "bitmaps",
+        prefix: 's',
+        weight: 1,
+        commands: bitmaps::NEWER,
+    },
+];
 
 /// What the subscribing connections do.
 pub(crate) const SUBSCRIBERS: &[Family] = &[Family {

@@ -146,3 +146,30 @@ pub(crate) const WAKERS: &[Row] = &[
     ("DEL", "key", Exact),
     ("XINFO", "GROUPS key", Exact),
 ];
+
+/// What only a newer server knows, and what it needs.
+pub(crate) const NEWER: &[Row] = &[
+    ("XADD", "key addid (field value)", Exact),
+    ("XADD", "key addid (field value)", Exact),
+    ("XGROUP", "CREATE key group startid MKSTREAM", Exact),
+    (
+        "XREADGROUP",
+        "GROUP group consumer COUNT claimcount STREAMS key unread",
+        Exact,
+    ),
+    ("XACK", "key group streamid+", Exact),
+    ("XDEL", "key streamid+", Exact),
+    (
+        "XDELEX",
+        "key <[KEEPREF | DELREF | ACKED] (IDS #streamid)>",
+        Exact,
+    ),
+    (
+        "XACKDEL",
+        "key group <[KEEPREF | DELREF | ACKED] (IDS #streamid)>",
+        Exact,
+    ),
+    ("XPENDING", "key group", Exact),
+    ("XRANGE", "key rangeid rangeid", Exact),
+    ("XLEN", "key", Exact),
+];
