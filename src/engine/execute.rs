@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use super::session::{Blocked, Delivered, Flow, Session};
 use super::{Engine, Inner};
 use crate::commands::scripting::{busy_error, runs_native_script};
@@ -15,6 +17,12 @@ use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply};
 use crate::services::tracking::Change;
 use crate::services::{ClientFlags, Services, SessionState, Watched};
+
+/// Keys of one command that are fetched ahead, at most.
+const MOST_FETCHED: usize = 64;
+
+/// Hashes of the keys of a command that has several, up to so many.
+type Hashes = SmallVec<[u64; 16]>;
 
 /// A command that was admitted.
 pub(super) struct Call<'a> {
@@ -92,20 +100,21 @@ pub(super) fn execute(
 ) -> (Flow, bool) {
     let inner = &engine.0;
     let Call { command, args, .. } = to_run;
-    let (set, hint) = inner.shards_and_hint(command, args, to_run.hint);
+    let mut hashes = Hashes::new();
+    let (set, hint) = inner.shards_and_hint(command, args, to_run.hint, &mut hashes);
     let journal_box = journal.take().unwrap_or_default();
-    let begun = inner.keyspace.begin_unless_held(
-        to_run.started_us / 1000,
-        set,
-        state.db,
-        inner.options_for(command),
-        journal_box,
-    );
-    let Some(mut txn) = begun else {
+    let options = inner.options_for(command);
+    let now_ms = to_run.started_us / 1000;
+    let mut txn = inner
+        .keyspace
+        .begin_unlocked(now_ms, state.db, options, journal_box);
+    if !txn.relock_unless_held(set) {
         inner.fail(command, &busy_error(&inner.services), reply);
+        *journal = Some(inner.close(txn));
         return (Flow::Continue, true);
-    };
+    }
     txn.hint(hint);
+    txn.fetch(&hashes);
     if let Some(give_way) = to_run.give_way {
         txn.set_give_way(give_way);
     }
@@ -427,32 +436,38 @@ impl Inner {
 
     /// The shards that a command needs: those of its keys, or all.
     fn shards_of(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
-        self.shards_and_hint(command, args, HashHint::NONE).0
+        self.shards_and_hint(command, args, HashHint::NONE, &mut Hashes::new())
+            .0
     }
 
-    /// The same, with the hash of its key if it has one only.
+    /// The same, with the hash of its key if it has one only, and the hashes of its keys if there are several.
     #[inline]
     fn shards_and_hint(
         &self,
         command: &Command,
         args: &[&[u8]],
         hint: HashHint,
+        hashes: &mut Hashes,
     ) -> (ShardSet, HashHint) {
         if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
             let hash = hint.of(key);
             return (1 << self.keyspace.shard_of(hash), HashHint::new(key, hash));
         }
-        (self.shards_of_all(command, args), HashHint::NONE)
+        (self.shards_of_all(command, args, hashes), HashHint::NONE)
     }
 
-    fn shards_of_all(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
+    fn shards_of_all(&self, command: &Command, args: &[&[u8]], hashes: &mut Hashes) -> ShardSet {
         if command.needs_all_shards(args) || self.runs_lua(command, args) {
             return self.keyspace.all_shards();
         }
         let mut set = 0;
         command.key_positions(args, |position| {
             if let Some(key) = args.get(position) {
-                set |= 1 << self.keyspace.shard_of(Keyspace::hash(key));
+                let hash = Keyspace::hash(key);
+                set |= 1 << self.keyspace.shard_of(hash);
+                if hashes.len() < MOST_FETCHED {
+                    hashes.push(hash);
+                }
             }
         });
         set

@@ -30,6 +30,18 @@ impl<'a> Lookup<'a> {
     }
 }
 
+impl Txn<'_> {
+    /// Brings the entries of several keys, whose shards are locked, towards the processor together.
+    #[inline]
+    pub fn fetch(&self, hashes: &[u64]) {
+        if hashes.len() > 1 {
+            let candidate = |hash: &u64| self.shard(*hash).candidate(self.db(), *hash);
+            let entries: SmallVec<[Option<&Entry>; 16]> = hashes.iter().map(candidate).collect();
+            entries.iter().flatten().for_each(|entry| entry.prefetch());
+        }
+    }
+}
+
 /// Locked shards in ascending order.
 pub(super) type Guards<'k> = SmallVec<[MutexGuard<'k, Shard>; 2]>;
 

@@ -302,9 +302,23 @@ impl Keyspace {
         options: TxnOptions,
         journal: Box<Journal>,
     ) -> Txn<'_> {
+        let mut txn = self.begin_unlocked(now_ms, db, options, journal);
+        txn.acquire(set);
+        txn
+    }
+
+    /// A transaction that is yet to lock its shards.
+    #[must_use]
+    #[inline]
+    pub fn begin_unlocked(
+        &self,
+        now_ms: i64,
+        db: usize,
+        options: TxnOptions,
+        journal: Box<Journal>,
+    ) -> Txn<'_> {
         let mut txn = self.begin_with(Guards::new(), 0, db, options, journal);
         txn.now_ms = now_ms;
-        txn.acquire(set);
         txn
     }
 
@@ -349,7 +363,7 @@ impl Keyspace {
         options: TxnOptions,
         journal: Box<Journal>,
     ) -> Option<Txn<'_>> {
-        let mut txn = self.begin_at(now_ms, 0, db, options, journal);
+        let mut txn = self.begin_unlocked(now_ms, db, options, journal);
         txn.relock_unless_held(set).then_some(txn)
     }
 }
@@ -520,7 +534,7 @@ impl<'k> Txn<'k> {
     }
 
     #[inline]
-    fn shard(&self, hash: u64) -> &Shard {
+    pub(super) fn shard(&self, hash: u64) -> &Shard {
         &self.guards[self.slot(hash)]
     }
 

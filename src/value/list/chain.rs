@@ -120,6 +120,9 @@ impl Chain {
 
     /// Removes up to `count` elements from `start` on. O(nodes + bytes of the two nodes at the borders).
     pub(super) fn remove_range(&mut self, start: usize, count: usize) {
+        if count == 1 && self.remove_end(start) {
+            return;
+        }
         let mut rest = count.min(self.len.saturating_sub(start));
         let Some((mut at, within)) = self.locate(start) else {
             return;
@@ -144,6 +147,22 @@ impl Chain {
         {
             node.remove(0, rest);
         }
+    }
+
+    /// Removes the element at `index`, if it is the first or the last and not the only one of its node; whether it did.
+    /// Queues take their elements there.
+    fn remove_end(&mut self, index: usize) -> bool {
+        let node = match index {
+            0 => self.nodes.front_mut(),
+            _ if index + 1 == self.len => self.nodes.back_mut(),
+            _ => None,
+        };
+        let Some(node) = node.filter(|node| node.len() > 1) else {
+            return false;
+        };
+        node.remove(if index == 0 { 0 } else { node.len() - 1 }, 1);
+        self.len -= 1;
+        true
     }
 
     /// Removes up to `most` elements that are `needle`, from the head or from the tail; how many there were.
