@@ -187,7 +187,7 @@ fn apply_outside(
         return Ok(());
     };
     let config: Config = match name {
-        "appendfsync" | "appendonly" | "port" | "bind" | "maxmemory" => {
+        "appendfsync" | "appendonly" | "port" | "bind" | "maxmemory" | "dir" => {
             services.config.read().clone()
         }
         _ => return Ok(()),
@@ -195,6 +195,7 @@ fn apply_outside(
     let result = match name {
         "maxmemory" if config.u64(name) > 0 => hooks.admit_memory_limit(),
         "maxmemory" => Ok(()),
+        "dir" => hooks.admit_directory(&config.path(name)),
         "appendfsync" => hooks.set_fsync_policy(config.word(name)),
         "appendonly" => hooks.set_append_only(ctx.txn, config.bool(name), ctx.mode.nested),
         _ if name == "bind" && changes.contains("port") => Ok(()),

@@ -656,6 +656,9 @@ fn parse_rank(word: &[u8]) -> Result<i64, CommandError> {
         Some(0) => Err(CommandError::text(
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list",
         )),
+        Some(i64::MIN) => Err(CommandError::text(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        )),
         Some(rank) => Ok(rank),
     }
 }

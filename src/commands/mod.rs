@@ -207,7 +207,7 @@ pub enum Outcome {
     Follow(replication::From),
     /// WAIT: answer when enough replicas have acknowledged.
     AwaitReplicas(replication::Wanted),
-    /// Hold this session's reply for so many milliseconds (DEBUG SLEEP), with nothing locked.
+    /// Hold everybody for so many milliseconds (DEBUG SLEEP), then answer `OK`.
     Sleep(u64),
 }
 

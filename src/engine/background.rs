@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -276,9 +276,14 @@ impl Inner {
         {
             return Some(self.keyspace.now_ms() + IDLE_PAUSE_MS);
         }
-        (0..self.keyspace.shard_count())
+        let began = Instant::now();
+        let next = (0..self.keyspace.shard_count())
             .filter_map(|shard| self.expire_shard(shard))
-            .min()
+            .min();
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let latency = &self.services.latency;
+        latency.record("expire-cycle", took_ms, self.keyspace.now_ms());
+        next
     }
 
     fn expire_shard(&self, shard: usize) -> Option<i64> {

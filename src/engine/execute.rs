@@ -189,7 +189,12 @@ impl Inner {
     ) -> Flow {
         match outcome {
             Outcome::Close => return Flow::Close,
-            Outcome::Sleep(ms) => return Flow::Sleep(ms),
+            Outcome::Sleep(ms) => {
+                // Whoever needs data waits meanwhile, as everybody does where one thread does everything.
+                txn.lock_all();
+                std::thread::sleep(std::time::Duration::from_millis(ms));
+                reply.ok();
+            }
             Outcome::Shutdown(how) => return Flow::Shutdown(how),
             Outcome::Block(block) => {
                 return Flow::Wait(self.wait(state, txn, command, args, block));
@@ -197,7 +202,7 @@ impl Inner {
             Outcome::Exec => self.exec(state, txn, command, reply),
             Outcome::Follow(from) => return self.follow(state, txn, command, &from, reply),
             Outcome::AwaitReplicas(wanted) => {
-                return Flow::Wait(self.await_replicas(state, txn, command, wanted));
+                return Flow::Wait(self.await_replicas(state, txn, (command, args), wanted));
             }
             Outcome::Monitor => self.add_monitor(state),
             other => self.administer(txn, command, &other, false, reply),

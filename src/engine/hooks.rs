@@ -1,5 +1,7 @@
 //! What CONFIG SET asks of the engine: the parameters of the log.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -55,6 +57,25 @@ impl Hooks for EngineHooks {
         let engine = self.engine()?;
         let known = engine.services.stats.knows_memory();
         known.then_some(()).ok_or_else(|| UNKNOWN_MEMORY.to_owned())
+    }
+
+    fn admit_directory(&self, directory: &Path) -> Result<(), String> {
+        let engine = self.engine()?;
+        let storage = &engine.storage;
+        let found = storage.exists(directory).and_then(|exists| {
+            let missing = || Err(ErrorKind::NotFound.into());
+            if exists {
+                storage.list(directory)
+            } else {
+                missing()
+            }
+        });
+        found.map(drop).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => "No such file or directory".to_owned(),
+            ErrorKind::NotADirectory => "Not a directory".to_owned(),
+            ErrorKind::PermissionDenied => "Permission denied".to_owned(),
+            _ => error.to_string(),
+        })
     }
 
     fn admit_write(&self) -> Result<(), String> {
@@ -129,5 +150,29 @@ impl Hooks for EngineHooks {
         shown
             .write_failed
             .store(!figures.last_write_ok, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+
+    #[test]
+    fn a_directory_has_to_be_there() {
+        let engine = Engine::in_memory();
+        let hooks = EngineHooks(Arc::downgrade(&engine.0));
+        let place = tempfile::tempdir().expect("the system gives a directory");
+        assert_eq!(hooks.admit_directory(place.path()), Ok(()));
+        let file = place.path().join("file");
+        std::fs::write(&file, b"").expect("the directory takes a file");
+        assert_eq!(
+            hooks.admit_directory(&file),
+            Err("Not a directory".to_owned())
+        );
+        assert_eq!(
+            hooks.admit_directory(&place.path().join("none")),
+            Err("No such file or directory".to_owned())
+        );
     }
 }

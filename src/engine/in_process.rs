@@ -70,11 +70,6 @@ impl Session {
                     self.park_while_blocked(&blocked, &mut reply);
                     break;
                 }
-                Flow::Sleep(ms) => {
-                    std::thread::sleep(Duration::from_millis(ms));
-                    reply.ok();
-                    break;
-                }
                 Flow::Shutdown(_) => {
                     reply.error(SHUTDOWN_REFUSED);
                     break;
@@ -113,13 +108,6 @@ impl Session {
                 }
                 Flow::Wait(blocked) => {
                     self.wait_for_outcome(blocked, &mut reply).await;
-                    break;
-                }
-                Flow::Sleep(ms) => {
-                    let until = self.now_ms().saturating_add_unsigned(ms);
-                    self.wait_until(Some(until), |_, _| Poll::<()>::Pending)
-                        .await;
-                    reply.ok();
                     break;
                 }
                 Flow::Shutdown(_) => {

@@ -250,10 +250,10 @@ impl Inner {
         &self,
         state: &SessionState,
         txn: &Txn<'_>,
-        command: &'static Command,
+        (command, args): (&'static Command, &[&[u8]]),
         wanted: Wanted,
     ) -> Blocked {
-        let waiter = Waiter::new(state.info.id, &[], state.db, state.resp3, 0, Vec::new());
+        let waiter = Waiter::new(state.info.id, args, state.db, state.resp3, 0, Vec::new());
         let waiter = Arc::new(waiter);
         state.info.set_flag(ClientFlags::BLOCKED, true);
         *state.info.blocked.lock() = Some(Arc::clone(&waiter));

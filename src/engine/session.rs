@@ -61,8 +61,6 @@ pub enum Flow {
     Wait(Blocked),
     /// Try the same command again at this time (Unix milliseconds), or earlier: clients are paused.
     Paused(i64),
-    /// Wait this many milliseconds, then write `+OK`.
-    Sleep(u64),
     /// A script takes long: go on with it after other work. Nothing is written yet.
     #[cfg(feature = "lua")]
     Script(SuspendedScript),
@@ -83,6 +81,8 @@ pub struct Blocked {
     pub deadline_ms: Option<i64>,
     on_timeout: TimeoutReply,
     command: &'static Command,
+    /// What it took until it began to wait, in microseconds.
+    took_us: u64,
 }
 
 const UNBLOCKED: CommandError = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
@@ -100,6 +100,7 @@ impl Blocked {
             command,
             deadline_ms,
             on_timeout,
+            took_us: 0,
         }
     }
 }
@@ -308,7 +309,7 @@ impl Session {
         } else {
             None
         };
-        let flow = match flow {
+        let mut flow = match flow {
             Some(flow) => flow,
             None => {
                 held.release(self);
@@ -329,14 +330,12 @@ impl Session {
         if short {
             return flow;
         }
-        // DEBUG SLEEP takes its time after this, without a lock; it counts as if it had taken it already.
-        let slept_ms = match flow {
-            Flow::Sleep(ms) => i64::try_from(ms).unwrap_or(i64::MAX),
-            _ => 0,
-        };
-        let slept_us = slept_ms.saturating_mul(1000);
-        self.tally.ahead(slept_us);
-        let started_us = started_us.saturating_sub(slept_us);
+        if let Flow::Wait(blocked) = &mut flow {
+            // The call is over when its wait is.
+            let ended_us = self.tally.look(&self.engine.0);
+            blocked.took_us = (ended_us - started_us).max(0).unsigned_abs();
+            return flow;
+        }
         self.note_call(command, args, started_us);
         flow
     }
@@ -596,6 +595,7 @@ impl Session {
             return false;
         }
         self.wake();
+        self.note_waited(blocked);
         match blocked.on_timeout {
             TimeoutReply::Null => reply.null(),
             TimeoutReply::NullArray => reply.null_array(),
@@ -615,6 +615,7 @@ impl Session {
         reply: &mut dyn Reply,
     ) {
         self.wake();
+        self.note_waited(blocked);
         let outcome = match outcome.downcast::<Acknowledged>() {
             Ok(acknowledged) => return reply.int(acknowledged.0 as i64),
             Err(outcome) => outcome,
@@ -658,6 +659,14 @@ impl Session {
     fn wake(&self) {
         self.state.info.set_flag(ClientFlags::BLOCKED, false);
         *self.state.info.blocked.lock() = None;
+    }
+
+    /// A wait is over with an answer, and so is the call; the time that it waited does not count.
+    fn note_waited(&self, blocked: &Blocked) {
+        let args: Vec<&[u8]> = blocked.waiter.args.iter().map(|word| &**word).collect();
+        let inner = self.inner();
+        let (now_us, took_us) = (inner.keyspace.now_us(), blocked.took_us);
+        inner.note_slow_call(&self.state, blocked.command, &args, now_us, took_us);
     }
 
     pub(super) const fn top_level() -> Mode {

@@ -54,13 +54,6 @@ impl Tally {
         }
     }
 
-    /// Counts time that the command which has just run is yet to take.
-    pub(super) fn ahead(&mut self, usec: i64) {
-        if let Some(clock_us) = &mut self.clock_us {
-            *clock_us = clock_us.saturating_sub(usec);
-        }
-    }
-
     /// Looks at the clock and shares the time since the last look among what ran in between.
     pub(super) fn look(&mut self, inner: &Inner) -> i64 {
         self.settle(inner);

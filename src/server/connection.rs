@@ -464,11 +464,6 @@ impl Connection {
                 self.pause(until_ms).await?;
                 return Ok(false);
             }
-            Flow::Sleep(ms) => {
-                self.flush_or_keep().await?;
-                tokio::time::sleep(Duration::from_millis(ms)).await;
-                self.output.ok();
-            }
             #[cfg(feature = "lua")]
             Flow::Script(_) => {}
             Flow::Follow(transfer) => self.synchronise(transfer).await?,

@@ -42,6 +42,11 @@ fn upper_bound(bucket: usize) -> u64 {
     }
 }
 
+/// The microseconds of a power of two, at the upper end of what Redis, with steps of 1/128, cannot tell from it.
+const fn shown_us(limit_ns: u64) -> u64 {
+    (limit_ns + limit_ns / 128 - 1) / 1000
+}
+
 impl Histogram {
     /// Counts a duration.
     pub fn record(&self, ns: u64) {
@@ -84,8 +89,8 @@ impl Histogram {
         0
     }
 
-    /// For each power of two of microseconds, from 1 on, how many took at most about that long; only those where the
-    /// number grows.
+    /// For each power of two of 1024 ns, from 1 on, in microseconds as Redis shows it, how many took at most about that
+    /// long; only those where the number grows.
     #[must_use]
     pub fn by_power_of_two(&self) -> Vec<(u64, u64)> {
         let mut steps = Vec::new();
@@ -93,7 +98,7 @@ impl Histogram {
         for (index, bucket) in self.buckets.iter().enumerate() {
             while upper_bound(index) > limit_ns {
                 if seen > before {
-                    steps.push((limit_ns / 1024, seen));
+                    steps.push((shown_us(limit_ns), seen));
                     before = seen;
                 }
                 limit_ns *= 2;
@@ -101,7 +106,7 @@ impl Histogram {
             seen += u64::from(bucket.load(Ordering::Relaxed));
         }
         if seen > before {
-            steps.push((limit_ns / 1024, seen));
+            steps.push((shown_us(limit_ns), seen));
         }
         steps
     }
@@ -135,6 +140,10 @@ mod tests {
         assert!(histogram.percentile_ns(100.0) >= 100_000);
         let steps = histogram.by_power_of_two();
         assert_eq!(steps.first(), Some(&(1, 1)));
-        assert_eq!(steps.last(), Some(&(128, 100)));
+        assert_eq!(steps.last(), Some(&(132, 100)));
+        assert_eq!(
+            [15, 20, 26].map(|power| shown_us(1024 << power)),
+            [33_816, 1_082_130, 69_256_347]
+        );
     }
 }

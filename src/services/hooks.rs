@@ -18,6 +18,10 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     fn admit_memory_limit(&self) -> Result<(), String> {
         Ok(())
     }
+    /// `dir`: refused where there is no such directory.
+    fn admit_directory(&self, _directory: &std::path::Path) -> Result<(), String> {
+        Ok(())
+    }
     /// Whether the log takes writes; the error is the reply to a command that would write.
     fn admit_write(&self) -> Result<(), String>;
     /// Brings the figures of the log that INFO shows up to date.

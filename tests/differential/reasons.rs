@@ -108,6 +108,11 @@ pub(crate) const REASONS: &[Reason] = &[
         why: "Redis 7.2 takes WITHSCORE",
     },
     Reason {
+        command: "lpos",
+        applies: |words| has(words, "-9223372036854775808"),
+        why: "Redis 7.2 refuses a rank that has no opposite",
+    },
+    Reason {
         command: "xadd",
         applies: |words| has(words, "*"),
         why: "the clock makes the id",

@@ -173,6 +173,10 @@ fn lpos_counts_matches_from_either_end() {
         ("LPOS l c RANK", SYNTAX),
         ("LPOS l c FOO 1", SYNTAX),
         (
+            "LPOS nokey c RANK -9223372036854775808",
+            "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        ),
+        (
             "LPOS nokey c RANK 0",
             "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list",
         ),
