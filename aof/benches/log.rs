@@ -15,6 +15,10 @@ struct NullStorage(SimulatedDisk);
 struct NullFile(Box<dyn File>);
 
 impl Storage for NullStorage {
+    fn free_bytes(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
         Ok(Box::new(NullFile(self.0.open(path)?)))
     }

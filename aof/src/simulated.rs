@@ -506,6 +506,12 @@ impl Storage for SimulatedDisk {
         Ok(())
     }
 
+    fn free_bytes(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        let state = self.lock();
+        let free = |capacity: u64| capacity.saturating_sub(state.used());
+        Ok(state.capacity.map(free))
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.operate()?;

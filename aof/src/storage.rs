@@ -24,6 +24,9 @@ pub trait Storage: Debug + Send + Sync {
     /// Makes the names in a directory durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
+    /// Bytes that may still be written on the disk of a directory; `None` where that is not known.
+    fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>>;
+
     /// Whether there is a file of that name.
     fn exists(&self, path: &Path) -> io::Result<bool> {
         match self.open(path) {
@@ -153,6 +156,17 @@ impl Storage for RealStorage {
             return Ok(());
         }
         fs::File::open(directory)?.sync_all()
+    }
+
+    #[cfg(unix)]
+    fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>> {
+        let disk = rustix::fs::statvfs(directory)?;
+        Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize)))
+    }
+
+    #[cfg(not(unix))]
+    fn free_bytes(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

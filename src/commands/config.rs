@@ -284,7 +284,7 @@ mod tests {
     struct Recorder(Arc<Mutex<Vec<String>>>);
 
     impl Hooks for Recorder {
-        fn admit_write(&self) -> Result<(), String> {
+        fn admit_write(&self, _adds_data: bool) -> Result<(), String> {
             Ok(())
         }
 

@@ -47,7 +47,7 @@ fn admit(
             ));
         }
         if !context.mode.loading {
-            admit_writes(context.services, context.txn.now_ms())?;
+            admit_writes(context.services, context.txn.now_ms(), false)?;
         }
         if !rights.allow_oom && context.session.out_of_memory {
             return Err(CommandError::text(

@@ -43,13 +43,19 @@ pub(super) struct Refused {
     pub(super) command: Option<&'static Command>,
 }
 
-/// Whether replicas and log allow for writes.
-pub(super) fn admit_writes(services: &Services, now_ms: i64) -> Result<(), String> {
+/// Whether replicas, log and disk allow for writes.
+pub(super) fn admit_writes(
+    services: &Services,
+    now_ms: i64,
+    adds_data: bool,
+) -> Result<(), String> {
     if services.lacks_replicas(now_ms) {
         return Err(NO_REPLICAS.into());
     }
     let hooks = services.hooks.read();
-    hooks.as_ref().map_or(Ok(()), |hooks| hooks.admit_write())
+    hooks
+        .as_ref()
+        .map_or(Ok(()), |hooks| hooks.admit_write(adds_data))
 }
 
 impl<'c, 't> Nested<'c, 't> {
@@ -112,7 +118,7 @@ impl<'c, 't> Nested<'c, 't> {
             return Ok(());
         }
         if flags.has(Flags::WRITE) {
-            admit_writes(self.services, self.txn.now_ms())?;
+            admit_writes(self.services, self.txn.now_ms(), flags.has(Flags::DENYOOM))?;
         }
         if flags.has(Flags::DENYOOM) && !self.rights.allow_oom && self.session.out_of_memory {
             return Err(NO_MEMORY.into());

@@ -97,6 +97,9 @@ pub static PARAMETERS: &[Parameter] = &[
         .protected()
         .denied_while_loading(),
     yes_no("disable-thp", "yes").immutable(),
+    memory("disk-reserve", 0, SIGNED, "0")
+        .own("67108864")
+        .hidden(),
     yes_no("dynamic-hz", "yes"),
     choice("enable-debug-command", NO_YES_LOCAL, "no").immutable(),
     choice("enable-module-command", NO_YES_LOCAL, "no").immutable(),

@@ -78,8 +78,8 @@ impl Hooks for EngineHooks {
         })
     }
 
-    fn admit_write(&self) -> Result<(), String> {
-        let admitted = self.engine()?.admit_write();
+    fn admit_write(&self, adds_data: bool) -> Result<(), String> {
+        let admitted = self.engine()?.admit_write(adds_data);
         admitted.map_err(|error| error.to_string())
     }
 
@@ -105,6 +105,8 @@ impl Hooks for EngineHooks {
         } else if name == "repl-backlog-size" {
             let size = engine.services.config.read().usize("repl-backlog-size");
             engine.services.replicas.set_backlog_size(size);
+        } else if name == "disk-reserve" {
+            engine.reserve.look_again();
         } else if name.starts_with("maxmemory") {
             engine.background.request_eviction();
         }

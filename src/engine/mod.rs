@@ -20,6 +20,7 @@ pub mod propagation;
 mod recovery;
 mod replay;
 pub mod replication;
+mod reserve;
 mod rewrite;
 mod saving;
 pub mod session;
@@ -52,6 +53,7 @@ use background::Background;
 use hooks::EngineHooks;
 use migrate::Peers;
 use propagation::Propagation;
+use reserve::Reserve;
 use saving::Saving;
 
 /// An engine: a keyspace with its commands, its clients and its log. Cheap to clone; it stops when the last clone, session
@@ -82,6 +84,7 @@ pub struct Inner {
     storage: Arc<dyn Storage>,
     saving: Saving,
     peers: Peers,
+    reserve: Reserve,
     eviction: Mutex<EvictionPool>,
     /// Size of the log at which it is to be rewritten; `u64::MAX`: never.
     rewrite_at: AtomicU64,
@@ -165,6 +168,7 @@ impl Engine {
             storage,
             saving: Saving::default(),
             peers: Peers::default(),
+            reserve: Reserve::default(),
             eviction: Mutex::default(),
             rewrite_at: AtomicU64::new(u64::MAX),
         });
@@ -281,15 +285,19 @@ impl Inner {
             && !(changing
                 && (services.min_replicas_to_write.load(Ordering::Relaxed) > 0
                     || self.saving.refuses_writes()
-                    || !self.propagation.takes_writes()))
+                    || !self.propagation.takes_writes(self.reserve.next_look())))
     }
 
-    /// Whether a write may run: not while the log cannot take it, or snapshots fail.
-    pub(crate) fn admit_write(&self) -> Result<(), CommandError> {
+    /// Whether a write may run: not while the log cannot take it, or snapshots fail, or where it adds data and the disk is
+    /// nearly full.
+    pub(crate) fn admit_write(&self, adds_data: bool) -> Result<(), CommandError> {
         if self.saving.refuses_writes() {
             return Err(saving::REFUSAL);
         }
-        self.propagation.admit_write()
+        match self.propagation.admit_write()? {
+            Some(position) if adds_data => self.admit_growth(position),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -96,21 +96,22 @@ impl Propagation {
         }
     }
 
-    /// Whether the log can take another write, or there is none.
+    /// Whether the log can take another write and has not come to this position, or there is none.
     #[inline]
-    pub(crate) fn takes_writes(&self) -> bool {
-        !self.is_wanted() || self.log.read().as_ref().is_none_or(|log| log.is_writable())
+    pub(crate) fn takes_writes(&self, before: u64) -> bool {
+        let takes = |log: &Arc<Log>| log.is_writable() && log.position() < before;
+        !self.is_wanted() || self.log.read().as_ref().is_none_or(takes)
     }
 
-    /// The same, with what to answer where it cannot.
-    pub(crate) fn admit_write(&self) -> Result<(), CommandError> {
+    /// Whether the log can take another write, with what to answer where it cannot; its position, if there is a log.
+    pub(crate) fn admit_write(&self) -> Result<Option<u64>, CommandError> {
         if !self.is_wanted() {
-            return Ok(());
+            return Ok(None);
         }
         let log = self.log.read();
         match log.as_ref() {
-            None => Ok(()),
-            Some(log) if log.is_writable() => Ok(()),
+            None => Ok(None),
+            Some(log) if log.is_writable() => Ok(Some(log.position())),
             Some(log) => Err(refusal(log)),
         }
     }

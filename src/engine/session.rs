@@ -506,9 +506,8 @@ impl Session {
         let flags = command.spec.flags;
         let open = self.state.multi.as_ref();
         let queued = open.filter(|_| command.spec.name == "exec");
-        let uses_memory = flags.has(Flags::DENYOOM)
-            || queued.is_some_and(|multi| multi.uses_memory)
-            || (open.is_some() && !is_immediate(command));
+        let adds_data = flags.has(Flags::DENYOOM) || queued.is_some_and(|multi| multi.uses_memory);
+        let uses_memory = adds_data || (open.is_some() && !is_immediate(command));
         self.state.out_of_memory = self.inner().is_out_of_memory();
         if uses_memory && self.state.out_of_memory {
             return Err(CommandError::text(
@@ -531,7 +530,7 @@ impl Session {
                 "NOREPLICAS Not enough good replicas to write.",
             ));
         }
-        self.inner().admit_write()
+        self.inner().admit_write(adds_data)
     }
 
     /// Whether a command may change the data; of a script, what it says of itself.

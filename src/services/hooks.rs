@@ -22,8 +22,8 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     fn admit_directory(&self, _directory: &std::path::Path) -> Result<(), String> {
         Ok(())
     }
-    /// Whether the log takes writes; the error is the reply to a command that would write.
-    fn admit_write(&self) -> Result<(), String>;
+    /// Whether the log takes writes, and the disk what they add; the error is the reply to a command that would write.
+    fn admit_write(&self, adds_data: bool) -> Result<(), String>;
     /// Brings the figures of the log that INFO shows up to date.
     fn refresh(&self) {}
     /// `port` or `bind`: listens there instead.

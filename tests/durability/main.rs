@@ -2,6 +2,7 @@
 //! that move between innkeep and a real redis-server.
 
 mod field_times;
+mod full_disk;
 mod interchange;
 mod kill;
 mod simulated;

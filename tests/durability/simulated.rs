@@ -144,6 +144,7 @@ fn a_full_disk_refuses_writes_and_recovers_by_itself() {
         run(&engine, &["SET", "key", "before"]),
         Response::Simple("OK".into())
     );
+    engine.sync_log().expect("there is room");
     disk.set_capacity(Some(disk.used() + 10));
     let deadline = Instant::now() + Duration::from_secs(30);
     let refusal = loop {
