@@ -216,6 +216,10 @@ impl Inner {
                 Err(io::ErrorKind::Interrupted.into())
             }
         })?;
+        // FLUSHALL ends a snapshot early, without an error.
+        if self.is_save_given_up() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         file.complete()
     }
 

@@ -186,7 +186,7 @@ impl Inner {
                 Err(io::ErrorKind::Interrupted.into())
             }
         })?;
-        if self.saving.given_up.load(Ordering::Acquire) {
+        if self.is_save_given_up() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         file.put_in_place(&self.rdb_path())
@@ -314,6 +314,11 @@ impl Inner {
             self.saving.given_up.store(true, Ordering::Release);
             txn.end_snapshot();
         }
+    }
+
+    /// Whether nobody wants the running save any more.
+    pub(super) fn is_save_given_up(&self) -> bool {
+        self.saving.given_up.load(Ordering::Acquire)
     }
 
     /// What follows is not the save that nobody wanted any more.
