@@ -117,3 +117,34 @@ pub(super) fn is_short(inner: &Inner, command: &Command, args: &[&[u8]]) -> bool
         && args.iter().all(|word| word.len() <= LONGEST_WORD)
         && !inner.services.wants_exact_times()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use crate::Engine;
+
+    #[test]
+    fn calls_that_come_one_by_one_are_counted_together_and_none_is_lost() {
+        let engine = Engine::in_memory();
+        engine.keyspace().set_now_ms(Some(1_000));
+        let counted = || engine.services().stats.commands.load(Ordering::Relaxed);
+        let mut session = engine.session();
+        let mut ping = |times: usize| {
+            for _ in 0..times {
+                session.execute(&[b"PING"]);
+            }
+            counted()
+        };
+        assert_eq!([ping(1), ping(15), ping(1)], [1, 1, 17]);
+        assert_eq!(ping(3), 17);
+        engine.keyspace().set_now_ms(Some(1_001));
+        assert_eq!([ping(1), ping(2)], [21, 21]);
+        // A command that is timed by itself comes behind all that ran before it.
+        session.execute(&[b"DBSIZE"]);
+        assert_eq!(counted(), 24);
+        session.execute(&[b"PING"]);
+        drop(session);
+        assert_eq!(counted(), 25);
+    }
+}

@@ -94,6 +94,48 @@ fn earlier_replies_of_a_pipeline_come_before_the_wait() {
 }
 
 #[test]
+fn short_commands_and_others_keep_their_order_in_one_batch() {
+    let server = crate::server();
+    let mut waiter = Wire::new(blocked(&server, b"BRPOPLPUSH queue done 0\r\n"));
+    until_blocked(&mut crate::connect(&server), 1);
+    let abort = "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n";
+    let exchanges: [(&[&str], &str); 16] = [
+        (&["SET", "a", "1"], "+OK\r\n"),
+        (&["INCR", "a"], ":2\r\n"),
+        (&["SET", "b", "3"], "+OK\r\n"),
+        // It waits for locks of its own.
+        (&["WATCH", "a"], "+OK\r\n"),
+        (&["GET", "b"], "$1\r\n3\r\n"),
+        // It gives back what WATCH has noted under the lock of a key that the batch looks into.
+        (&["EXEC", "a"], abort),
+        (&["GET", "a"], "$1\r\n2\r\n"),
+        (&["MGET", "a", "b"], "*2\r\n$1\r\n2\r\n$1\r\n3\r\n"),
+        // Serving the waiter takes the lock of another key.
+        (&["LPUSH", "queue", "x"], ":1\r\n"),
+        (&["LLEN", "queue"], ":0\r\n"),
+        (&["LLEN", "done"], ":1\r\n"),
+        (&["SELECT", "1"], "+OK\r\n"),
+        (&["GET", "a"], "$-1\r\n"),
+        (&["SELECT", "0"], "+OK\r\n"),
+        (&["FLUSHALL"], "+OK\r\n"),
+        (&["GET", "a"], "$-1\r\n"),
+    ];
+    let mut request = String::new();
+    for (words, _) in exchanges {
+        request.push_str(&format!("*{}\r\n", words.len()));
+        for word in words {
+            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+    }
+    let expected: String = exchanges.iter().map(|(_, reply)| *reply).collect();
+    let mut stream = blocked(&server, request.as_bytes());
+    let mut answer = vec![0; expected.len()];
+    stream.read_exact(&mut answer).expect("all is answered");
+    assert_eq!(String::from_utf8_lossy(&answer), expected);
+    assert_eq!(waiter.receive().expect("it is served").bytes(), b"x");
+}
+
+#[test]
 fn what_comes_during_a_wait_is_executed_after_it() {
     let server = crate::server();
     let mut other = crate::connect(&server);
