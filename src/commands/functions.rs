@@ -225,7 +225,7 @@ fn call_function(context: &mut Context<'_, '_>, read_only: bool) -> CommandResul
     let mut known = known.filter(|known| known.name.eq_ignore_ascii_case(name));
     let name = known.next().map_or(name, |known| &known.name);
     let program = Program {
-        name: String::from_utf8_lossy(name).into_owned(),
+        name: String::from_utf8_lossy(name),
         is_function: true,
         flags,
         read_only,

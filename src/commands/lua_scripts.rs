@@ -1,5 +1,6 @@
 //! Scripts in Lua: whether they may run now, and what serves them while they do.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 
@@ -62,8 +63,8 @@ fn admit(
 
 /// What is run: its name for others, and whether it is a function.
 #[derive(Debug, Clone)]
-pub(super) struct Program {
-    pub(super) name: String,
+pub(super) struct Program<'a> {
+    pub(super) name: Cow<'a, str>,
     pub(super) is_function: bool,
     pub(super) flags: ScriptFlags,
     pub(super) read_only: bool,
@@ -73,7 +74,7 @@ pub(super) struct Program {
 /// logs nothing.
 pub(super) fn run(
     context: &mut Context<'_, '_>,
-    program: Program,
+    program: Program<'_>,
     start: impl FnOnce(&mut dyn Host, &mut dyn Reply) -> Result<(), Failure>,
 ) -> CommandResult {
     let rights = admit(context, program.flags, program.read_only)?;
@@ -108,7 +109,7 @@ pub(super) fn run(
 struct LuaHost<'c, 'a, 't> {
     nested: Nested<'c, 't>,
     words: &'a [&'a [u8]],
-    program: Program,
+    program: Program<'a>,
     /// Others have been told that it takes long.
     busy: bool,
     /// Whether effects are wanted, as long as the script says nothing else.
@@ -120,7 +121,7 @@ impl LuaHost<'_, '_, '_> {
         self.busy = true;
         let command = self.words.iter().map(|word| Box::from(*word)).collect();
         self.nested.services.running_script.begin(Running {
-            name: self.program.name.clone(),
+            name: self.program.name.clone().into_owned(),
             command,
             started_ms: self.nested.txn.now_ms(),
             is_function: self.program.is_function,

@@ -177,6 +177,9 @@ impl<'c, 't> Nested<'c, 't> {
     fn needed_shards(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
         let flags = command.spec.flags;
         let keyspace = self.txn.keyspace();
+        if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
+            return keyspace.shard_set([*key]);
+        }
         // Without declared keys only the constant commands (PING, TIME, PUBLISH …) leave the data alone.
         let may_touch_any = command.spec.keys.is_empty() && !flags.has(Flags::FAST);
         if command.needs_all_shards(args) || may_touch_any {

@@ -1,5 +1,6 @@
 //! EVAL, EVALSHA and SCRIPT: a body is a native script by its name or source, or else a script in Lua.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -329,7 +330,7 @@ fn run_lua(
 ) -> CommandResult {
     let (words, services, seed) = (context.args, context.services, context.txn.random());
     let program = Program {
-        name: hex(&script.sha1),
+        name: Cow::Borrowed(&script.name),
         is_function: false,
         flags: script.flags,
         read_only,

@@ -95,7 +95,7 @@ impl<'a> Words<'a> {
             let more = args.len() - 1 - at;
             if more > 0 && context.is(at, "block") {
                 if context.mode.script {
-                    let name = &context.command.full_name;
+                    let name = String::from_utf8_lossy(args[0]);
                     return Err(format!(
                         "ERR {name} command is not allowed with BLOCK option from scripts"
                     )

@@ -101,7 +101,13 @@ pub(super) fn execute(
     let inner = &engine.0;
     let Call { command, args, .. } = to_run;
     let mut hashes = Hashes::new();
-    let (set, hint) = inner.shards_and_hint(command, args, to_run.hint, &mut hashes);
+    // A script that may give way is in Lua, and may touch any key.
+    let in_lua = to_run.give_way.is_some() && command.spec.flags.has(Flags::RUNS_SCRIPT);
+    let (set, hint) = if in_lua {
+        (inner.keyspace.all_shards(), HashHint::NONE)
+    } else {
+        inner.shards_and_hint(command, args, to_run.hint, &mut hashes)
+    };
     let journal_box = journal.take().unwrap_or_default();
     let options = inner.options_for(command);
     let now_ms = to_run.started_us / 1000;
@@ -120,6 +126,7 @@ pub(super) fn execute(
     }
     // What serving waiters needs is locked before the command runs, so that nothing comes between.
     let locked = !command.spec.flags.may_write()
+        || txn.holds_all()
         || !inner.waiters_reach(&txn, command, args)
         || txn.relock_unless_held(inner.keyspace.all_shards());
     let flow = if locked {

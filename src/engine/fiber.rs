@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
+use smallvec::SmallVec;
 
 use super::Engine;
 use super::execute::{Call, execute};
@@ -45,6 +46,37 @@ fn keep_stack(stack: DefaultStack) {
             stacks.push(stack);
         }
     });
+}
+
+/// The words of a command, which outlive the buffer that they came in, in one piece.
+struct Words {
+    bytes: Box<[u8]>,
+    ends: SmallVec<[usize; 16]>,
+}
+
+impl Words {
+    fn new(args: &[&[u8]]) -> Self {
+        let mut end = 0;
+        let ends = args.iter().map(|word| {
+            end += word.len();
+            end
+        });
+        let ends = ends.collect();
+        Self {
+            bytes: args.concat().into(),
+            ends,
+        }
+    }
+
+    fn args(&self) -> SmallVec<[&[u8]; 16]> {
+        let mut begin = 0;
+        let words = self.ends.iter().map(|end| {
+            let word = self.bytes.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            word
+        });
+        words.collect()
+    }
 }
 
 /// What a session lends to the command that runs for it.
@@ -94,7 +126,7 @@ impl Drop for SuspendedScript {
 struct Parked {
     coroutine: Option<Coroutine<(), (), Finished>>,
     command: &'static Command,
-    words: Arc<[Box<[u8]>]>,
+    words: Arc<Words>,
     started_us: i64,
     engine: Engine,
 }
@@ -139,7 +171,7 @@ impl Session {
         let Ok(stack) = take_stack() else {
             return self.run_here(command, args, reply, started_us, HashHint::NONE);
         };
-        let words: Arc<[Box<[u8]>]> = args.iter().map(|word| Box::from(*word)).collect();
+        let words = Arc::new(Words::new(args));
         let stand_in = self.state.stand_in();
         let mut work = Work {
             engine: self.engine.clone(),
@@ -150,7 +182,7 @@ impl Session {
         };
         let shared = Arc::clone(&words);
         let coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
-            let args: Vec<&[u8]> = shared.iter().map(|word| &**word).collect();
+            let args = shared.args();
             let give_way = || yielder.suspend(());
             let (flow, _) = execute(
                 &work.engine,
@@ -190,7 +222,7 @@ impl Session {
             self.proceed(parked, reply, false)
         };
         if !matches!(flow, Flow::Script(_)) {
-            let args: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
+            let args = words.args();
             self.tally.count(command.index);
             self.note_call(command, &args, started_us);
         }

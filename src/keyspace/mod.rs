@@ -154,6 +154,11 @@ impl Keyspace {
         Ok(())
     }
 
+    /// Locks shards from the first on, until one is locked already.
+    pub(crate) fn free_shards(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map_while(|shard| shard.try_lock())
+    }
+
     /// Locks a shard; tells whether somebody else had it. `None` if whoever has it says that it will take long.
     #[inline]
     pub(crate) fn lock_shard_unless_held(

@@ -384,6 +384,15 @@ impl<'k> Txn<'k> {
         }
         self.unlock();
         let mut rest = set;
+        if set == self.keyspace.all_shards() {
+            let len = self.keyspace.shard_count();
+            self.guards.reserve(len);
+            self.guards.extend(self.keyspace.free_shards());
+            // What is locked already is the lowest, as if it had been locked one by one.
+            rest &= ShardSet::MAX
+                .checked_shl(self.guards.len() as u32)
+                .unwrap_or(0);
+        }
         while rest != 0 {
             let index = rest.trailing_zeros() as usize;
             let Some((guard, waited)) = self.keyspace.lock_shard_unless_held(index) else {

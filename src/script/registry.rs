@@ -129,12 +129,28 @@ impl Registry {
 pub(super) fn parse_sha1(digits: &[u8]) -> Option<Sha1> {
     let digits: &[u8; 40] = digits.try_into().ok()?;
     let mut sha1 = [0; 20];
-    for (byte, pair) in sha1.iter_mut().zip(digits.chunks_exact(2)) {
-        let value = |digit: u8| char::from(digit).to_digit(16);
-        *byte = (value(pair[0])? << 4 | value(pair[1])?) as u8;
+    let mut wrong = 0;
+    for (byte, [high, low]) in sha1.iter_mut().zip(digits.as_chunks().0) {
+        let (high, low) = (VALUES[usize::from(*high)], VALUES[usize::from(*low)]);
+        wrong |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(sha1)
+    (wrong & NO_DIGIT == 0).then_some(sha1)
 }
+
+const NO_DIGIT: u8 = 0x80;
+
+/// What each byte is worth as a hexadecimal digit.
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value] as usize] = value as u8;
+        values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

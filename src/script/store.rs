@@ -8,15 +8,17 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::flags::{ScriptFlags, library_header, script_header};
-use super::lua::{Failure, Host, Interpreter, RegisteredFunction};
+use super::lua::{Failure, Host, Interpreter, RegisteredFunction, hex};
 use super::{Sha1, parse_sha1, sha1_of};
 use crate::reply::{Reply, Response};
 
 /// A script that EVALSHA finds.
 #[derive(Debug)]
 pub struct CachedScript {
-    /// Its name.
+    /// What it is found by.
     pub sha1: Sha1,
+    /// The same in hexadecimal digits.
+    pub name: String,
     /// What its first line says.
     pub flags: ScriptFlags,
     /// What is compiled.
@@ -154,6 +156,7 @@ impl LuaStore {
         })?;
         let script = Arc::new(CachedScript {
             sha1,
+            name: hex(&sha1),
             flags,
             source: source.into(),
         });

@@ -266,6 +266,16 @@ impl DoubleBuffer {
         }
     }
 
+    /// The same as C's `%.17g` prints it: the sign of what is no number shows.
+    pub fn format_c(&mut self, value: f64) -> &[u8] {
+        if value.is_nan() && value.is_sign_negative() {
+            self.len = 0;
+            self.append(b"-nan");
+            return self.as_bytes();
+        }
+        self.format(value)
+    }
+
     /// Prints a double as Redis 7.0 does in replies: 17 significant digits with trailing zeros cut (C's `%.17g`), an
     /// exponent only below 1e-4 and from 1e17, `inf`, `-inf`, `nan`.
     pub fn format(&mut self, value: f64) -> &[u8] {

@@ -11,6 +11,7 @@ mod pair;
 mod pool;
 mod random;
 mod reasons;
+mod scripts;
 mod shorten;
 mod sweep;
 

@@ -322,3 +322,58 @@ fn large_values_are_whole() {
         "local a = {} for i = 1, 7000 do a[i] = 1 end return redis.call('lpush', 'l', unpack(a))";
     assert_eq!(eval(&mut harness, body), Response::Int(7000));
 }
+
+/// Each compiled script is kept, and so is what Lua has room for.
+#[test]
+fn there_may_be_many_scripts() {
+    let mut harness = Harness::new();
+    for number in 0..9000 {
+        let body = format!("return {number}");
+        assert_eq!(eval(&mut harness, &body), Response::Int(number));
+    }
+}
+
+/// What the libraries answer odd input was asked of Redis 7.0.15.
+#[test]
+fn libraries_answer_odd_input_as_redis_does() {
+    let mut harness = Harness::new();
+    for (body, reply) in [
+        ("return cjson.encode({[1e10] = 2})", r#"{"10000000000":2}"#),
+        ("return struct.pack('i4', 1e308)", "\0\0\0\0"),
+        ("return tostring(select('#', pcall(error, {})))", "3"),
+        (
+            "return select(2, pcall())",
+            "attempt to call a boolean value",
+        ),
+        ("return redis.error_reply('MY \\0 text').err", "MY "),
+        ("return tostring(struct.size('b q'))", "1"),
+    ] {
+        assert_eq!(eval(&mut harness, body), bulk(reply), "{body}");
+    }
+    let empty = Response::Bulk(vec![0x90]);
+    assert_eq!(eval(&mut harness, "return cmsgpack.pack({})"), empty);
+    for (body, text) in [
+        (
+            "cjson.decode('[1,\\0]')",
+            "ERR user_script:1: Expected value but found T_END at character 4",
+        ),
+        (
+            "cmsgpack.unpack('\\196\\001x')",
+            "ERR user_script:1: Bad data format in input.",
+        ),
+        (
+            "cmsgpack.unpack('\\129\\192\\001')",
+            "ERR table index is nil",
+        ),
+        (
+            "struct.pack('!3 i4', 1)",
+            "ERR user_script:1: alignment 3 is not a power of 2",
+        ),
+        (
+            "struct.pack('b')",
+            "ERR user_script:1: bad argument #2 to 'pack' (number expected, got nil)",
+        ),
+    ] {
+        assert_eq!(message(&mut harness, body), text, "{body}");
+    }
+}

@@ -8,51 +8,55 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::arguments::Arguments;
-use super::convert::{error_table, to_lua, to_lua2};
+use super::calls;
+use super::convert::{cut_off_to_int, error_table};
 use super::guard::{Checked, Raise, checked};
 use super::host::Slot;
+use crate::reply::Response;
 use crate::script::sha1_of;
 use crate::value::number::DoubleBuffer;
 
 /// The version of Redis whose Lua API this is.
 const VERSION: (&str, u32) = ("7.0.15", 7 << 16 | 15);
 /// `redis.REPL_AOF`.
-const REPL_AOF: i64 = 1;
-const REPL_ALL: i64 = 3;
-
-const NO_SCRIPT_RUNS: &str = "ERR redis.call can only be called inside a script invocation";
+const REPL_AOF: i32 = 1;
+const REPL_ALL: i32 = 3;
 
 /// What the functions of the table share with the interpreter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) host: Slot,
     /// `redis.setresp(3)`.
-    pub(super) resp3: Arc<AtomicBool>,
+    pub(super) resp3: AtomicBool,
     /// Why the script must end: it gets this error at every instruction.
-    pub(super) killed: Arc<Mutex<Option<&'static str>>>,
+    pub(super) killed: Mutex<Option<&'static str>>,
+    /// Replies on their way into Lua. An address into one holds while another comes.
+    #[expect(
+        clippy::vec_box,
+        reason = "a reply stays where it is while another is kept"
+    )]
+    pub(super) kept: Mutex<Vec<Box<Response>>>,
 }
 
 /// A word of a command: a string of Lua's, or a number as text.
 enum Word {
     Text(BorrowedBytes),
-    Number(DoubleBuffer, bool),
+    Number(DoubleBuffer),
 }
 
 /// The table with all its functions and constants.
-pub(super) fn table(lua: &Lua, shared: &Shared) -> mlua::Result<Table> {
+pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     let table = constants(lua)?;
     for (name, raises) in [("call", true), ("pcall", false)] {
-        let shared = shared.clone();
-        let run = move |lua: &Lua, args: MultiValue| call(lua, &shared, &args, raises);
-        table.raw_set(name, checked(lua, run)?)?;
+        table.raw_set(name, calls::function(lua, shared, raises)?)?;
     }
-    let shared_here = shared.clone();
+    let shared_here = Arc::clone(shared);
     let may_run = move |lua: &Lua, args: MultiValue| may_run(lua, &shared_here, &args);
     table.raw_set("acl_check_cmd", checked(lua, may_run)?)?;
-    let shared_here = shared.clone();
+    let shared_here = Arc::clone(shared);
     let set_resp = move |lua: &Lua, args: MultiValue| set_resp(lua, &shared_here, &args);
     table.raw_set("setresp", checked(lua, set_resp)?)?;
-    let shared_here = shared.clone();
+    let shared_here = Arc::clone(shared);
     let set_repl = move |lua: &Lua, args: MultiValue| set_repl(lua, &shared_here, &args);
     table.raw_set("set_repl", checked(lua, set_repl)?)?;
     table.raw_set(
@@ -131,8 +135,8 @@ fn words_of(args: &MultiValue) -> Result<SmallVec<[Word; 8]>, &'static str> {
     }
     let number = |value: f64| {
         let mut text = DoubleBuffer::new();
-        text.format(value);
-        Word::Number(text, value.is_nan() && value.is_sign_negative())
+        text.format_c(value);
+        Word::Number(text)
     };
     let word = |value: &Value| match value {
         Value::String(text) => Ok(Word::Text(text.as_bytes())),
@@ -146,33 +150,9 @@ fn words_of(args: &MultiValue) -> Result<SmallVec<[Word; 8]>, &'static str> {
 fn bytes_of(words: &[Word]) -> SmallVec<[&[u8]; 8]> {
     let bytes = words.iter().map(|word| match word {
         Word::Text(text) => &**text,
-        Word::Number(_, true) => b"-nan",
-        Word::Number(text, false) => text.as_bytes(),
+        Word::Number(text) => text.as_bytes(),
     });
     bytes.collect()
-}
-
-/// `redis.call` and `redis.pcall`.
-fn call(lua: &Lua, shared: &Shared, args: &MultiValue, raises: bool) -> Checked {
-    let resp3 = shared.resp3.load(Ordering::Relaxed);
-    let result = match words_of(args) {
-        Ok(words) => {
-            let response = shared.host.with(|host| host.call(&bytes_of(&words), resp3));
-            match response {
-                Some(response) => {
-                    let failed = matches!(response, crate::reply::Response::Error(_));
-                    let convert = if resp3 { to_lua } else { to_lua2 };
-                    (convert(lua, response)?, failed)
-                }
-                None => (error_table(lua, NO_SCRIPT_RUNS, false)?, true),
-            }
-        }
-        Err(text) => (error_table(lua, text, false)?, true),
-    };
-    match result {
-        (value, true) if raises => Err(Raise::Value(value)),
-        (value, _) => one(value),
-    }
 }
 
 fn may_run(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
@@ -192,7 +172,7 @@ fn set_resp(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
     if arguments.len() != 1 {
         return refuse(lua, "ERR redis.setresp() requires one argument.");
     }
-    match arguments.number(1).unwrap_or(0.0) as i64 {
+    match cut_off_to_int(arguments.number(1).unwrap_or(0.0)) {
         2 => shared.resp3.store(false, Ordering::Relaxed),
         3 => shared.resp3.store(true, Ordering::Relaxed),
         _ => return refuse(lua, "ERR RESP version must be 2 or 3."),
@@ -205,7 +185,7 @@ fn set_repl(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
     if arguments.len() != 1 {
         return refuse(lua, "ERR redis.set_repl() requires two arguments.");
     }
-    let flags = arguments.number(1).unwrap_or(0.0) as i64;
+    let flags = cut_off_to_int(arguments.number(1).unwrap_or(0.0));
     if flags & !REPL_ALL != 0 {
         return refuse(
             lua,
@@ -225,16 +205,22 @@ fn reply_table(lua: &Lua, args: &MultiValue, field: &str) -> Checked {
         return one(error_table(lua, text, false)?);
     };
     let table = lua.create_table_with_capacity(0, 1)?;
+    if field != "err" {
+        table.raw_set(field, text)?;
+        return one(Value::Table(table));
+    }
     let bytes = text.as_bytes();
     let bare = bytes.strip_prefix(b"-").unwrap_or(&bytes);
-    if field == "err" && !bare.contains(&b' ') {
-        let text = [b"ERR ", bare].concat();
-        table.raw_set(field, lua.create_string(text)?)?;
-    } else if field == "err" {
-        table.raw_set(field, lua.create_string(bare)?)?;
-    } else {
-        table.raw_set(field, text)?;
+    let bare = bare.split(|byte| *byte == 0).next().unwrap_or_default();
+    let code: &[u8] = if bare.contains(&b' ') { b"" } else { b"ERR " };
+    let mut text = [code, bare].concat();
+    while text
+        .last()
+        .is_some_and(|last| matches!(last, b'\r' | b'\n'))
+    {
+        text.pop();
     }
+    table.raw_set(field, lua.create_string(text)?)?;
     one(Value::Table(table))
 }
 
@@ -258,7 +244,7 @@ fn log(lua: &Lua, args: &MultiValue) -> Checked {
     let Ok(level) = arguments.number(1) else {
         return refuse(lua, "ERR First argument must be a number (log level).");
     };
-    let level = match level as i64 {
+    let level = match cut_off_to_int(level) {
         0 => log::Level::Debug,
         1 | 2 => log::Level::Info,
         3 => log::Level::Warn,

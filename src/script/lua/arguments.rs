@@ -2,6 +2,7 @@
 
 use mlua::{Lua, MultiValue, Value};
 
+use super::convert::cut_off;
 use super::guard::Raise;
 
 /// The arguments of one call, counted from 1 as Lua's messages do.
@@ -40,7 +41,7 @@ impl<'a> Arguments<'a> {
     pub(super) fn integer_or(&self, number: usize, default: i64) -> Result<i64, Raise> {
         match self.get(number) {
             None | Some(Value::Nil) => Ok(default),
-            Some(_) => Ok(self.number(number)? as i64),
+            Some(_) => Ok(cut_off(self.number(number)?)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use mlua::{Lua, Table, Value};
 
-use crate::reply::{Reply, Response};
+use crate::reply::Reply;
 
 /// Tables nested deeper are answered as an error where Redis runs out of Lua's stack.
 const MAX_DEPTH: usize = 3998;
@@ -15,75 +15,6 @@ pub struct Failure {
     pub text: String,
     /// INFO has counted it already.
     pub counted: bool,
-}
-
-/// A reply as the script that called the command sees it.
-pub(super) fn to_lua(lua: &Lua, response: Response) -> mlua::Result<Value> {
-    Ok(match response {
-        Response::Int(value) => Value::Number(value as f64),
-        Response::Bulk(bytes) => Value::String(lua.create_string(bytes)?),
-        Response::Simple(text) => table_with(lua, "ok", lua.create_string(text.as_bytes())?)?,
-        Response::Error(text) => error_table(lua, &text, true)?,
-        Response::Array(items) | Response::Push(items) => {
-            let table = lua.create_table_with_capacity(items.len(), 0)?;
-            for (index, item) in items.into_iter().enumerate() {
-                table.raw_set(index + 1, to_lua(lua, item)?)?;
-            }
-            Value::Table(table)
-        }
-        Response::Map(pairs) => {
-            let map = lua.create_table_with_capacity(0, pairs.len())?;
-            for (key, value) in pairs {
-                let key = to_lua(lua, key)?;
-                if !key.is_nil() {
-                    map.raw_set(key, to_lua(lua, value)?)?;
-                }
-            }
-            table_with(lua, "map", map)?
-        }
-        Response::Set(items) => {
-            let set = lua.create_table_with_capacity(0, items.len())?;
-            for item in items {
-                let item = to_lua(lua, item)?;
-                if !item.is_nil() {
-                    set.raw_set(item, true)?;
-                }
-            }
-            table_with(lua, "set", set)?
-        }
-        Response::Double(value) => table_with(lua, "double", value)?,
-        Response::Bool(value) => Value::Boolean(value),
-        Response::BigNumber(digits) => table_with(lua, "big_number", digits)?,
-        Response::Verbatim { format, text } => {
-            let verbatim = lua.create_table()?;
-            verbatim.raw_set("format", lua.create_string(format)?)?;
-            verbatim.raw_set("string", lua.create_string(text)?)?;
-            table_with(lua, "verbatim_string", verbatim)?
-        }
-        Response::Attribute { value, .. } => to_lua(lua, *value)?,
-        Response::Null => Value::Nil,
-    })
-}
-
-/// The same with the shapes of RESP2, where nothing is `false`.
-pub(super) fn to_lua2(lua: &Lua, response: Response) -> mlua::Result<Value> {
-    match response {
-        Response::Null => Ok(Value::Boolean(false)),
-        Response::Array(items) => {
-            let table = lua.create_table_with_capacity(items.len(), 0)?;
-            for (index, item) in items.into_iter().enumerate() {
-                table.raw_set(index + 1, to_lua2(lua, item)?)?;
-            }
-            Ok(Value::Table(table))
-        }
-        other => to_lua(lua, other),
-    }
-}
-
-fn table_with(lua: &Lua, field: &str, value: impl mlua::IntoLua) -> mlua::Result<Value> {
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set(field, value)?;
-    Ok(Value::Table(table))
 }
 
 /// The table of an error; `counted` says that a command has counted it.
@@ -225,10 +156,15 @@ fn verbatim(from: &Table) -> Option<(String, mlua::LuaString)> {
 }
 
 /// A number as an integer, as the processor that Redis runs on cuts it off.
-fn cut_off(value: f64) -> i64 {
+pub(super) fn cut_off(value: f64) -> i64 {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
         value as i64
     } else {
         i64::MIN
     }
+}
+
+/// A number as C's `int`, as that processor cuts it off.
+pub(super) fn cut_off_to_int(value: f64) -> i32 {
+    i32::try_from(cut_off(value)).unwrap_or(i32::MIN)
 }

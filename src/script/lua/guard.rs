@@ -253,11 +253,16 @@ unsafe extern "C-unwind" fn getmetatable(state: *mut lua_State) -> c_int {
     }
 }
 
-/// `pcall`, which gives the text of an error that is a table of Redis's. SAFETY: called by Lua with a valid state.
+/// `pcall`, which gives the text of an error that is a table of Redis's; after any other table comes what its field `err`
+/// holds. SAFETY: called by Lua with a valid state.
 unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
     unsafe {
-        ffi::luaL_checkany(state, 1);
-        ffi::luaL_checkstack(state, 2, c"".as_ptr());
+        ffi::luaL_checkstack(state, 3, c"".as_ptr());
+        if ffi::lua_gettop(state) == 0 {
+            ffi::lua_pushboolean(state, 0);
+            ffi::lua_pushstring(state, c"attempt to call a boolean value".as_ptr());
+            return 2;
+        }
         let status = ffi::lua_pcall(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET, 0);
         if status != ffi::LUA_OK && ffi::lua_type(state, -1) == ffi::LUA_TTABLE {
             ffi::lua_pushstring(state, c"err".as_ptr());
@@ -265,8 +270,6 @@ unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
             let text = ffi::lua_type(state, -1);
             if text == ffi::LUA_TSTRING || text == ffi::LUA_TNUMBER {
                 ffi::lua_replace(state, -2);
-            } else {
-                ffi::lua_settop(state, -2);
             }
         }
         ffi::luaL_checkstack(state, 1, c"".as_ptr());
@@ -302,6 +305,28 @@ unsafe extern "C-unwind" fn unpack(state: *mut lua_State) -> c_int {
             ffi::lua_rawgeti(state, 1, index as _);
         }
         count as c_int
+    }
+}
+
+/// `tonumber`, which most scripts call on their arguments: a few decimal digits need no general parser. SAFETY: as
+/// [`call_wrapped`].
+unsafe extern "C-unwind" fn tonumber(state: *mut lua_State) -> c_int {
+    /// So many digits are exact in a double.
+    const EXACT: usize = 15;
+    unsafe {
+        if ffi::lua_gettop(state) == 1 && ffi::lua_type(state, 1) == ffi::LUA_TSTRING {
+            let mut length = 0;
+            let text = ffi::lua_tolstring(state, 1, &raw mut length).cast::<u8>();
+            if (1..=EXACT).contains(&length) {
+                let digits = std::slice::from_raw_parts(text, length);
+                if digits.iter().all(u8::is_ascii_digit) {
+                    let add = |sum: u64, digit: &u8| sum * 10 + u64::from(digit - b'0');
+                    ffi::lua_pushnumber(state, digits.iter().fold(0, add) as f64);
+                    return 1;
+                }
+            }
+        }
+        call_wrapped(state)
     }
 }
 
@@ -350,6 +375,7 @@ pub(super) fn wrap_base(lua: &Lua, globals: &Table, string_view: &Table) -> mlua
     }
     wrap(globals, "getmetatable", getmetatable)?;
     wrap(globals, "loadstring", load_text)?;
+    wrap(globals, "tonumber", tonumber)?;
     let table: Table = globals.raw_get("table")?;
     for name in ["insert", "remove", "sort", "setn"] {
         wrap(&table, name, changing)?;

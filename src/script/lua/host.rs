@@ -5,7 +5,6 @@
 )]
 
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -35,8 +34,8 @@ struct Borrowed(NonNull<dyn Host>);
 unsafe impl Send for Borrowed {}
 
 /// Where the host of the running script is found.
-#[derive(Clone, Default)]
-pub(super) struct Slot(Arc<Mutex<Option<Borrowed>>>);
+#[derive(Default)]
+pub(super) struct Slot(Mutex<Option<Borrowed>>);
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -4,6 +4,7 @@
 mod api;
 mod arguments;
 mod bit;
+mod calls;
 mod convert;
 mod guard;
 mod host;
@@ -13,6 +14,9 @@ mod msgpack;
 mod pack;
 mod random;
 
+use std::ffi::c_int;
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
 
@@ -21,6 +25,7 @@ pub use host::Host;
 pub use library::RegisteredFunction;
 
 use self::api::Shared;
+use self::calls::Called;
 use self::convert::{error_table, failure_of, write_reply};
 use self::guard::{Checked, Raise, checked};
 use super::Sha1;
@@ -35,8 +40,9 @@ const FUNCTION_CHUNK: &str = "@user_function";
 /// One Lua state with what was compiled in it.
 #[derive(Debug)]
 pub struct Interpreter {
+    /// Before `shared`, so that it ends first: its functions follow the address of `shared`.
     lua: Lua,
-    shared: Shared,
+    shared: Arc<Shared>,
     /// The globals, as scripts see them.
     globals: Table,
     /// What is behind them.
@@ -45,10 +51,13 @@ pub struct Interpreter {
     missing: Function,
     /// What `getmetatable` shows for the globals.
     shown_globals: Table,
-    /// Runs a function under the error handler.
+    /// Runs the code of a library under the error handler.
     traced_call: Function,
     handler: Function,
-    scripts: HashMap<Sha1, Function>,
+    /// Where each compiled script stands in `compiled`.
+    scripts: HashMap<Sha1, c_int>,
+    /// The compiled scripts. Lua has room for some thousands of values outside its tables, and no more.
+    compiled: Table,
     functions: HashMap<Box<[u8]>, Function>,
 }
 
@@ -76,9 +85,9 @@ impl Interpreter {
     fn make(seed: u64, deprecated: bool) -> mlua::Result<Self> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::new())?;
-        let shared = Shared::default();
+        let shared = Arc::new(Shared::default());
         let sandbox = Sandbox::new(&lua, &shared, seed, deprecated)?;
-        let ticking = shared.clone();
+        let ticking = Arc::clone(&shared);
         lua.set_global_hook(tick_every(TICK), move |lua, _| tick(lua, &ticking))?;
         let handler = lua.create_function(describe_error)?;
         Ok(Self {
@@ -90,6 +99,7 @@ impl Interpreter {
             shown_globals: sandbox.shown_globals,
             shared,
             scripts: HashMap::new(),
+            compiled: lua.create_table()?,
             functions: HashMap::new(),
             lua,
         })
@@ -109,7 +119,12 @@ impl Interpreter {
     pub fn compile(&mut self, sha1: &Sha1, source: &[u8]) -> Result<(), String> {
         if !self.scripts.contains_key(sha1) {
             let function = self.load(source, SCRIPT_CHUNK)?;
-            self.scripts.insert(*sha1, function);
+            let place =
+                c_int::try_from(self.scripts.len() + 1).map_err(|error| error.to_string())?;
+            self.compiled
+                .raw_set(place, function)
+                .map_err(|error| error.to_string())?;
+            self.scripts.insert(*sha1, place);
         }
         Ok(())
     }
@@ -139,15 +154,12 @@ impl Interpreter {
         host: &mut dyn Host,
         reply: &mut dyn Reply,
     ) -> Result<(), Failure> {
-        let Some(function) = self.scripts.get(sha1).cloned() else {
+        let Some(place) = self.scripts.get(sha1) else {
             return Err(broken("ERR the script was not compiled".into()));
         };
-        let set = |name: &str, words| self.contents.raw_set(name, self.words(words)?);
-        set("KEYS", keys)
-            .and_then(|()| set("ARGV", args))
-            .map_err(|error| broken(error.to_string()))?;
-        let name = hex(sha1);
-        self.run(&name, (&self.handler, function), host, reply)
+        let name = || hex(sha1);
+        let called = Called::Script(&self.compiled, *place);
+        self.run(&name, called, (keys, args), host, reply)
     }
 
     /// Runs a function of a library and writes what it returns.
@@ -163,55 +175,46 @@ impl Interpreter {
         host: &mut dyn Host,
         reply: &mut dyn Reply,
     ) -> Result<(), Failure> {
-        let Some(function) = self.functions.get(&name.to_ascii_lowercase()[..]).cloned() else {
+        let Some(function) = self.functions.get(&name.to_ascii_lowercase()[..]) else {
             return Err(broken("ERR the function was not loaded".into()));
         };
-        let words = self
-            .words(keys)
-            .and_then(|keys| Ok((keys, self.words(args)?)));
-        let (keys, args) = words.map_err(|error| broken(error.to_string()))?;
-        let name = String::from_utf8_lossy(name);
-        self.run(&name, (&self.handler, function, keys, args), host, reply)
-    }
-
-    fn words(&self, words: &[&[u8]]) -> mlua::Result<Table> {
-        let table = self.lua.create_table_with_capacity(words.len(), 0)?;
-        for (index, word) in words.iter().enumerate() {
-            table.raw_set(index + 1, self.lua.create_string(word)?)?;
-        }
-        Ok(table)
+        let name = || String::from_utf8_lossy(name).into_owned();
+        let called = Called::Function(function);
+        self.run(&name, called, (keys, args), host, reply)
     }
 
     fn run(
         &self,
-        name: &str,
-        call: impl mlua::IntoLuaMulti,
+        name: &dyn Fn() -> String,
+        called: Called<'_>,
+        words: (&[&[u8]], &[&[u8]]),
         host: &mut dyn Host,
         reply: &mut dyn Reply,
     ) -> Result<(), Failure> {
         use std::sync::atomic::Ordering;
         self.shared.resp3.store(false, Ordering::Relaxed);
-        let host = &self
-            .shared
-            .host
-            .lend(host, || self.traced_call.call::<(bool, Value)>(call));
+        let result = self.shared.host.lend(host, || {
+            calls::run(&self.lua, (&self.contents, &self.handler), called, words)
+        });
+        self.shared.kept.lock().clear();
         self.wake_from_kill();
         let resp3 = self.shared.resp3.load(Ordering::Relaxed);
-        match host {
-            Ok((true, value)) => write_reply(value.clone(), resp3, reply),
-            Ok((false, Value::Table(error))) => Err(raised(name, error)),
-            Ok((false, other)) => {
-                let text = other.to_string().unwrap_or_default();
-                Err(broken(format!("ERR Error running script {name}, {text}")))
-            }
-            Err(error) => Err(broken(format!("ERR Error running script {name}, {error}"))),
+        let failed = |text: String| {
+            let name = name();
+            broken(format!("ERR Error running script {name}, {text}"))
+        };
+        match result {
+            Ok((true, value)) => write_reply(value, resp3, reply),
+            Ok((false, Value::Table(error))) => Err(raised(&name(), &error)),
+            Ok((false, other)) => Err(failed(other.to_string().unwrap_or_default())),
+            Err(error) => Err(failed(error.to_string())),
         }
     }
 
     /// A script that was killed has left a hook behind that raises at every instruction.
     fn wake_from_kill(&self) {
         if self.shared.killed.lock().take().is_some() {
-            let ticking = self.shared.clone();
+            let ticking = Arc::clone(&self.shared);
             self.lua
                 .set_global_hook(tick_every(TICK), move |lua, _| tick(lua, &ticking))
                 .expect("setting a hook needs no memory of Lua's");
@@ -225,7 +228,7 @@ const fn tick_every(instructions: u32) -> HookTriggers {
 
 /// Gives the host its turn. A script that must end gets an error at every instruction from now on, so that no `pcall` of
 /// its own can keep it alive.
-fn tick(lua: &Lua, shared: &Shared) -> mlua::Result<VmState> {
+fn tick(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<VmState> {
     let killed = *shared.killed.lock();
     let reason = match killed {
         Some(reason) => reason,
@@ -235,7 +238,7 @@ fn tick(lua: &Lua, shared: &Shared) -> mlua::Result<VmState> {
         },
     };
     if shared.killed.lock().replace(reason).is_none() {
-        let ticking = shared.clone();
+        let ticking = Arc::clone(shared);
         lua.set_global_hook(tick_every(1), move |lua, _| tick(lua, &ticking))?;
     }
     Err(mlua::Error::runtime(reason))
@@ -325,7 +328,7 @@ struct Sandbox {
 }
 
 impl Sandbox {
-    fn new(lua: &Lua, shared: &Shared, seed: u64, deprecated: bool) -> mlua::Result<Self> {
+    fn new(lua: &Lua, shared: &Arc<Shared>, seed: u64, deprecated: bool) -> mlua::Result<Self> {
         let contents = lua.globals();
         for name in [
             "dofile", "loadfile", "print", "require", "module", "package",
@@ -389,7 +392,14 @@ const PROTECTED: [&str; 9] = [
 ];
 
 fn missing_global(_: &Lua, args: MultiValue) -> Checked {
-    let name = args.get(1).map(text_of).unwrap_or_default();
+    let name = match args.get(1) {
+        Some(name @ (Value::String(_) | Value::Integer(_) | Value::Number(_))) => text_of(name),
+        _ => {
+            let text = "Second argument to luaProtectedTableError must be a string or number";
+            return Err(Raise::Text(text.into()));
+        }
+    };
+    let name = name.split('\0').next().unwrap_or_default();
     Err(Raise::Text(format!(
         "Script attempted to access nonexistent global variable '{name}'"
     )))

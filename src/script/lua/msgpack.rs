@@ -5,6 +5,7 @@
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::arguments::Arguments;
+use super::convert::cut_off;
 use super::guard::{Checked, Raise, checked};
 
 /// Tables nested deeper are packed as nil.
@@ -154,7 +155,7 @@ fn encode_table(out: &mut Vec<u8>, table: &Table, level: usize) -> Result<(), Ra
     Ok(())
 }
 
-/// The length of a table whose keys are 1 to n; an empty one is a map.
+/// The length of a table whose keys are 1 to n; an empty one is an array.
 fn array_len(table: &Table) -> Option<usize> {
     let (mut count, mut largest) = (0_usize, 0_i64);
     for pair in table.pairs::<Value, Value>() {
@@ -169,33 +170,33 @@ fn array_len(table: &Table) -> Option<usize> {
         count += 1;
         largest = largest.max(key);
     }
-    (count > 0 && usize::try_from(largest) == Ok(count)).then_some(count)
+    (usize::try_from(largest) == Ok(count)).then_some(count)
 }
 
 // ------------------------------------------------------------------------------------------------ unpacking
 
 fn unpack(lua: &Lua, args: &MultiValue) -> Checked {
     let data = Arguments::new(lua, args).string(1)?;
-    decode_all(lua, &data.as_bytes(), 0, 0, false)
+    decode_all(lua, &data.as_bytes(), 0, 0)
 }
 
 fn unpack_one(lua: &Lua, args: &MultiValue) -> Checked {
     let args = Arguments::new(lua, args);
     let data = args.string(1)?;
     let offset = args.integer_or(2, 0)?;
-    decode_all(lua, &data.as_bytes(), 1, offset, true)
+    decode_all(lua, &data.as_bytes(), 1, offset)
 }
 
 fn unpack_limit(lua: &Lua, args: &MultiValue) -> Checked {
     let args = Arguments::new(lua, args);
     let data = args.string(1)?;
-    let limit = args.number(2)? as i64;
+    let limit = cut_off(args.number(2)?);
     let offset = args.integer_or(3, 0)?;
-    decode_all(lua, &data.as_bytes(), limit, offset, true)
+    decode_all(lua, &data.as_bytes(), limit, offset)
 }
 
-/// Decodes up to `limit` values (0: all); with `tell`, the next offset comes first, -1 at the end.
-fn decode_all(lua: &Lua, data: &[u8], limit: i64, offset: i64, tell: bool) -> Checked {
+/// Decodes up to `limit` values, behind the next offset, -1 at the end; or all values, if limit and offset are zero.
+fn decode_all(lua: &Lua, data: &[u8], limit: i64, offset: i64) -> Checked {
     if offset < 0 || limit < 0 {
         return Err(Raise::Text(format!(
             "Invalid request to unpack with offset of {offset} and limit of {}.",
@@ -210,14 +211,14 @@ fn decode_all(lua: &Lua, data: &[u8], limit: i64, offset: i64, tell: bool) -> Ch
         )));
     };
     let mut values = MultiValue::new();
-    let limit = if limit == 0 { i64::MAX } else { limit };
+    let all = limit == 0 && offset == 0;
     let mut decoded = 0;
-    while !rest.is_empty() && decoded < limit {
+    while !rest.is_empty() && (all || decoded < limit) {
         let value = decode(lua, &mut rest, 0)?;
         values.push_back(value);
         decoded += 1;
     }
-    if tell {
+    if !all {
         let next = if rest.is_empty() {
             -1.0
         } else {
@@ -265,7 +266,8 @@ fn decode(lua: &Lua, rest: &mut &[u8], depth: usize) -> Result<Value, Raise> {
         0xcc => Value::Number(unsigned(rest, 1)? as f64),
         0xcd => Value::Number(unsigned(rest, 2)? as f64),
         0xce => Value::Number(unsigned(rest, 4)? as f64),
-        0xcf => Value::Number(unsigned(rest, 8)? as f64),
+        // Lua's integers have a sign.
+        0xcf => Value::Number(signed(rest, 8)?),
         0xd0 => Value::Number(signed(rest, 1)?),
         0xd1 => Value::Number(signed(rest, 2)?),
         0xd2 => Value::Number(signed(rest, 4)?),
@@ -276,15 +278,15 @@ fn decode(lua: &Lua, rest: &mut &[u8], depth: usize) -> Result<Value, Raise> {
         0xca => Value::Number(f64::from(f32::from_bits(unsigned(rest, 4)? as u32))),
         0xcb => Value::Number(f64::from_bits(unsigned(rest, 8)?)),
         0xa0..=0xbf => text(lua, rest, usize::from(kind & 31))?,
-        0xd9 | 0xc4 => {
+        0xd9 => {
             let len = length(rest, 1)?;
             text(lua, rest, len)?
         }
-        0xda | 0xc5 => {
+        0xda => {
             let len = length(rest, 2)?;
             text(lua, rest, len)?
         }
-        0xdb | 0xc6 => {
+        0xdb => {
             let len = length(rest, 4)?;
             text(lua, rest, len)?
         }
@@ -319,6 +321,12 @@ fn array(lua: &Lua, rest: &mut &[u8], len: usize, depth: usize) -> Result<Value,
     Ok(Value::Table(table))
 }
 
+/// Lua itself says this, and without a position.
+fn no_index(lua: &Lua, text: &str) -> Raise {
+    lua.create_string(text)
+        .map_or_else(Raise::from, |text| Raise::Value(Value::String(text)))
+}
+
 fn map(lua: &Lua, rest: &mut &[u8], len: usize, depth: usize) -> Result<Value, Raise> {
     if depth >= MAX_UNPACK_DEPTH {
         return Err(bad());
@@ -328,9 +336,9 @@ fn map(lua: &Lua, rest: &mut &[u8], len: usize, depth: usize) -> Result<Value, R
         let key = decode(lua, rest, depth + 1)?;
         let value = decode(lua, rest, depth + 1)?;
         match key {
-            Value::Nil => return Err(Raise::Text("table index is nil".into())),
+            Value::Nil => return Err(no_index(lua, "table index is nil")),
             Value::Number(number) if number.is_nan() => {
-                return Err(Raise::Text("table index is NaN".into()));
+                return Err(no_index(lua, "table index is NaN"));
             }
             key => table.raw_set(key, value)?,
         }

@@ -34,6 +34,8 @@ struct Format<'a> {
     text: &'a [u8],
     big_endian: bool,
     align: usize,
+    /// Letters and digits that are no option stand for nothing, as `size` has it.
+    lenient: bool,
 }
 
 fn refuse<T>(text: impl Into<String>) -> Result<T, Raise> {
@@ -46,6 +48,7 @@ impl<'a> Format<'a> {
             text,
             big_endian: false,
             align: 1,
+            lenient: false,
         }
     }
 
@@ -105,12 +108,16 @@ impl<'a> Format<'a> {
                 b'!' => {
                     let align = self.number(MAX_ALIGN)?;
                     if align == 0 || align & (align - 1) != 0 {
-                        return refuse("alignment is not a power of 2");
+                        return refuse(format!("alignment {align} is not a power of 2"));
                     }
                     self.align = align;
                     continue;
                 }
-                other => return refuse(format!("invalid format option '{}'", char::from(other))),
+                other if self.lenient && other.is_ascii_alphanumeric() => continue,
+                other => {
+                    let text = format!("invalid format option '{}'", char::from(other));
+                    return Err(Raise::Argument(1, text));
+                }
             };
             let align = size.min(self.align);
             let aligned = !matches!(option, b'c' | b'x' | b's') && align > 1;
@@ -130,7 +137,12 @@ impl<'a> Format<'a> {
 }
 
 fn pack(lua: &Lua, args: &MultiValue) -> Checked {
-    let args = Arguments::new(lua, args);
+    // A value that is missing is nil.
+    let mut args = args.clone();
+    if !args.is_empty() {
+        args.push_back(Value::Nil);
+    }
+    let args = Arguments::new(lua, &args);
     let text = args.string(1)?;
     let text = text.as_bytes();
     let mut format = Format::new(&text);
@@ -168,9 +180,14 @@ fn pack(lua: &Lua, args: &MultiValue) -> Checked {
     Ok(MultiValue::from_iter([Value::String(packed)]))
 }
 
-/// A number as an integer: cut off; above the signed range it is taken as unsigned.
+/// A number as an integer, as the processor that Redis runs on converts it: cut off; above the signed range it is taken
+/// as unsigned, and beyond that range nothing is left.
 fn integer_of(value: f64) -> u64 {
-    if value < 0.0 {
+    if value.is_nan() {
+        1 << 63
+    } else if value >= 18_446_744_073_709_551_616.0 {
+        0
+    } else if value < 0.0 {
         value as i64 as u64
     } else {
         value as u64
@@ -199,7 +216,7 @@ fn pack_string(
         (_, size) => size,
     };
     let Some(part) = text.get(..size) else {
-        return Err(Raise::Argument(at, "string too short".into()));
+        return Err(Raise::Argument(at + 1, "string too short".into()));
     };
     out.extend_from_slice(part);
     if field.option == b's' {
@@ -213,13 +230,31 @@ fn unpack(lua: &Lua, args: &MultiValue) -> Checked {
     let (text, data) = (args.string(1)?, args.string(2)?);
     let (text, data) = (text.as_bytes(), data.as_bytes());
     let start = args.integer_or(3, 1)?;
-    let Some(mut position) = start.checked_sub(1).and_then(|at| usize::try_from(at).ok()) else {
-        return Err(Raise::Argument(3, "offset must be 1 or greater".into()));
-    };
     let mut format = Format::new(&text);
     let mut values: Vec<Value> = Vec::new();
     let short = || Raise::Argument(2, "data string too short".into());
-    while let Some(field) = format.next(position)? {
+    if start == 0 {
+        return Err(Raise::Argument(3, "offset must be 1 or greater".into()));
+    }
+    let Ok(mut position) = usize::try_from(start - 1) else {
+        // What is below is beyond all data.
+        return if text.is_empty() {
+            Ok(MultiValue::from_iter([Value::Number(start as f64)]))
+        } else {
+            Err(short())
+        };
+    };
+    loop {
+        if position > data.len() && !format.text.is_empty() {
+            // Only the size of what comes next is judged before.
+            if matches!(format.text.first(), Some(b'i' | b'I' | b'c')) {
+                format.next(0)?;
+            }
+            return Err(short());
+        }
+        let Some(field) = format.next(position)? else {
+            break;
+        };
         position += field.padding;
         let part = position
             .checked_add(field.size)
@@ -312,14 +347,15 @@ fn size(lua: &Lua, args: &MultiValue) -> Checked {
     let text = args.string(1)?;
     let text = text.as_bytes();
     let mut format = Format::new(&text);
+    format.lenient = true;
     let mut total = 0_usize;
     while let Some(field) = format.next(total)? {
         total += field.padding;
         if field.option == b's' {
-            return Err(Raise::Argument(1, "variable-size format in 'size'".into()));
+            return Err(Raise::Argument(1, "option 's' has no fixed size".into()));
         }
         if field.option == b'c' && field.size == 0 {
-            return Err(Raise::Argument(1, "variable-length format".into()));
+            return Err(Raise::Argument(1, "option 'c0' has no fixed size".into()));
         }
         total = match total.checked_add(field.size) {
             Some(total) if total <= i32::MAX as usize => total,

@@ -7,6 +7,7 @@ use mlua::{Lua, MultiValue, Table, Value};
 use parking_lot::Mutex;
 
 use super::arguments::Arguments;
+use super::convert::cut_off;
 use super::guard::{Checked, Raise, checked};
 
 const MULTIPLIER: u64 = 0x5_DEEC_E66D;
@@ -38,7 +39,7 @@ pub(super) fn register(lua: &Lua, math: &Table, seed: u64) -> mlua::Result<()> {
     math.raw_set("random", checked(lua, random)?)?;
     let seed = move |lua: &Lua, args: MultiValue| -> Checked {
         let seed = Arguments::new(lua, &args).number(1)?;
-        *state.lock() = Rand48::seeded(seed as i64 as u32);
+        *state.lock() = Rand48::seeded(cut_off(seed) as u32);
         Ok(MultiValue::new())
     };
     math.raw_set("randomseed", checked(lua, seed)?)
@@ -50,14 +51,17 @@ fn random(lua: &Lua, args: &MultiValue, part: f64) -> Checked {
     let value = match arguments.len() {
         0 => part,
         1 => {
-            let high = arguments.number(1)? as i32;
+            let high = cut_off(arguments.number(1)?) as i32;
             if high < 1 {
                 return Err(empty(1));
             }
             (part * f64::from(high)).floor() + 1.0
         }
         2 => {
-            let (low, high) = (arguments.number(1)? as i32, arguments.number(2)? as i32);
+            let (low, high) = (
+                cut_off(arguments.number(1)?) as i32,
+                cut_off(arguments.number(2)?) as i32,
+            );
             if low > high {
                 return Err(empty(2));
             }

@@ -13,6 +13,8 @@ pub(super) fn decode(lua: &Lua, text: &[u8], settings: Settings) -> Result<Value
             "JSON parser does not support UTF-16 or UTF-32".into(),
         ));
     }
+    // As a string of C's, it ends with the first zero.
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut decoder = Decoder {
         lua,
         text,

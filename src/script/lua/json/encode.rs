@@ -109,7 +109,10 @@ impl Encoder {
             if key < 1 {
                 return Ok(None);
             }
-            largest = largest.max(key);
+            if key > largest {
+                // Redis keeps it in an int, and what does not fit becomes the least of all.
+                largest = i32::try_from(key).map_or(i64::from(i32::MIN), i64::from);
+            }
             items += 1;
         }
         let Settings {
