@@ -136,6 +136,20 @@ impl<'a> Format<'a> {
     }
 }
 
+impl Format<'_> {
+    /// Beyond the data there is nothing to read, so that nothing may come in the format. Only the size of what comes is
+    /// judged before.
+    fn end_beyond_data(&mut self) -> Result<(), Raise> {
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        if matches!(self.text.first(), Some(b'i' | b'I' | b'c')) {
+            self.next(0)?;
+        }
+        Err(Raise::Argument(2, "data string too short".into()))
+    }
+}
+
 fn pack(lua: &Lua, args: &MultiValue) -> Checked {
     // A value that is missing is nil.
     let mut args = args.clone();
@@ -245,12 +259,8 @@ fn unpack(lua: &Lua, args: &MultiValue) -> Checked {
         };
     };
     loop {
-        if position > data.len() && !format.text.is_empty() {
-            // Only the size of what comes next is judged before.
-            if matches!(format.text.first(), Some(b'i' | b'I' | b'c')) {
-                format.next(0)?;
-            }
-            return Err(short());
+        if position > data.len() {
+            format.end_beyond_data()?;
         }
         let Some(field) = format.next(position)? else {
             break;
