@@ -266,7 +266,7 @@ unsafe extern "C-unwind" fn pcall(state: *mut lua_State) -> c_int {
         let status = ffi::lua_pcall(state, ffi::lua_gettop(state) - 1, ffi::LUA_MULTRET, 0);
         if status != ffi::LUA_OK && ffi::lua_type(state, -1) == ffi::LUA_TTABLE {
             ffi::lua_pushstring(state, c"err".as_ptr());
-            ffi::lua_rawget(state, -2);
+            ffi::lua_gettable(state, -2);
             let text = ffi::lua_type(state, -1);
             if text == ffi::LUA_TSTRING || text == ffi::LUA_TNUMBER {
                 ffi::lua_replace(state, -2);

@@ -252,11 +252,8 @@ fn unpack(lua: &Lua, args: &MultiValue) -> Checked {
     }
     let Ok(mut position) = usize::try_from(start - 1) else {
         // What is below is beyond all data.
-        return if text.is_empty() {
-            Ok(MultiValue::from_iter([Value::Number(start as f64)]))
-        } else {
-            Err(short())
-        };
+        format.end_beyond_data()?;
+        return Ok(MultiValue::from_iter([Value::Number(start as f64)]));
     };
     loop {
         if position > data.len() {
