@@ -742,7 +742,7 @@ fn client_kill(ctx: &mut Context<'_, '_>) -> CommandResult {
     if let Some(user) = filter.user
         && ctx.services.acl.user(user).is_none()
     {
-        let user = String::from_utf8_lossy(user);
+        let user = shown(user);
         return Err(format!("ERR No such user '{user}'").into());
     }
     let (own, now) = (ctx.session.info.id, ctx.txn.now_ms());

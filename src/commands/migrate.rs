@@ -111,7 +111,7 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The third word, or what stands behind KEYS.
+/// The third word, or what stands behind KEYS, if anything does.
 fn find_keys(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool {
     const FLAGS: &str = "RW access delete";
     let mut at = 6;
@@ -119,7 +119,7 @@ fn find_keys(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool
         at += match word.to_ascii_lowercase().as_slice() {
             b"auth" => 2,
             b"auth2" => 3,
-            b"keys" => {
+            b"keys" if at + 1 < args.len() => {
                 // Where the third word is a key as well, none of them is one.
                 if args.get(3).is_some_and(|key| key.is_empty()) {
                     (at + 1..args.len()).for_each(|at| visit(at, FLAGS));

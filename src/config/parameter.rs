@@ -180,6 +180,18 @@ impl Parameter {
         self
     }
 
+    /// Whether a word of its value ends at a NUL byte, as a C string does. Numbers and texts hold on to theirs.
+    pub(super) const fn ends_at_nul(&self) -> bool {
+        !matches!(
+            self.kind,
+            Kind::Integer { .. }
+                | Kind::PowerOfTwo { .. }
+                | Kind::Octal { .. }
+                | Kind::Percentiles
+                | Kind::Text { .. }
+        )
+    }
+
     /// Whether `CONFIG SET` and configuration files may give it several words.
     pub(super) const fn takes_words(&self) -> bool {
         matches!(

@@ -107,20 +107,31 @@ impl fmt::Display for SetError {
 
 /// A name that a client has given, not past a NUL byte: there ends what Redis prints of it.
 fn until_nul(name: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default())
+    String::from_utf8_lossy(c_string(name))
+}
+
+fn c_string(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 impl std::error::Error for SetError {}
 
 /// The words of a value that came as one text.
 pub(super) fn words_of<'a>(parameter: &Parameter, text: &'a [u8]) -> Vec<&'a [u8]> {
+    let word = |word: &'a [u8]| {
+        if parameter.ends_at_nul() {
+            c_string(word)
+        } else {
+            word
+        }
+    };
     if !parameter.takes_words() {
-        return vec![text];
+        return vec![word(text)];
     }
     if text.is_empty() {
         return Vec::new();
     }
-    text.split(|byte| *byte == b' ').collect()
+    text.split(|byte| *byte == b' ').map(word).collect()
 }
 
 impl Config {

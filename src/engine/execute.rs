@@ -14,9 +14,9 @@ use crate::commands::{
 };
 use crate::keyspace::txn::{HashHint, Journal, TxnOptions};
 use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
-use crate::reply::{Reply, Response, ResponseReply};
+use crate::reply::{Reply, Response, ResponseReply, SinkReply};
 use crate::services::tracking::Change;
-use crate::services::{ClientFlags, Services, SessionState, Watched};
+use crate::services::{ClientFlags, ReplyMode, Services, SessionState, Watched};
 
 /// Keys of one command that are fetched ahead, at most.
 const MOST_FETCHED: usize = 64;
@@ -304,7 +304,14 @@ impl Inner {
             return reply.null_array();
         }
         reply.array(commands.len());
+        let mut unheard = SinkReply::new();
         for (command, args) in commands {
+            // CLIENT REPLY OFF among them holds from there on.
+            let reply: &mut dyn Reply = if state.reply_mode == ReplyMode::Off {
+                &mut unheard
+            } else {
+                &mut *reply
+            };
             self.exec_one(state, txn, command, args, reply);
         }
         // Only now: CLIENT INFO and CLIENT LIST tell of the transaction while its commands run.

@@ -210,7 +210,7 @@ impl Session {
         let held = &mut Held::nothing();
         match self.state.reply_mode {
             ReplyMode::On => self.execute_answered(args, reply, held),
-            ReplyMode::Off if is_subscription(args) => self.execute_answered(args, reply, held),
+            ReplyMode::Off if self.is_heard(args) => self.execute_answered(args, reply, held),
             ReplyMode::Off => {
                 let flow = silent(self.execute_answered(args, &mut SinkReply::new(), held));
                 // CLIENT REPLY ON or RESET has switched them on again.
@@ -224,7 +224,7 @@ impl Session {
                 self.execute_unanswered(args, reply)
             }
             ReplyMode::Skip => {
-                let flow = if is_subscription(args) {
+                let flow = if self.is_heard(args) {
                     self.execute_answered(args, reply, held)
                 } else {
                     silent(self.execute_answered(args, &mut SinkReply::new(), held))
@@ -237,6 +237,18 @@ impl Session {
                 }
                 flow
             }
+        }
+    }
+
+    /// Whether a command is answered by messages, which go out also when replies do not. What is wrong with it is none.
+    fn is_heard(&self, args: &[&[u8]]) -> bool {
+        is_subscription(args) && self.state.multi.is_none()
+    }
+
+    /// A request without words is what CLIENT REPLY SKIP skips, too.
+    pub(crate) fn pass_empty_request(&mut self) {
+        if self.state.reply_mode == ReplyMode::SkipNext {
+            self.state.reply_mode = ReplyMode::On;
         }
     }
 
@@ -741,17 +753,13 @@ fn is_immediate(command: &Command) -> bool {
 
 /// Commands that a subscribed RESP2 client may send.
 fn works_subscribed(name: &str) -> bool {
-    SUBSCRIPTIONS.contains(&name) || matches!(name, "ping" | "quit" | "reset")
+    SUBSCRIPTIONS.contains(&name)
+        || UNSUBSCRIPTIONS.contains(&name)
+        || matches!(name, "ping" | "quit" | "reset")
 }
 
-const SUBSCRIPTIONS: [&str; 6] = [
-    "subscribe",
-    "ssubscribe",
-    "psubscribe",
-    "unsubscribe",
-    "sunsubscribe",
-    "punsubscribe",
-];
+const SUBSCRIPTIONS: [&str; 3] = ["subscribe", "ssubscribe", "psubscribe"];
+const UNSUBSCRIPTIONS: [&str; 3] = ["unsubscribe", "sunsubscribe", "punsubscribe"];
 
 fn is_client_reply(args: &[&[u8]]) -> bool {
     matches!(args, [name, sub, _] if name.eq_ignore_ascii_case(b"client") && sub.eq_ignore_ascii_case(b"reply"))
@@ -762,10 +770,15 @@ fn is_reset(args: &[&[u8]]) -> bool {
         .is_some_and(|name| name.eq_ignore_ascii_case(b"reset"))
 }
 
-/// Whether the answers of a command are messages, which CLIENT REPLY OFF lets through.
+/// Whether a command subscribes, or ends subscriptions, of which none need be named.
 fn is_subscription(args: &[&[u8]]) -> bool {
-    let name = args.first().copied().unwrap_or_default();
-    SUBSCRIPTIONS
-        .iter()
-        .any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+    let Some((name, channels)) = args.split_first() else {
+        return false;
+    };
+    let is_in = |names: &[&str]| {
+        names
+            .iter()
+            .any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    is_in(&UNSUBSCRIPTIONS) || is_in(&SUBSCRIPTIONS) && !channels.is_empty()
 }

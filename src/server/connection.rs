@@ -388,7 +388,10 @@ impl Connection {
                 self.wanted = need_at_least;
                 return Ok(false);
             }
-            Ok(Parsed::Empty { consumed: more }) => *consumed += more,
+            Ok(Parsed::Empty { consumed: more }) => {
+                self.session.pass_empty_request();
+                *consumed += more;
+            }
             Ok(Parsed::Inline {
                 consumed: more,
                 args,

@@ -1,6 +1,7 @@
 //! When two replies count as the same. It knows no sockets: what else must be asked is asked by the caller.
 
 use crate::grammar::{Command, Compare};
+use crate::reasons::{NEWER_FIELDS, OWN_FIELDS, OWN_FLAG};
 use innkeep_test_server::wire::{Body, Reply};
 
 /// Whether two replies to a command may stand, as far as they tell by themselves.
@@ -23,6 +24,7 @@ pub(crate) fn agree(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
             ours.kind == theirs.kind && ours.items().len() == theirs.items().len()
         }
         Compare::Errors => ours.kind == theirs.kind,
+        Compare::Clients => ours.kind == theirs.kind && clients(ours) == clients(theirs),
     }
 }
 
@@ -154,4 +156,27 @@ pub(crate) fn frames_agree(ours: &[Reply], theirs: &[Reply]) -> bool {
         (names, counts)
     };
     split(ours) == split(theirs)
+}
+
+/// What a client list tells, without ids, addresses, sizes and times, and without what Redis 7.2 adds.
+fn clients(list: &Reply) -> Vec<Vec<String>> {
+    let text = String::from_utf8_lossy(list.bytes()).into_owned();
+    let field = |field: &str| {
+        let (name, value) = field.split_once('=')?;
+        // RESP3 says before the first field that it is text.
+        let told = if OWN_FIELDS.contains(&name.trim_start_matches("txt:")) {
+            ""
+        } else {
+            value
+        };
+        let told = match name {
+            "flags" if told == OWN_FLAG => "N".to_owned(),
+            "flags" => told.replace(OWN_FLAG, ""),
+            _ => told.to_owned(),
+        };
+        (!NEWER_FIELDS.contains(&name)).then(|| format!("{name}={told}"))
+    };
+    text.lines()
+        .map(|line| line.split(' ').filter_map(field).collect())
+        .collect()
 }

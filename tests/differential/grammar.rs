@@ -28,6 +28,8 @@ pub(crate) enum Compare {
     AnyKey,
     /// The whole iteration, from cursor 0 to cursor 0.
     Iteration,
+    /// Lines of clients: the fields that are not a process's own.
+    Clients,
     /// Only whether it fails, and how: the answer is about the server itself.
     Errors,
 }

@@ -7,18 +7,23 @@ mod compare;
 mod data;
 mod families;
 mod grammar;
+mod information;
+mod listeners;
 mod pair;
+mod plays;
 mod pool;
 mod random;
+mod raw;
 mod reasons;
 mod scripts;
 mod shorten;
 mod sweep;
+mod table;
 
 use innkeep_test_server::{Launch, may_skip};
 
-use crate::grammar::Grammar;
-use crate::pair::{COMMON, Outcome, Pair, SUBSCRIBERS, Step, WAITERS};
+use crate::grammar::{Command, Compare, Grammar};
+use crate::pair::{COMMON, Outcome, PLAYERS, Pair, SUBSCRIBERS, Step, WAITERS};
 use crate::random::Random;
 
 /// Commands between two fresh starts; a difference is looked for among no more than these.
@@ -29,6 +34,8 @@ const DEFAULT_COMMANDS: usize = 20_000;
 /// or Redis's own. Redis 7.0 keeps no set in a listpack.
 const SETTINGS: &[&[(&str, &str)]] = &[
     &[
+        ("slowlog-log-slower-than", "-1"),
+        ("notify-keyspace-events", "KEA"),
         ("hash-max-listpack-entries", "6"),
         ("hash-max-listpack-value", "16"),
         ("zset-max-listpack-entries", "6"),
@@ -40,6 +47,8 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("hll-sparse-max-bytes", "40"),
     ],
     &[
+        ("slowlog-log-slower-than", "-1"),
+        ("notify-keyspace-events", ""),
         ("hash-max-listpack-entries", "0"),
         ("hash-max-listpack-value", "0"),
         ("zset-max-listpack-entries", "0"),
@@ -51,6 +60,8 @@ const SETTINGS: &[&[(&str, &str)]] = &[
         ("hll-sparse-max-bytes", "0"),
     ],
     &[
+        ("slowlog-log-slower-than", "-1"),
+        ("notify-keyspace-events", "KEAn"),
         ("hash-max-listpack-entries", "128"),
         ("hash-max-listpack-value", "64"),
         ("zset-max-listpack-entries", "128"),
@@ -70,8 +81,10 @@ struct Grammars {
     publishers: Grammar,
     waiters: Grammar,
     wakers: Grammar,
-    /// Whether streams are compared in full at the end.
-    with_streams: bool,
+    players: Grammar,
+    lapses: Grammar,
+    /// Whether raw bytes, events, MONITOR, INFO and the contents of streams are compared, too.
+    whole: bool,
 }
 
 impl Grammars {
@@ -82,12 +95,14 @@ impl Grammars {
             publishers: Grammar::new(families::PUBLISHERS, only),
             waiters: Grammar::new(families::WAITERS, only),
             wakers: Grammar::new(families::WAKERS, only),
-            with_streams: true,
+            players: Grammar::new(families::PLAYERS, only),
+            lapses: Grammar::new(families::LAPSES, only),
+            whole: true,
         }
     }
 
-    /// What only a newer server knows: commands that neither publish nor wait. Of streams it tells more than we do, so
-    /// they are compared by what the grammar asks.
+    /// What only a newer server knows: commands that neither publish nor wait. Of itself and of
+    /// streams it tells otherwise.
     fn of_newer_commands() -> Self {
         let none = || Grammar::new(&[], "");
         Self {
@@ -96,7 +111,9 @@ impl Grammars {
             publishers: none(),
             waiters: none(),
             wakers: none(),
-            with_streams: false,
+            players: none(),
+            lapses: none(),
+            whole: false,
         }
     }
 
@@ -120,6 +137,27 @@ impl Grammars {
                 let count = waiters.len() + wakers.len();
                 (Step::Wait(waiters, wakers), count)
             }
+            16..22 if !self.players.is_empty() => {
+                let length = 3 + random.below(12);
+                let acts = (0..length)
+                    .map(|_| (random.below(PLAYERS), self.players.command(random)))
+                    .collect();
+                (Step::Play(acts), length)
+            }
+            22..24 if !self.lapses.is_empty() => {
+                let length = 1 + random.below(3);
+                let mut lapses: Vec<Command> =
+                    (0..length).map(|_| self.lapses.command(random)).collect();
+                // A second one could find that the first is over, or not.
+                lapses.sort_by(|one, other| one.key().cmp(other.key()));
+                lapses.dedup_by(|one, other| one.key() == other.key());
+                let commands = (0..random.below(6))
+                    .map(|_| self.common.command_or_worse(random))
+                    .filter(stays_with_its_keys)
+                    .collect();
+                (Step::Lapse(random.below(COMMON), lapses, commands), length)
+            }
+            24..26 if self.whole => (Step::Raw(raw::stream(random)), 1),
             _ => {
                 let length = if random.chance(10) {
                     40
@@ -143,9 +181,28 @@ impl Grammars {
             commands += count;
             steps.push(step);
         }
-        steps.push(Step::Data(self.with_streams));
+        steps.push(Step::Data(self.whole));
+        steps.extend(self.whole.then_some(Step::Information));
         steps
     }
+}
+
+/// Whether a command looks at keys that it names, in the database that the connection is in, at once.
+fn stays_with_its_keys(command: &Command) -> bool {
+    let by_chance = matches!(
+        command.compare,
+        Compare::AnyKey | Compare::Iteration | Compare::Removal
+    );
+    // A destination that has run out is deleted by Redis, here it has run out before: `reasons` tells.
+    let stores = |word: &Vec<u8>| {
+        let word = word.to_ascii_uppercase();
+        word.ends_with(b"STORE") || word.ends_with(b"STOREDIST")
+    };
+    let leaves = ["SELECT", "SWAPDB", "MOVE", "MULTI", "RESET", "DBSIZE"];
+    !by_chance
+        && !command.is("BITOP")
+        && !command.arguments.iter().any(stores)
+        && !leaves.iter().any(|name| command.is(name))
 }
 
 /// Runs the steps on servers made empty, up to the first difference: its step, and what it is.
@@ -176,7 +233,7 @@ fn compare(reference: Launch, grammars: &Grammars) {
     });
     let seed = number("INNKEEP_DIFF_SEED").unwrap_or(20_260);
     let ours = Launch::under_test(env!("CARGO_BIN_EXE_innkeep"));
-    let mut pair = Pair::start(ours, reference).expect("both servers start");
+    let mut pair = Pair::start(ours, reference, grammars.whole).expect("both servers start");
     let rounds = commands.div_ceil(ROUND);
     for round in 0..rounds {
         let seed = seed.wrapping_add(u64::try_from(round).unwrap_or_default());

@@ -16,11 +16,18 @@ const WAITER: usize = 5;
 pub(crate) const WAITERS: usize = 2;
 const WAKER: usize = 7;
 pub(crate) const OBSERVER: usize = 8;
-const CONNECTIONS: usize = 9;
+/// The clients of a play.
+pub(crate) const PLAYER: usize = 9;
+pub(crate) const PLAYERS: usize = 4;
+/// Hears of every change of a key.
+pub(crate) const LISTENER: usize = 13;
+/// Sees every command.
+pub(crate) const MONITOR: usize = 14;
+const CONNECTIONS: usize = 15;
 
-/// Every second connection speaks RESP3; the observer speaks RESP2.
+/// Every second connection speaks RESP3; the observer and those who only listen speak RESP2.
 fn speaks_resp3(connection: usize) -> bool {
-    connection % 2 == 1 && connection != WAKER
+    connection % 2 == 1 && connection != WAKER && connection < LISTENER
 }
 
 /// Settings that Redis 7.0 does not have.
@@ -39,24 +46,33 @@ pub(crate) enum Step {
     Publish(Command),
     /// Commands that wait, the commands that may wake them, and then an end to all waiting.
     Wait(Vec<Command>, Vec<Command>),
+    /// Clients that come one after the other, wait, wake, pause and kill each other.
+    Play(Vec<(usize, Command)>),
+    /// Keys of this connection's database run out, time passes, and then these commands find out.
+    Lapse(usize, Vec<Command>, Vec<Command>),
+    /// Bytes to a connection of their own, up to its end.
+    Raw(Vec<u8>),
     /// All data of both servers is compared, perhaps without the contents of streams.
     Data(bool),
+    /// What both servers tell of themselves is compared.
+    Information,
 }
 
 /// What differs, in words, or why that could not be told.
 pub(crate) type Outcome = Result<(), String>;
 
-fn because(error: &io::Error) -> String {
+pub(crate) fn because(error: &io::Error) -> String {
     format!("a server does not answer: {error}")
 }
 
 /// One server and the connections to it.
 #[derive(Debug)]
-struct Side {
+pub(crate) struct Side {
     launch: Launch,
     server: Server,
-    wires: Vec<Wire>,
-    ids: Vec<i64>,
+    pub(crate) wires: Vec<Wire>,
+    pub(crate) ids: Vec<i64>,
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Side {
@@ -67,6 +83,7 @@ impl Side {
             server,
             wires: Vec::new(),
             ids: Vec::new(),
+            addresses: Vec::new(),
         })
     }
 
@@ -78,13 +95,34 @@ impl Side {
             self.empty(settings)?;
         }
         self.ids.clear();
+        self.addresses.clear();
         for connection in 0..CONNECTIONS {
-            let mut wire = Wire::new(self.server.connect()?);
-            wire.ask(&["HELLO", if speaks_resp3(connection) { "3" } else { "2" }])?;
-            self.ids
-                .push(wire.ask(&["CLIENT", "ID"])?.int().unwrap_or_default());
+            let (wire, id, address) = self.connect(connection)?;
             self.wires.push(wire);
+            self.ids.push(id);
+            self.addresses.push(address);
         }
+        // Only now, so that nothing above counts.
+        self.wires[OBSERVER].ask(&["CONFIG", "RESETSTAT"])?;
+        self.wires[LISTENER].ask(&["PSUBSCRIBE", "__key*__:*"])?;
+        self.wires[MONITOR].ask(&["MONITOR"]).map(drop)
+    }
+
+    fn connect(&self, connection: usize) -> io::Result<(Wire, i64, String)> {
+        let stream = self.server.connect()?;
+        let address = stream.local_addr()?.to_string();
+        let mut wire = Wire::new(stream);
+        wire.ask(&["HELLO", if speaks_resp3(connection) { "3" } else { "2" }])?;
+        let id = wire.ask(&["CLIENT", "ID"])?.int().unwrap_or_default();
+        Ok((wire, id, address))
+    }
+
+    /// Another client in the place of one that is gone.
+    pub(crate) fn replace(&mut self, connection: usize) -> io::Result<()> {
+        let (wire, id, address) = self.connect(connection)?;
+        self.wires[connection] = wire;
+        self.ids[connection] = id;
+        self.addresses[connection] = address;
         Ok(())
     }
 
@@ -115,13 +153,29 @@ impl Side {
         Ok(())
     }
 
-    fn ask(&mut self, connection: usize, command: &Command) -> io::Result<Reply> {
-        self.wires[connection].send([command.arguments.as_slice()])?;
+    pub(crate) fn ask(&mut self, connection: usize, command: &Command) -> io::Result<Reply> {
+        self.send(connection, command)?;
         self.wires[connection].receive()
     }
 
+    /// Sends a command; words that name a player stand for what this server knows of its client.
+    pub(crate) fn send(&mut self, connection: usize, command: &Command) -> io::Result<()> {
+        let player = |word: &[u8]| match word {
+            [b'@', kind, digit @ b'0'..=b'9'] => {
+                let player = PLAYER + usize::from(digit - b'0');
+                match kind {
+                    b'i' => self.ids[player].to_string().into_bytes(),
+                    _ => self.addresses[player].clone().into_bytes(),
+                }
+            }
+            word => word.to_vec(),
+        };
+        let words: Vec<Vec<u8>> = command.arguments.iter().map(|word| player(word)).collect();
+        self.wires[connection].send([words.as_slice()])
+    }
+
     /// All that comes until the answer to a PING sent now.
-    fn drain(&mut self, connection: usize) -> io::Result<Vec<Reply>> {
+    pub(crate) fn drain(&mut self, connection: usize) -> io::Result<Vec<Reply>> {
         const MARK: &str = "all that came before";
         let wire = &mut self.wires[connection];
         wire.send([Command::new(&["PING", MARK], Compare::Exact)
@@ -157,7 +211,7 @@ impl Side {
     }
 }
 
-fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+pub(crate) fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     for _ in 0..PATIENCE {
         if reached()? {
             return Ok(());
@@ -173,15 +227,18 @@ fn until(mut reached: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
 /// The server under test and the reference.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    ours: Side,
-    theirs: Side,
+    pub(crate) ours: Side,
+    pub(crate) theirs: Side,
+    /// Whether events and what MONITOR shows are compared, too.
+    listens: bool,
     /// How the replies to the queued commands of each connection's transaction will be compared.
-    queued: Vec<Option<Vec<Compare>>>,
+    pub(crate) queued: Vec<Option<Vec<Compare>>>,
 }
 
 impl Pair {
-    pub(crate) fn start(ours: Launch, theirs: Launch) -> io::Result<Self> {
+    pub(crate) fn start(ours: Launch, theirs: Launch, listens: bool) -> io::Result<Self> {
         Ok(Self {
+            listens,
             ours: Side::start(ours)?,
             theirs: Side::start(theirs)?,
             queued: Vec::new(),
@@ -209,6 +266,14 @@ impl Pair {
     }
 
     fn try_step(&mut self, step: &Step) -> Outcome {
+        self.act(step)?;
+        if self.listens {
+            crate::listeners::compare(self, step)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, step: &Step) -> Outcome {
         match step {
             Step::Batch(connection, commands) => self.batch(*connection, commands),
             Step::Subscriber(subscriber, command) => {
@@ -216,8 +281,45 @@ impl Pair {
             }
             Step::Publish(command) => self.publish(command),
             Step::Wait(waiters, wakers) => self.wait(waiters, wakers),
+            Step::Play(acts) => crate::plays::play(self, acts),
+            Step::Lapse(connection, lapses, commands) => self.lapse(*connection, lapses, commands),
+            Step::Raw(bytes) => self.raw(bytes),
             Step::Data(with_streams) => crate::data::compare(self, *with_streams),
+            Step::Information => crate::information::compare(self),
         }
+    }
+
+    /// At the end nothing is left that has run out and that nobody has looked at: whether a random choice or a part of
+    /// an iteration meets it is chance.
+    fn lapse(&mut self, connection: usize, lapses: &[Command], commands: &[Command]) -> Outcome {
+        if self.queued[connection].is_some() {
+            return Ok(());
+        }
+        self.together(connection, lapses)?;
+        let pause = Command::new(&["DEBUG", "SLEEP", "0.004"], Compare::Exact);
+        self.same(WAKER, &pause)?;
+        self.batch(connection, commands)?;
+        let mut look = Command::new(&["EXISTS"], Compare::Exact);
+        look.arguments
+            .extend(lapses.iter().map(|lapse| lapse.key().to_vec()));
+        self.same(connection, &look).map(drop)
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> Outcome {
+        let mut answers = Vec::new();
+        for side in [&self.ours, &self.theirs] {
+            let stream = side.server.connect().map_err(|error| because(&error))?;
+            let answer = Wire::new(stream).exchange_all(bytes);
+            answers.push(answer.map_err(|error| because(&error))?);
+        }
+        if answers[0] == answers[1] {
+            return Ok(());
+        }
+        let (ours, theirs) = (answers[0].escape_ascii(), answers[1].escape_ascii());
+        Err(format!(
+            "the bytes {}\n  ours:   {ours}\n  theirs: {theirs}",
+            bytes.escape_ascii()
+        ))
     }
 
     /// The same command to both.
@@ -285,7 +387,7 @@ impl Pair {
     }
 
     /// Whether two replies agree, with the state of the connection's transaction in mind, which they change.
-    fn agree(
+    pub(crate) fn agree(
         &mut self,
         connection: usize,
         command: &Command,
@@ -340,6 +442,7 @@ impl Pair {
             Compare::Removal => self.removal(connection, command),
             Compare::AnyKey => self.any_key(connection, command),
             Compare::Iteration => self.iteration(connection, command),
+            Compare::Clients => self.same(connection, command).map(drop),
             _ => self.unordered(connection, command),
         }
     }
@@ -357,10 +460,7 @@ impl Pair {
                 .arguments
                 .extend(["0", "-1", "WITHSCORES"].map(|word| word.as_bytes().to_vec()));
         }
-        let all = self
-            .theirs
-            .ask(connection, &everything)
-            .map_err(|error| because(&error))?;
+        let (_, all) = self.ask(connection, &everything)?;
         let (ours, theirs) = self.ask(connection, command)?;
         judge(
             command,
@@ -409,10 +509,7 @@ impl Pair {
                 arguments: vec![b"EXISTS".to_vec(), ours.bytes().to_vec()],
                 compare: Compare::Exact,
             };
-            let found = self
-                .ours
-                .ask(connection, &exists)
-                .map_err(|error| because(&error))?;
+            let (found, _) = self.ask(connection, &exists)?;
             judge(command, found.int() == Some(1), &ours, &theirs)?;
         }
         Ok(())
@@ -549,7 +646,8 @@ fn is_alone(command: &Command) -> bool {
         | Compare::Removal
         | Compare::AnyKey
         | Compare::Iteration
-        | Compare::UnorderedPairs => true,
+        | Compare::UnorderedPairs
+        | Compare::Clients => true,
         Compare::Unordered if is_sort(command) => true,
         Compare::Unordered => ["SMEMBERS", "HKEYS", "HVALS"]
             .iter()
@@ -564,7 +662,7 @@ fn is_sort(command: &Command) -> bool {
     command.is("SORT") || command.is("SORT_RO")
 }
 
-fn judge(command: &Command, agreed: bool, ours: &Reply, theirs: &Reply) -> Outcome {
+pub(crate) fn judge(command: &Command, agreed: bool, ours: &Reply, theirs: &Reply) -> Outcome {
     if agreed {
         Ok(())
     } else {

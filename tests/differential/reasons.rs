@@ -182,3 +182,78 @@ pub(crate) fn reason(words: &[Vec<u8>]) -> Option<&'static str> {
         })
         .map(|reason| reason.why)
 }
+
+/// Questions about the command table that are answered otherwise, and why.
+const TOLD_OTHERWISE: &[(&[&str], &str)] = &[
+    (&["COMMAND", "INFO", "zrank"], "Redis 7.2 takes WITHSCORE"),
+    (
+        &["COMMAND", "INFO", "zrevrank"],
+        "Redis 7.2 takes WITHSCORE",
+    ),
+    (&["COMMAND", "DOCS", "hscan"], "Redis 7.4 takes NOVALUES"),
+    (&["COMMAND", "DOCS", "zrank"], "Redis 7.2 takes WITHSCORE"),
+    (
+        &["COMMAND", "DOCS", "zrevrank"],
+        "Redis 7.2 takes WITHSCORE",
+    ),
+];
+
+/// Why the answer to a question about the command table differs, if it may.
+pub(crate) fn tells_otherwise(words: &[&str]) -> Option<&'static str> {
+    let found = TOLD_OTHERWISE
+        .iter()
+        .find(|(question, _)| *question == words);
+    found.map(|(_, why)| *why)
+}
+
+/// Fields of CLIENT LIST that only the process itself can tell.
+#[rustfmt::skip]
+pub(crate) const OWN_FIELDS: &[&str] = &[
+    "id", "addr", "laddr", "fd", "age", "idle", "qbuf", "qbuf-free", "argv-mem", "multi-mem", "rbs", "rbp", "obl", "oll",
+    "omem", "tot-mem", "events",
+];
+
+/// Fields of CLIENT LIST that Redis 7.2 has added.
+pub(crate) const NEWER_FIELDS: &[&str] = &["lib-name", "lib-ver"];
+
+/// Commands that the test asks one server more often than the other, until something has come about or an iteration
+/// has ended; as MONITOR shows them.
+pub(crate) const ASKED_UNEVENLY: &[&str] = &[
+    "\"client\" \"list\"",
+    "\"scan\"",
+    "\"hscan\"",
+    "\"sscan\"",
+    "\"zscan\"",
+];
+
+// A destination that has run out and gets no result (SINTERSTORE of nothing): Redis deletes it with the event `del`, here
+// it expires with `expired`, as every key does that is found so. The steps in which keys run out have no such commands.
+
+/// Fields of INFO that only one of the servers has or that count something else, and why.
+const FIELDS: &[(&str, &str)] = &[
+    (
+        "cmdstat_client|unblock",
+        "the reference takes the error that it gives another client for its own",
+    ),
+    (
+        "start_report",
+        "what was loaded and what is at risk, in words of ours",
+    ),
+];
+
+/// Whether a field of INFO may differ or be missing.
+pub(crate) fn is_field_of_its_own(name: &str) -> bool {
+    FIELDS.iter().any(|(field, _)| *field == name)
+}
+
+/// Whether a section of INFO tells of measured times only.
+pub(crate) fn has_fields_of_its_own(section: &str) -> bool {
+    section == "Latencystats"
+}
+
+/// The flag of CLIENT NO-EVICT, which RESET takes away in later versions but not in the reference.
+pub(crate) const OWN_FLAG: &str = "e";
+
+/// The subcommand of CLIENT that no play has which also pauses: Redis 7.0 unblocks a client whose command is held back,
+/// answers it with an error and then executes the command all the same; later versions leave it alone.
+pub(crate) const NOT_WITH_PAUSES: &str = "UNBLOCK";

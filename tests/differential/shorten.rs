@@ -75,6 +75,18 @@ pub(crate) fn print(steps: &[Step]) -> String {
             Step::Publish(command) => format!("  publisher: {command:?}"),
             Step::Wait(waiters, wakers) => format!("  waiters: {waiters:?}\n  wakers: {wakers:?}"),
             Step::Data(_) => "  all data is compared".to_owned(),
+            Step::Play(acts) => {
+                let acts: Vec<String> = acts
+                    .iter()
+                    .map(|(player, command)| format!("    player {player}: {command:?}"))
+                    .collect();
+                format!("  play:\n{}", acts.join("\n"))
+            }
+            Step::Lapse(connection, lapses, commands) => {
+                format!("  {connection}: {lapses:?}, time passes, {commands:?}")
+            }
+            Step::Raw(bytes) => format!("  raw: {}", bytes.escape_ascii()),
+            Step::Information => "  what the servers tell of themselves is compared".to_owned(),
         };
         writeln!(text, "{line}").expect("a String takes everything");
     }

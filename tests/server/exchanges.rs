@@ -225,6 +225,15 @@ fn replies_can_be_switched_off() {
             b"+OK\r\n",
         ),
         (b"CLIENT REPLY SKIP\r\nPING\r\nPING\r\n", b"+PONG\r\n"),
+        (b"CLIENT REPLY SKIP\r\n \r\nPING\r\n", b"+PONG\r\n"),
+        (
+            b"MULTI\r\nCLIENT REPLY OFF\r\nGET a\r\nEXEC\r\nCLIENT REPLY ON\r\n",
+            b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n",
+        ),
+        (
+            b"CLIENT REPLY OFF\r\nSUBSCRIBE\r\nCLIENT REPLY ON\r\n",
+            b"+OK\r\n",
+        ),
     ]);
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 /// A reply of either protocol version: its type byte and what came with it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +123,38 @@ impl Wire {
         let arguments: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         self.send([arguments.as_slice()])?;
         self.receive()
+    }
+
+    /// Whether something has come, an end of the connection included. Does not wait.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn has_something(&mut self) -> io::Result<bool> {
+        if !self.stream.buffer().is_empty() {
+            return Ok(true);
+        }
+        self.stream.get_ref().set_nonblocking(true)?;
+        let outcome = self.stream.fill_buf().map(drop);
+        self.stream.get_ref().set_nonblocking(false)?;
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    /// Writes these bytes, says that there are no more, and reads until the other side says so too. An end that comes
+    /// before everything was written is one as well.
+    ///
+    /// # Errors
+    /// When the other side stays silent for too long.
+    pub fn exchange_all(mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let sent = self.stream.get_mut().write_all(bytes);
+        drop(sent.and_then(|()| self.stream.get_ref().shutdown(Shutdown::Write)));
+        let mut received = Vec::new();
+        match self.stream.read_to_end(&mut received) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
+            _ => Ok(received),
+        }
     }
 
     /// Waits for the next reply or push.

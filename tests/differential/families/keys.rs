@@ -58,3 +58,13 @@ pub(crate) const WAKERS: &[Row] = &[
     ("TYPE", "key", Exact),
     ("SET", "key value", Exact),
 ];
+
+pub(crate) const LAPSES: &[Row] = &[
+    ("PEXPIRE", "key 1", Exact),
+    ("PEXPIRE", "key 1", Exact),
+    ("SET", "key value PX 1", Exact),
+    ("SET", "key value EXAT 1000", Exact),
+    ("SET", "key value PXAT 1000", Exact),
+    ("PSETEX", "key 1 value", Exact),
+    ("GETEX", "key PX 1", Exact),
+];

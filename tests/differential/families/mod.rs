@@ -8,7 +8,9 @@ mod hashes;
 mod hyperloglog;
 mod keys;
 mod lists;
+mod players;
 mod pubsub;
+mod server;
 mod sets;
 mod sort;
 mod streams;
@@ -97,6 +99,12 @@ pub(crate) const FAMILIES: &[Family] = &[
         prefix: crate::pool::ANY,
         weight: 4,
         commands: connection::COMMANDS,
+    },
+    Family {
+        name: "server",
+        prefix: crate::pool::ANY,
+        weight: 8,
+        commands: server::COMMANDS,
     },
     Family {
         name: "pubsub",
@@ -199,3 +207,45 @@ pub(crate) const WAKERS: &[Family] = &[
         commands: keys::WAKERS,
     },
 ];
+
+/// What the clients of a play do: wait, wake, and meddle with each other.
+pub(crate) const PLAYERS: &[Family] = &[
+    Family {
+        name: "players",
+        prefix: 'l',
+        weight: 4,
+        commands: players::MEDDLING,
+    },
+    Family {
+        name: "lists",
+        prefix: 'l',
+        weight: 3,
+        commands: lists::WAITERS,
+    },
+    Family {
+        name: "zsets",
+        prefix: 'z',
+        weight: 2,
+        commands: zsets::WAITERS,
+    },
+    Family {
+        name: "lists",
+        prefix: 'l',
+        weight: 3,
+        commands: lists::WAKERS,
+    },
+    Family {
+        name: "zsets",
+        prefix: 'z',
+        weight: 2,
+        commands: zsets::WAKERS,
+    },
+];
+
+/// What lets keys run out soon.
+pub(crate) const LAPSES: &[Family] = &[Family {
+    name: "keys",
+    prefix: crate::pool::ANY,
+    weight: 1,
+    commands: keys::LAPSES,
+}];

@@ -9,7 +9,7 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("SET", "key int", Exact),
     (
         "SET",
-        "key value <[NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unixtime | PXAT unixtimems | KEEPTTL]>",
+        "key value <[NX | XX] [GET] [EX seconds | PX milliseconds | EXAT timetocome | PXAT timetocomems | KEEPTTL]>",
         Exact,
     ),
     ("SETNX", "key value", Exact),

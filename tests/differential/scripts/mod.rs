@@ -281,7 +281,7 @@ fn scripts_do_what_they_do_on_a_real_server() {
     });
     let seed = number("INNKEEP_DIFF_SEED").unwrap_or(5100);
     let ours = Launch::under_test(env!("CARGO_BIN_EXE_innkeep"));
-    let mut pair = Pair::start(ours, reference).expect("both servers start");
+    let mut pair = Pair::start(ours, reference, false).expect("both servers start");
     let grammar = Grammar::new(families::FAMILIES, FAMILIES);
     let rounds = scripts.div_ceil(ROUND);
     for at in 0..rounds {

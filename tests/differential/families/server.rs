@@ -1,0 +1,148 @@
+//! What an operator asks a server, and what is wrong with the question.
+
+use crate::grammar::Compare::{Clients, Errors, Exact, Near, Unordered};
+use crate::grammar::Row;
+
+/// How far apart two measures of the same thing may be.
+const ANYTHING: i64 = i64::MAX;
+
+pub(crate) const COMMANDS: &[Row] = &[
+    ("CLIENT", "INFO", Clients),
+    (
+        "CLIENT",
+        "KILL (ID | ADDR | LADDR | USER | TYPE | SKIPME | NONSENSE) value",
+        Exact,
+    ),
+    (
+        "CLIENT",
+        "KILL ID (0 | -1 | 99999999) [TYPE (PUBSUB | REPLICA)]",
+        Exact,
+    ),
+    (
+        "CLIENT",
+        "KILL TYPE (MASTER | REPLICA | SLAVE | NONSENSE)",
+        Exact,
+    ),
+    ("CLIENT", "KILL value", Exact),
+    (
+        "CLIENT",
+        "PAUSE (0 | -1 | ABC | 1.5) [WRITE | ALL | NONSENSE]",
+        Exact,
+    ),
+    ("CLIENT", "UNPAUSE", Exact),
+    (
+        "CLIENT",
+        "LIST (TYPE (MASTER | REPLICA | NONSENSE) | ID (0 | ABC | 99999999) | NONSENSE)",
+        Errors,
+    ),
+    (
+        "CLIENT",
+        "UNBLOCK (0 | 99999999 | ABC) [TIMEOUT | ERROR | NONSENSE]",
+        Exact,
+    ),
+    ("CLIENT", "NO-EVICT (ON | OFF | MAYBE)", Exact),
+    ("CLIENT", "REPLY (ON | NONSENSE)", Exact),
+    ("OBJECT", "(ENCODING | REFCOUNT | FREQ) key", Exact),
+    ("OBJECT", "IDLETIME key", Near(20)),
+    ("OBJECT", "(HELP | NONSENSE) [key]", Exact),
+    ("MEMORY", "USAGE key [SAMPLES (0 | 5 | 10)]", Near(ANYTHING)),
+    (
+        "MEMORY",
+        "USAGE key (SAMPLES (-1 | ABC) | NONSENSE 1 | SAMPLES)",
+        Exact,
+    ),
+    ("MEMORY", "USAGE NOTHING", Near(ANYTHING)),
+    ("MEMORY", "(NONSENSE | PURGE | HELP)", Exact),
+    ("SLOWLOG", "(LEN | RESET | HELP | NONSENSE)", Exact),
+    ("SLOWLOG", "GET [count]", Exact),
+    (
+        "LATENCY",
+        "(LATEST | RESET | HISTORY value | GRAPH value | HELP | NONSENSE)",
+        Exact,
+    ),
+    (
+        "CONFIG",
+        "GET (MAXMEMORY | HZ | SAVE | APPENDONLY | DATABASES | TIMEOUT | NONSENSE)",
+        Exact,
+    ),
+    (
+        "CONFIG",
+        "GET (NOTIFY-KEYSPACE-EVENTS | CLIENT-OUTPUT-BUFFER-LIMIT | OOM-SCORE-ADJ-VALUES)",
+        Unordered,
+    ),
+    (
+        "CONFIG",
+        "SET (MAXMEMORY | TIMEOUT | HZ | MAXMEMORY-POLICY | MAXMEMORY-SAMPLES | APPENDFSYNC | LFU-LOG-FACTOR) (ABC | -1 | 1.5)",
+        Exact,
+    ),
+    (
+        "CONFIG",
+        "SET (DATABASES | DAEMONIZE | NONSENSE | UNIXSOCKET) (1 | ABC)",
+        Exact,
+    ),
+    (
+        "CONFIG",
+        "SET TIMEOUT 0 (HZ ABC | NONSENSE 1 | TIMEOUT 1 | HZ)",
+        Exact,
+    ),
+    (
+        "CONFIG",
+        "SET (CLIENT-OUTPUT-BUFFER-LIMIT | SAVE | OOM-SCORE-ADJ-VALUES) value",
+        Exact,
+    ),
+    ("CONFIG", "(NONSENSE | HELP)", Exact),
+    (
+        "DEBUG",
+        "(SLEEP 0 | OBJECT NOTHING | NONSENSE | ERROR MESSAGE | STRINGMATCH-LEN 1 A)",
+        Exact,
+    ),
+    (
+        "DEBUG",
+        "PROTOCOL (STRING | INTEGER | DOUBLE | NULL | ARRAY | SET | MAP | BIGNUM | TRUE | FALSE | VERBATIM)",
+        Exact,
+    ),
+    ("FLUSHALL", "(LATER | ASYNC SYNC)", Exact),
+    ("FLUSHALL", "[ASYNC | SYNC]", Exact),
+    ("SWAPDB", "database database", Exact),
+    ("EVAL", "value", Exact),
+    ("EVAL", "value (ABC | -1 | 1 | 2 key)", Exact),
+    ("EVAL_RO", "value (ABC | -1 | 1 | 2 key)", Exact),
+    (
+        "EVALSHA",
+        "(value | 0123456789012345678901234567890123456789) (ABC | -1 | 0 | 1 | 2 key | 1 key)",
+        Exact,
+    ),
+    (
+        "EVALSHA_RO",
+        "(value | 0123456789012345678901234567890123456789) (ABC | -1 | 0 | 1 | 2 key | 1 key)",
+        Exact,
+    ),
+    ("FCALL", "value (ABC | -1 | 0 | 1 | 2 key | 1 key)", Exact),
+    (
+        "FCALL_RO",
+        "value (ABC | -1 | 0 | 1 | 2 key | 1 key)",
+        Exact,
+    ),
+    (
+        "SCRIPT",
+        "(EXISTS value+ | FLUSH [ASYNC | SYNC | LATER] | KILL | NONSENSE)",
+        Exact,
+    ),
+    (
+        "FUNCTION",
+        "(DELETE value | KILL | NONSENSE | LIST NONSENSE | FLUSH LATER)",
+        Exact,
+    ),
+    ("WAIT", "(0 | ABC | -1) (0 | ABC | -1)", Exact),
+    ("ROLE", "", Errors),
+    ("LASTSAVE", "", Near(1000)),
+    ("ACL", "(WHOAMI | USERS | NONSENSE)", Exact),
+    ("MODULE", "(LIST | NONSENSE)", Exact),
+    (
+        "COMMAND",
+        "GETKEYSANDFLAGS (GET key | SET key value GET | LMOVE key key LEFT LEFT | ZUNIONSTORE key #key+ | PING)",
+        Exact,
+    ),
+    ("COMMAND", "LIST FILTERBY (MODULE | NONSENSE) value", Exact),
+    ("COMMAND", "NONSENSE", Exact),
+];
