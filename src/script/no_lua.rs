@@ -68,6 +68,12 @@ impl LoadedLibrary {
 }
 
 impl Interpreter {
+    /// There is none.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        match self.0 {}
+    }
+
     /// Refuses.
     ///
     /// # Errors

@@ -271,7 +271,13 @@ impl LuaStore {
         self.functions.with(
             || self.interpreter(seed),
             |lua| {
-                let loaded = lua.load_library(source, host).map_err(failure)?;
+                let loaded = lua.load_library(source, host).map_err(|text| {
+                    if lua.is_exhausted() {
+                        // The libraries are loaded anew when one of their functions is called.
+                        self.functions.flush();
+                    }
+                    failure(text)
+                })?;
                 let functions: Vec<_> = loaded.functions().cloned().collect();
                 if functions.is_empty() {
                     return Err(failure("ERR No functions registered"));

@@ -377,3 +377,18 @@ fn libraries_answer_odd_input_as_redis_does() {
         assert_eq!(message(&mut harness, body), text, "{body}");
     }
 }
+
+/// A library with more functions than there is room for does no harm to others.
+#[test]
+fn libraries_outlive_one_that_is_too_large() {
+    let mut harness = Harness::new();
+    let load = |harness: &mut Harness, code: &str| {
+        harness.run_words(&[b"FUNCTION", b"LOAD", code.as_bytes()])
+    };
+    let code = "#!lua name=small\nredis.register_function('seven', function() return 7 end)";
+    assert_eq!(load(&mut harness, code), bulk("small"));
+    let code = "#!lua name=large\nfor i = 1, 20000 do redis.register_function('f' .. i, function() end) end";
+    assert!(matches!(load(&mut harness, code), Response::Error(_)));
+    let call: [&[u8]; 3] = [b"FCALL", b"seven", b"0"];
+    assert_eq!(harness.run_words(&call), Response::Int(7));
+}

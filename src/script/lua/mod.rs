@@ -111,6 +111,12 @@ impl Interpreter {
         self.lua.used_memory()
     }
 
+    /// Whether no value finds room outside of Lua's tables any more: then nothing can be run.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.lua.create_table().is_err()
+    }
+
     /// Compiles a script, if it is not compiled already.
     ///
     /// # Errors
