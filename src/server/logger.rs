@@ -1,7 +1,8 @@
 //! The log of the server: lines on standard output or in a file. A thread writes them, so that a reader who does not
-//! read never holds up the server; lines beyond the queue are dropped and counted.
+//! read never holds up the server; lines beyond the queue are dropped and counted. Where a file takes the lines, those
+//! that matter are in it before what they tell of is answered, unless the disk is slow.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 const QUEUE: usize = 4096;
 /// How long the end of the program waits for the last lines.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a line is waited for that goes to a file.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 enum Message {
     Line(String),
@@ -24,6 +27,18 @@ enum Message {
 struct Logger {
     queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    /// Whether a file takes the lines, and no pipe that nobody may be reading.
+    to_file: bool,
+}
+
+impl Logger {
+    /// Waits until the lines so far are written, or the time is over.
+    fn flush_within(&self, time: Duration) {
+        let (done, finished) = channel();
+        if self.queue.try_send(Message::Flush(done)).is_ok() {
+            let _in_time = finished.recv_timeout(time);
+        }
+    }
 }
 
 /// Starts logging: to a file, or to standard output where there is no path.
@@ -36,6 +51,7 @@ pub(super) fn start(path: Option<&Path>, level: &str) -> io::Result<()> {
         Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         None => Box::new(io::stdout()),
     };
+    let to_file = path.is_some() || fs::metadata("/dev/stdout").is_ok_and(|out| out.is_file());
     let (queue, lines) = sync_channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     let lost = Arc::clone(&dropped);
@@ -44,7 +60,11 @@ pub(super) fn start(path: Option<&Path>, level: &str) -> io::Result<()> {
         .spawn(move || write_lines(out, &lines, &lost))?;
     set_level(level);
     // A second server in one process goes on with the first one's logger.
-    drop(log::set_boxed_logger(Box::new(Logger { queue, dropped })));
+    drop(log::set_boxed_logger(Box::new(Logger {
+        queue,
+        dropped,
+        to_file,
+    })));
     Ok(())
 }
 
@@ -94,15 +114,13 @@ impl Log for Logger {
         let line = format!("{}:M {now} {mark} {}\n", std::process::id(), record.args());
         if self.queue.try_send(Message::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        } else if self.to_file && record.level() <= Level::Info {
+            self.flush_within(PATIENCE);
         }
     }
 
+    /// Where nobody reads the log, its last lines go with the program.
     fn flush(&self) {
-        let (done, finished) = channel();
-        if self.queue.try_send(Message::Flush(done)).is_ok()
-            && finished.recv_timeout(LAST_WORDS).is_err()
-        {
-            // Nobody reads the log; its last lines go with the program.
-        }
+        self.flush_within(LAST_WORDS);
     }
 }
