@@ -280,14 +280,17 @@ fn hsetex(context: &mut Context<'_, '_>) -> CommandResult {
     let past = at.is_some_and(|at| is_past(context, at));
     let limits = context.txn.limits().hash;
     let hash = context.txn.hash_or_new(key)?;
+    let mut deleted = Vec::new();
     for pair in setting.pairs.chunks_exact(2) {
         hash.set_with_time(pair[0], pair[1], setting.time, &limits);
+        // At once, so that the hash does not grow out of its compact form by what it does not keep.
+        if past && hash.remove(pair[0]) {
+            deleted.push(pair[0]);
+        }
     }
     context.reply.int(1);
     let pairs = setting.pairs.len() / 2;
     if past {
-        let mut deleted: Vec<&[u8]> = setting.pairs.iter().step_by(2).copied().collect();
-        deleted.retain(|field| hash.remove(field));
         context.txn.notify(EventClass::HASH, "hset", key);
         delete_fields(context.txn, key, &deleted);
         return Ok(Outcome::Done);

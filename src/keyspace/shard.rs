@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::access::AccessClock;
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
@@ -66,9 +66,10 @@ impl Default for Limits {
     }
 }
 
-/// Receives the data as it was when a snapshot began, one segment of a table at a time and in no order.
+/// Receives the data as it was when a snapshot began, in no order: what is about to change, and the rest of each segment
+/// of a table at once.
 pub trait SnapshotSink: std::fmt::Debug + Send + Sync {
-    /// Takes the entries of a segment. Called with the shard locked: it must not wait.
+    /// Takes some entries. Called with the shard locked: it must not wait.
     fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>);
 }
 
@@ -118,6 +119,9 @@ pub struct Shard {
     pub(super) snapshot: Option<Snapshot>,
     /// Epoch of the last snapshot.
     pub(super) epoch: u32,
+    /// Databases and hashes of what has changed since the snapshot began, in segments that it has not seen. It has what
+    /// was there before.
+    changed: HashSet<(usize, u64)>,
     bits: u32,
 }
 
@@ -132,6 +136,7 @@ impl Shard {
             stats: ShardStats::default(),
             snapshot: None,
             epoch: 0,
+            changed: HashSet::new(),
             bits,
         }
     }
@@ -146,13 +151,26 @@ impl Shard {
         database
     }
 
-    /// Before a change to what `hash` belongs to: its segment is written out, if a snapshot has not seen it yet.
+    /// Before a change to what `hash` belongs to: it is written out as it is, if a snapshot has not seen it yet.
     #[inline]
     pub(super) fn prepare_change(&mut self, db: usize, hash: u64) {
-        if self.snapshot.is_some()
-            && let Some(id) = self.databases[db].table.segment_of(hash)
-        {
-            self.save_segment(db, id);
+        if self.snapshot.is_some() {
+            self.save_before_change(db, hash);
+        }
+    }
+
+    #[cold]
+    fn save_before_change(&mut self, db: usize, hash: u64) {
+        let (Some(snapshot), table) = (&self.snapshot, &self.databases[db].table) else {
+            return;
+        };
+        let unseen = table
+            .segment_of(hash)
+            .is_some_and(|id| table.epoch(id) != snapshot.epoch);
+        if unseen && self.changed.insert((db, hash)) {
+            let entries = table.candidates(hash);
+            let mut entries = entries.filter(|entry| hash_of(entry) == hash);
+            snapshot.sink.save(db, &mut entries);
         }
     }
 
@@ -162,7 +180,11 @@ impl Shard {
         };
         let table = &mut self.databases[db].table;
         if table.epoch(id) != epoch {
-            sink.save(db, &mut table.segment_iter(id));
+            let changed = &self.changed;
+            let entries = table.segment_iter(id);
+            let mut entries = entries
+                .filter(|entry| changed.is_empty() || !changed.contains(&(db, hash_of(entry))));
+            sink.save(db, &mut entries);
             table.set_epoch(id, epoch);
         }
     }
@@ -183,12 +205,14 @@ impl Shard {
         for database in &mut self.databases {
             database.table.set_birth_epoch(epoch);
         }
+        self.changed = HashSet::new();
         self.snapshot = Some(Snapshot { sink, epoch });
     }
 
     /// The snapshot has everything, or was given up.
     pub(super) fn end_snapshot(&mut self) {
         self.snapshot = None;
+        self.changed = HashSet::new();
     }
 
     /// Writes out the segment at a position of a database, if that is still to do; returns where the next begins.

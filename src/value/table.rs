@@ -235,11 +235,16 @@ impl<T> Table<T> {
     /// entry's own memory is not touched. For a batch that fetches ahead what its commands will read.
     #[inline]
     pub fn candidate(&self, hash: u64) -> Option<&T> {
-        self.segments
-            .get(self.index(hash))?
-            .table
-            .iter_hash(within_segment(hash))
-            .next()
+        self.candidates(hash).next()
+    }
+
+    /// The entries of `hash`, and few others that look like it.
+    #[inline]
+    pub fn candidates(&self, hash: u64) -> impl Iterator<Item = &T> {
+        let segment = self.segments.get(self.index(hash));
+        segment
+            .into_iter()
+            .flat_map(move |segment| segment.table.iter_hash(within_segment(hash)))
     }
 
     /// Adds an entry that is known to be absent. `hash_of` gives the hash of any entry (a split needs it).
