@@ -111,8 +111,10 @@ impl Inner {
                 return written.map_err(log_error)?.0.finish();
             }
         };
+        // Unlocked before it is written: whoever hands over a key must not wait for the disk.
+        let next = || chunks.0.lock().pop_front();
         let drain = |sink: &mut RewriteSink| {
-            while let Some(chunk) = chunks.0.lock().pop_front() {
+            while let Some(chunk) = next() {
                 sink.write(&chunk)?;
             }
             Ok::<(), AofError>(())

@@ -146,7 +146,10 @@ impl Keyspace {
             for db in 0..self.databases {
                 let mut position = Some(0);
                 while let Some(at) = position {
-                    position = shard.lock().continue_snapshot(db, at);
+                    let mut locked = shard.lock();
+                    position = locked.continue_snapshot(db, at);
+                    // Whoever waits for the shard comes before the next segment.
+                    MutexGuard::unlock_fair(locked);
                     pace()?;
                 }
             }
