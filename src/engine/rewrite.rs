@@ -54,11 +54,12 @@ impl Inner {
         };
         let base = self.begin_base(txn);
         let log_stats = &self.services.stats.log;
-        log_stats.rewrite_scheduled.store(false, Ordering::Release);
         log_stats.rewrites_begun.fetch_add(1, Ordering::Relaxed);
         log_stats
             .rewriting_since
             .store((self.keyspace.now_ms() / 1000).max(1), Ordering::Release);
+        // Only now: it is scheduled or runs, as long as it is not done.
+        log_stats.rewrite_scheduled.store(false, Ordering::Release);
         let inner = Arc::clone(self);
         let spawned = std::thread::Builder::new()
             .name("innkeep-rewrite".into())
@@ -196,7 +197,7 @@ impl Inner {
             return;
         }
         let scheduled = &self.services.stats.log.rewrite_scheduled;
-        let scheduled = scheduled.swap(false, Ordering::AcqRel);
+        let scheduled = scheduled.load(Ordering::Acquire);
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
         let wanted = self.services.config.read().bool("appendonly");
         let result = match self.propagation.log() {
@@ -208,6 +209,8 @@ impl Inner {
         if let Err(error) = result {
             warn!("The log could not be rewritten: {error}");
         }
+        let log_stats = &self.services.stats.log;
+        log_stats.rewrite_scheduled.store(false, Ordering::Release);
         self.close(txn);
     }
 }
