@@ -355,3 +355,85 @@ impl Database {
 pub(super) fn hash_of(entry: &Entry) -> u64 {
     Keyspace::hash(entry.key())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::keyspace::Txn;
+    use crate::keyspace::entry::ValueRef;
+    use crate::keyspace::txn::{Journal, TxnOptions};
+
+    type Held = BTreeMap<(usize, Vec<u8>), Vec<u8>>;
+
+    /// What a snapshot was handed; nothing twice.
+    #[derive(Debug, Default)]
+    struct Seen(Mutex<Held>);
+
+    fn held(db: usize, entry: &Entry) -> ((usize, Vec<u8>), Vec<u8>) {
+        let ValueRef::String(text) = entry.value() else {
+            panic!("there are strings only");
+        };
+        ((db, entry.key().to_vec()), text.to_vec())
+    }
+
+    impl SnapshotSink for Seen {
+        fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>) {
+            for entry in entries {
+                let (name, text) = held(db, entry);
+                assert_eq!(self.0.lock().insert(name, text), None, "{entry:?} twice");
+            }
+        }
+    }
+
+    fn begin(keyspace: &Keyspace) -> Txn<'_> {
+        let options = TxnOptions::default();
+        keyspace.begin(keyspace.all_shards(), 0, options, Journal::default())
+    }
+
+    /// Changes something, in one of two databases.
+    fn change(keyspace: &Keyspace, random: u64) {
+        let mut txn = begin(keyspace);
+        txn.select(random as usize % 2);
+        let key = (random >> 8) % 6000;
+        let key = key.to_string().into_bytes();
+        match random >> 32 & 63 {
+            0 if random >> 40 & 63 == 0 => txn.swap_dbs(0, 1),
+            0 if random >> 40 & 63 == 1 => drop(txn.flush_db(1)),
+            0..30 => txn.insert_string(&key, &random.to_le_bytes(), None),
+            30..40 => drop(txn.set_expiry(&key, Some(i64::MAX / 2))),
+            _ => drop(txn.remove(&key)),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_has_every_key_once_as_it_was() {
+        for shards in [1, 4] {
+            for seed in 1..6 {
+                let keyspace = Keyspace::new(shards, 2, seed);
+                (0..8000).for_each(|_| change(&keyspace, keyspace.random()));
+                let seen = Arc::new(Seen::default());
+                let sink: Arc<dyn SnapshotSink> = Arc::<Seen>::clone(&seen);
+                let mut txn = begin(&keyspace);
+                let mut before = Held::new();
+                for db in 0..2 {
+                    txn.select(db);
+                    before.extend(txn.stored_entries().map(|entry| held(db, entry)));
+                }
+                txn.begin_snapshot(&sink);
+                drop(txn);
+                let several = || (0..200).for_each(|_| change(&keyspace, keyspace.random()));
+                several();
+                let walked = keyspace.walk_snapshot(|| {
+                    several();
+                    Ok::<(), ()>(())
+                });
+                walked.expect("nothing is in its way");
+                assert!(*seen.0.lock() == before, "{shards} shards, seed {seed}");
+            }
+        }
+    }
+}
