@@ -111,15 +111,25 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The third word, or what stands behind KEYS, if anything does.
+/// The third word, or what stands behind KEYS where it is an option, if it stands anywhere before the last word.
 fn find_keys(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool {
     const FLAGS: &str = "RW access delete";
+    let before_last = args
+        .get(2..args.len().saturating_sub(1))
+        .unwrap_or_default();
+    if !before_last
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(b"keys"))
+    {
+        visit(3, FLAGS);
+        return false;
+    }
     let mut at = 6;
     while let Some(word) = args.get(at) {
         at += match word.to_ascii_lowercase().as_slice() {
             b"auth" => 2,
             b"auth2" => 3,
-            b"keys" if at + 1 < args.len() => {
+            b"keys" => {
                 // Where the third word is a key as well, none of them is one.
                 if args.get(3).is_some_and(|key| key.is_empty()) {
                     (at + 1..args.len()).for_each(|at| visit(at, FLAGS));
