@@ -209,18 +209,7 @@ impl Inner {
             };
             return RdbWriter::begin(file, &header)?.finish()?.0.complete();
         }
-        let file = self.write_snapshot(snapshot, file, |keys| {
-            if self.slow_down(keys) {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::Interrupted.into())
-            }
-        })?;
-        // FLUSHALL ends a snapshot early, without an error.
-        if self.is_save_given_up() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        file.complete()
+        self.write_until_given_up(snapshot, file)?.complete()
     }
 
     fn end_transfer(&self, transfer: &SnapshotTransfer, result: io::Result<SnapshotFile>) {

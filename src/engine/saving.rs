@@ -179,17 +179,28 @@ impl Inner {
         let file = self
             .begin_file(true)
             .inspect_err(|_| self.keyspace.end_snapshot())?;
-        let file = self.write_snapshot(snapshot, file, |keys| {
+        self.write_until_given_up(snapshot, file)?
+            .put_in_place(&self.rdb_path())
+    }
+
+    /// Writes a snapshot at the configured pace; an error where it is given up meanwhile.
+    pub(super) fn write_until_given_up<W: io::Write>(
+        &self,
+        snapshot: &Snapshot,
+        out: W,
+    ) -> io::Result<W> {
+        let out = self.write_snapshot(snapshot, out, |keys| {
             if self.slow_down(keys) {
                 Ok(())
             } else {
                 Err(io::ErrorKind::Interrupted.into())
             }
         })?;
+        // FLUSHALL ends a snapshot early, without an error.
         if self.is_save_given_up() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        file.put_in_place(&self.rdb_path())
+        Ok(out)
     }
 
     /// `rdb-key-save-delay`: takes so many microseconds for each key, as long as it is configured. False when the save
