@@ -86,7 +86,7 @@ struct Shared {
     next_round_ms: AtomicI64,
 }
 
-/// The thread's mailbox. The thread ends when this is dropped.
+/// The thread's mailbox.
 #[derive(Debug)]
 pub struct Background(Arc<Shared>);
 
@@ -104,10 +104,15 @@ impl Background {
     /// Starts the thread.
     pub(super) fn start(&self, inner: &Arc<Inner>) -> std::io::Result<()> {
         let (engine, shared) = (Arc::downgrade(inner), Arc::clone(&self.0));
-        std::thread::Builder::new()
-            .name("innkeep-background".into())
-            .spawn(move || run(&engine, &shared))?;
-        Ok(())
+        inner
+            .threads
+            .start("innkeep-background", move || run(&engine, &shared))
+    }
+
+    /// Ends the thread, soon.
+    pub(super) fn stop(&self) {
+        self.0.state.lock().stop = true;
+        self.0.wake.notify_one();
     }
 
     /// Drops values on the thread.
@@ -167,13 +172,6 @@ impl Background {
     }
 }
 
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.0.state.lock().stop = true;
-        self.0.wake.notify_one();
-    }
-}
-
 fn run(engine: &Weak<Inner>, shared: &Shared) {
     while let Some(garbage) = wait(engine, shared) {
         let freed = garbage.len() as u64;
@@ -220,7 +218,7 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
 fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
     let mut state = shared.state.lock();
     loop {
-        // The last owner may be this one, and what it drops takes the lock.
+        // The last to hold the engine may be this one, and what it drops takes the lock.
         let now_ms = MutexGuard::unlocked(&mut state, || {
             engine.upgrade().map(|engine| engine.keyspace.now_ms())
         })?;
@@ -322,9 +320,7 @@ mod tests {
             let timer = engine.0.background.wake_at(0, Waker::noop().clone());
             drop(engine);
             drop(timer);
-            while Arc::strong_count(&shared) > 1 {
-                std::thread::yield_now();
-            }
+            assert_eq!(Arc::strong_count(&shared), 1);
         }
     }
 }

@@ -15,6 +15,7 @@ mod loading;
 mod migrate;
 pub mod monitor;
 mod offline;
+mod owner;
 mod progress;
 pub mod propagation;
 mod recovery;
@@ -52,12 +53,13 @@ use crate::value::hasher::hash_bytes;
 use background::Background;
 use hooks::EngineHooks;
 use migrate::Peers;
+use owner::{Owner, Threads};
 use propagation::Propagation;
 use reserve::Reserve;
 use saving::Saving;
 
 /// An engine: a keyspace with its commands, its clients and its log. Cheap to clone; it stops when the last clone, session
-/// and connection is gone.
+/// and connection is gone, and by then its log is closed.
 ///
 /// ```
 /// use innkeep::{Config, Engine, Response};
@@ -72,7 +74,14 @@ use saving::Saving;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Engine(pub(crate) Arc<Inner>);
+pub struct Engine(
+    pub(crate) Arc<Inner>,
+    #[expect(
+        dead_code,
+        reason = "held so that the last owner waits for the engine's threads"
+    )]
+    Arc<Owner>,
+);
 
 /// What all sessions share.
 #[derive(Debug)]
@@ -81,6 +90,7 @@ pub struct Inner {
     pub(crate) services: Services,
     pub(crate) propagation: Propagation,
     pub(crate) background: Background,
+    threads: Threads,
     storage: Arc<dyn Storage>,
     saving: Saving,
     peers: Peers,
@@ -165,6 +175,7 @@ impl Engine {
             services,
             propagation: Propagation::default(),
             background: Background::default(),
+            threads: Threads::default(),
             storage,
             saving: Saving::default(),
             peers: Peers::default(),
@@ -172,9 +183,10 @@ impl Engine {
             eviction: Mutex::default(),
             rewrite_at: AtomicU64::new(u64::MAX),
         });
+        let owner = Arc::new(Owner(Arc::clone(&inner)));
         inner.background.start(&inner)?;
         *inner.services.hooks.write() = Some(Box::new(EngineHooks(Arc::downgrade(&inner))));
-        Ok(Self(inner))
+        Ok(Self(inner, owner))
     }
 
     /// Brings everything to disk, because the process is about to end. The engine goes on. A snapshot is written where

@@ -180,12 +180,10 @@ impl Inner {
         self.note_saving_begun();
         let transfer = SnapshotTransfer::new(replica);
         let (inner, handover) = (Arc::clone(self), transfer.clone());
-        let spawned = std::thread::Builder::new()
-            .name("innkeep-replica".into())
-            .spawn(move || {
-                let result = inner.write_transfer(&handover.replica, &snapshot);
-                inner.end_transfer(&handover, result);
-            });
+        let spawned = self.threads.start("innkeep-replica", move || {
+            let result = inner.write_transfer(&handover.replica, &snapshot);
+            inner.end_transfer(&handover, result);
+        });
         if let Err(error) = spawned {
             txn.end_snapshot();
             self.end_transfer(&transfer, Err(error));

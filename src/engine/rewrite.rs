@@ -61,12 +61,10 @@ impl Inner {
         // Only now: it is scheduled or runs, as long as it is not done.
         log_stats.rewrite_scheduled.store(false, Ordering::Release);
         let inner = Arc::clone(self);
-        let spawned = std::thread::Builder::new()
-            .name("innkeep-rewrite".into())
-            .spawn(move || {
-                let result = inner.write_base(sink, &base);
-                inner.end_rewrite(result);
-            });
+        let spawned = self.threads.start("innkeep-rewrite", move || {
+            let result = inner.write_base(sink, &base);
+            inner.end_rewrite(result);
+        });
         if let Err(error) = spawned {
             txn.end_snapshot();
             self.end_rewrite(Err(AofError::Io {
@@ -107,7 +105,7 @@ impl Inner {
                 let out = RdbBase(sink.with_rdb());
                 let written = self.write_snapshot(snapshot, out, |keys| {
                     self.slow_down(keys);
-                    Ok(())
+                    self.threads.go_on()
                 });
                 return written.map_err(log_error)?.0.finish();
             }
@@ -115,6 +113,7 @@ impl Inner {
         // Unlocked before it is written: whoever hands over a key must not wait for the disk.
         let next = || chunks.0.lock().pop_front();
         let drain = |sink: &mut RewriteSink| {
+            self.threads.go_on().map_err(log_error)?;
             while let Some(chunk) = next() {
                 sink.write(&chunk)?;
             }

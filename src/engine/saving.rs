@@ -163,12 +163,10 @@ impl Inner {
         self.note_saving_begun();
         info!("Background saving started");
         let inner = Arc::clone(self);
-        let spawned = std::thread::Builder::new()
-            .name("innkeep-save".into())
-            .spawn(move || {
-                let result = inner.write_file(&snapshot);
-                inner.end_save(result, dirty);
-            });
+        let spawned = self.threads.start("innkeep-save", move || {
+            let result = inner.write_file(&snapshot);
+            inner.end_save(result, dirty);
+        });
         if let Err(error) = spawned {
             txn.end_snapshot();
             self.end_save(Err(error), dirty);
@@ -208,7 +206,7 @@ impl Inner {
     pub(super) fn slow_down(&self, keys: u64) -> bool {
         let mut paid_us = 0;
         loop {
-            if self.saving.given_up.load(Ordering::Acquire) {
+            if self.is_save_given_up() {
                 return false;
             }
             let delay = self.services.config.read().i64("rdb-key-save-delay");
@@ -229,7 +227,7 @@ impl Inner {
     fn end_save(&self, result: io::Result<()>, dirty: u64) {
         let end = match result {
             Ok(()) => End::Done,
-            Err(_) if self.saving.given_up.load(Ordering::Acquire) => End::GivenUp,
+            Err(_) if self.is_save_given_up() => End::GivenUp,
             Err(error) => End::Failed(error),
         };
         let stats = &self.services.stats;
@@ -329,7 +327,7 @@ impl Inner {
 
     /// Whether nobody wants the running save any more.
     pub(super) fn is_save_given_up(&self) -> bool {
-        self.saving.given_up.load(Ordering::Acquire)
+        self.saving.given_up.load(Ordering::Acquire) || self.threads.are_ending()
     }
 
     /// What follows is not the save that nobody wanted any more.

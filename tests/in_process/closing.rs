@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use innkeep::{Engine, Response};
+use innkeep::{Config, Engine, Response};
 use redis::{ConnectionLike, RedisResult, TypedCommands};
 
 use super::until_blocked;
@@ -50,5 +50,32 @@ fn connections_keep_their_engine_alive() -> RedisResult<()> {
     let again = connection.session().engine().clone();
     drop(connection);
     assert_eq!(again.connection().get("k")?.as_deref(), Some("v"));
+    Ok(())
+}
+
+/// The last owner ends what still runs, and whoever opens the directory at once finds everything.
+#[test]
+fn the_last_owner_leaves_a_closed_log() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    let open = || -> Result<Engine, Box<dyn std::error::Error>> {
+        let mut config = Config::default();
+        let path = directory.path().as_os_str().as_encoded_bytes();
+        config.assign(b"dir", path)?;
+        config.assign(b"appendonly", b"yes")?;
+        config.assign(b"aof-use-rdb-preamble", b"yes")?;
+        // A second for each key: a snapshot that is not given up outlasts the test.
+        config.assign(b"rdb-key-save-delay", b"1000000")?;
+        Ok(Engine::open(config)?)
+    };
+    let kinds: [&[u8]; 3] = [b"PING", b"BGREWRITEAOF", b"BGSAVE"];
+    for (round, kind) in (0_i64..).zip(kinds.into_iter().cycle().take(60)) {
+        let engine = open()?;
+        let mut session = engine.session();
+        assert_eq!(session.execute(&[b"DBSIZE"]), Response::Int(round));
+        let key = round.to_string();
+        session.execute(&[b"SET", key.as_bytes(), b"1", b"EX", b"1000"]);
+        assert!(!matches!(session.execute(&[kind]), Response::Error(_)));
+        drop(engine);
+    }
     Ok(())
 }
