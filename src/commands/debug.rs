@@ -7,6 +7,7 @@ use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, config, help};
 use crate::config::parse_memory;
 use crate::keyspace::{Entry, ValueRef};
+use crate::rdb::Encoder;
 use crate::reply::Reply;
 use crate::services::hooks::REPLY_PEAK_RESET_MS;
 use crate::services::stats::random_id;
@@ -231,26 +232,11 @@ fn reload(ctx: &mut Context<'_, '_>, options: &[&[u8]]) -> CommandResult {
 
 // ------------------------------------------------------------------------------------------------ data
 
-/// About as many bytes as a snapshot needs for the value.
-fn serialized_length(value: ValueRef<'_>) -> usize {
-    const PREFIX: usize = 1;
-    const SCORE: usize = 8;
-    match value {
-        ValueRef::String(text) => text.len() + PREFIX,
-        ValueRef::List(list) => list.iter().map(|item| item.len() + PREFIX).sum(),
-        ValueRef::Set(set) => set.iter().map(|member| member.len() + PREFIX).sum(),
-        ValueRef::SortedSet(set) => set
-            .iter()
-            .map(|(member, _)| member.len() + PREFIX + SCORE)
-            .sum(),
-        ValueRef::Stream(stream) => stream.nodes().map(|(_, node)| node.byte_len()).sum(),
-        ValueRef::Hash(hash) => {
-            let sizes = hash
-                .iter()
-                .map(|(field, value)| field.len() + value.len() + 2 * PREFIX);
-            sizes.sum()
-        }
-    }
+/// Bytes that a snapshot needs for the value.
+fn serialized_length(value: ValueRef<'_>, compress: bool) -> usize {
+    let mut encoded = Vec::new();
+    Encoder::new(compress).value(&mut encoded, value);
+    encoded.len()
 }
 
 fn object(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
@@ -259,7 +245,8 @@ fn object(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
     let clock = (ctx.txn.now_ms() / 1000) as u32 & 0x00ff_ffff;
     let entry = ctx.txn.stored(key).ok_or(CommandError::NoSuchKey)?;
     let access = entry.access();
-    let length = serialized_length(entry.value());
+    let compress = ctx.services.config.read().bool("rdbcompression");
+    let length = serialized_length(entry.value(), compress);
     let mut text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{length} lru:{access} lru_seconds_idle:{}",
         std::ptr::from_ref(entry),
@@ -268,10 +255,11 @@ fn object(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
     );
     if let ValueRef::List(list) = entry.value() {
         let (nodes, items) = (list.node_count(), list.len());
+        let packed: usize = list.nodes().map(|node| node.byte_len()).sum();
         let average = items as f64 / nodes.max(1) as f64;
         text.push_str(&format!(
             " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_listpack_max:{max_listpack_size} ql_compressed:0 \
-             ql_uncompressed_size:{length}"
+             ql_uncompressed_size:{packed}"
         ));
     }
     done(ctx, |reply| reply.simple(&text))

@@ -39,6 +39,17 @@ pub enum NodeRef<'a> {
     Plain(&'a [u8]),
 }
 
+impl NodeRef<'_> {
+    /// Bytes of its elements as they are stored.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        match self {
+            Self::Packed(pack) => pack.byte_len(),
+            Self::Plain(value) => value.len(),
+        }
+    }
+}
+
 impl List {
     /// A list without elements.
     pub fn new() -> Self {

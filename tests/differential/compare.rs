@@ -24,6 +24,7 @@ pub(crate) fn agree(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
             ours.kind == theirs.kind && ours.items().len() == theirs.items().len()
         }
         Compare::Errors => ours.kind == theirs.kind,
+        Compare::Value => ours.kind == theirs.kind && value(ours) == value(theirs),
         Compare::Clients => ours.kind == theirs.kind && clients(ours) == clients(theirs),
     }
 }
@@ -156,6 +157,18 @@ pub(crate) fn frames_agree(ours: &[Reply], theirs: &[Reply]) -> bool {
         (names, counts)
     };
     split(ours) == split(theirs)
+}
+
+/// What DEBUG OBJECT says of a value, without its place in memory and its clock.
+fn value(description: &Reply) -> Vec<String> {
+    let text = String::from_utf8_lossy(description.bytes()).into_owned();
+    let is_own = |field: &str| {
+        ["at:0x", "lru:", "lru_seconds_idle:"]
+            .iter()
+            .any(|own| field.starts_with(own))
+    };
+    let fields = text.split(' ').filter(|field| !is_own(field));
+    fields.map(str::to_owned).collect()
 }
 
 /// What a client list tells, without ids, addresses, sizes and times, and without what Redis 7.2 adds.

@@ -30,6 +30,8 @@ pub(crate) enum Compare {
     Iteration,
     /// Lines of clients: the fields that are not a process's own.
     Clients,
+    /// What DEBUG OBJECT says of a value, but for its place in memory and its clock.
+    Value,
     /// Only whether it fails, and how: the answer is about the server itself.
     Errors,
 }

@@ -442,7 +442,7 @@ impl Pair {
             Compare::Removal => self.removal(connection, command),
             Compare::AnyKey => self.any_key(connection, command),
             Compare::Iteration => self.iteration(connection, command),
-            Compare::Clients => self.same(connection, command).map(drop),
+            Compare::Clients | Compare::Value => self.same(connection, command).map(drop),
             _ => self.unordered(connection, command),
         }
     }
@@ -647,7 +647,8 @@ fn is_alone(command: &Command) -> bool {
         | Compare::AnyKey
         | Compare::Iteration
         | Compare::UnorderedPairs
-        | Compare::Clients => true,
+        | Compare::Clients
+        | Compare::Value => true,
         Compare::Unordered if is_sort(command) => true,
         Compare::Unordered => ["SMEMBERS", "HKEYS", "HVALS"]
             .iter()

@@ -1,6 +1,6 @@
 //! What an operator asks a server, and what is wrong with the question.
 
-use crate::grammar::Compare::{Clients, Errors, Exact, Near, Unordered};
+use crate::grammar::Compare::{Clients, Errors, Exact, Near, Unordered, Value};
 use crate::grammar::Row;
 
 /// How far apart two measures of the same thing may be.
@@ -93,9 +93,10 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("CONFIG", "(NONSENSE | HELP)", Exact),
     (
         "DEBUG",
-        "(SLEEP 0 | OBJECT NOTHING | NONSENSE | ERROR MESSAGE | STRINGMATCH-LEN 1 A)",
+        "(SLEEP 0 | NONSENSE | ERROR MESSAGE | STRINGMATCH-LEN 1 A)",
         Exact,
     ),
+    ("DEBUG", "OBJECT (NOTHING | key)", Value),
     (
         "DEBUG",
         "PROTOCOL (STRING | INTEGER | DOUBLE | NULL | ARRAY | SET | MAP | BIGNUM | TRUE | FALSE | VERBATIM)",
