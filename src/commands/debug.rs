@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::digest::{digest_of_everything, digest_of_key};
+use super::keys::{reference_count, shares_integers};
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, config, help};
 use crate::config::parse_memory;
@@ -243,12 +244,14 @@ fn object(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
     ctx.txn.lock_all();
     let max_listpack_size = ctx.txn.limits().list.max_listpack_size;
     let clock = (ctx.txn.now_ms() / 1000) as u32 & 0x00ff_ffff;
+    let shared = shares_integers(ctx);
     let entry = ctx.txn.stored(key).ok_or(CommandError::NoSuchKey)?;
     let access = entry.access();
     let compress = ctx.services.config.read().bool("rdbcompression");
+    let references = reference_count(entry.value(), shared);
     let length = serialized_length(entry.value(), compress);
     let mut text = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{length} lru:{access} lru_seconds_idle:{}",
+        "Value at:{:p} refcount:{references} encoding:{} serializedlength:{length} lru:{access} lru_seconds_idle:{}",
         std::ptr::from_ref(entry),
         entry.encoding(),
         clock.saturating_sub(access),

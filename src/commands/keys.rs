@@ -408,19 +408,23 @@ fn object_idletime(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 /// Whether Redis shares small integers among all keys: not where each key needs an access clock of its own.
-fn shares_integers(context: &Context<'_, '_>) -> bool {
+pub(super) fn shares_integers(context: &Context<'_, '_>) -> bool {
     let config = context.services.config.read();
     let policy = config.word("maxmemory-policy");
     config.u64("maxmemory") == 0 || !(policy.ends_with("-lru") || policy.ends_with("-lfu"))
 }
 
-fn object_refcount(context: &mut Context<'_, '_>) -> CommandResult {
-    let shared = shares_integers(context);
-    let count = inspected(context).map(|entry| match entry.value() {
-        // Shared integers have the largest count.
+/// How many hold a value in Redis, which shares small integers where `shared` says so: those have the largest count.
+pub(super) fn reference_count(value: ValueRef<'_>, shared: bool) -> i64 {
+    match value {
         ValueRef::String(Element::Int(0..=9999)) if shared => i64::from(i32::MAX),
         _ => 1,
-    });
+    }
+}
+
+fn object_refcount(context: &mut Context<'_, '_>) -> CommandResult {
+    let shared = shares_integers(context);
+    let count = inspected(context).map(|entry| reference_count(entry.value(), shared));
     match count {
         Some(count) => context.reply.int(count),
         None => context.reply.null(),

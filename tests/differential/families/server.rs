@@ -49,7 +49,7 @@ pub(crate) const COMMANDS: &[Row] = &[
     (
         "MEMORY",
         "USAGE key (SAMPLES (-1 | ABC) | NONSENSE 1 | SAMPLES)",
-        Exact,
+        Near(ANYTHING),
     ),
     ("MEMORY", "USAGE NOTHING", Near(ANYTHING)),
     ("MEMORY", "(NONSENSE | PURGE | HELP)", Exact),
@@ -94,13 +94,13 @@ pub(crate) const COMMANDS: &[Row] = &[
     (
         "DEBUG",
         "(SLEEP 0 | NONSENSE | ERROR MESSAGE | STRINGMATCH-LEN 1 A)",
-        Exact,
+        Value,
     ),
     ("DEBUG", "OBJECT (NOTHING | key)", Value),
     (
         "DEBUG",
         "PROTOCOL (STRING | INTEGER | DOUBLE | NULL | ARRAY | SET | MAP | BIGNUM | TRUE | FALSE | VERBATIM)",
-        Exact,
+        Value,
     ),
     ("FLUSHALL", "(LATER | ASYNC SYNC)", Exact),
     ("FLUSHALL", "[ASYNC | SYNC]", Exact),
