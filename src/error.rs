@@ -56,6 +56,8 @@ pub enum Error {
     NoLog,
     /// A rewrite of the log runs already.
     RewriteInProgress,
+    /// The log was switched on and its first base is not complete: to end now would lose everything.
+    FirstBase,
     /// SHUTDOWN ABORT without a shutdown that is under way.
     NothingToAbort,
 }
@@ -89,6 +91,9 @@ impl fmt::Display for Error {
             Self::NoLog => f.write_str("there is no append only file (appendonly no)"),
             Self::RewriteInProgress => {
                 f.write_str("Background append only file rewriting already in progress")
+            }
+            Self::FirstBase => {
+                f.write_str("the first base of the append only file is not complete")
             }
             Self::NothingToAbort => f.write_str("No shutdown in progress."),
         }

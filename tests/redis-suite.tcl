@@ -22,3 +22,10 @@ proc skip_tests_of_redis_internals {args} {
     lappend ::skiptests "For all replicated TTL-related commands, absolute expire times are identical on primary and replica"
 }
 trace add variable ::skiptests write skip_tests_of_redis_internals
+
+# What the suite does by killing the child process that writes a snapshot, it does here by the command that has our thread
+# fail. The process that takes the signal is none of the server's.
+proc get_child_pid {idx} {
+    [srv $idx client] debug fail-snapshot
+    return [exec sleep 5 &]
+}

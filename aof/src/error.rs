@@ -75,6 +75,16 @@ impl fmt::Display for AofError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io {
+                action: "open",
+                path,
+                source,
+            } => write!(
+                f,
+                "can't open the append only file {} for reading: {}",
+                path.display(),
+                cause(source)
+            ),
+            Self::Io {
                 action,
                 path,
                 source,

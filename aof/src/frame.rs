@@ -1,18 +1,22 @@
 //! The bytes of a log file: batches, their checksum lines, and where a RESP command ends. Knows no files.
 //!
 //! ```text
-//! offset 0     #CRC:<crc>:0:0\r\n                            every file of ours begins with an empty batch
+//! offset 0     #CRC:<crc>:0:0\r\n                            a mark: an empty batch, before the first batch of ours
 //!              *3\r\n$3\r\nSET\r\n...                        batch: whole RESP commands, one write
 //!              #CRC:<crc>:<len>:<synced>\r\n                 its checksum line, in that same write
 //!              *2\r\n$3\r\nDEL\r\n...
 //!              #CRC:<crc>:<len>:<synced>\r\n
-//!              #CRC:<crc>:0:<offset of this line>\r\n        a log that was closed ends so: all before is on disk
+//!              #CRC:<crc>:0:<offset of this line>\r\n        a mark: a file that is complete, and a log that was
+//!                                                           closed, ends so
 //!
 //! crc          8 lowercase hexadecimal digits: CRC-32 (IEEE) of the batch followed by the text "<len>:<synced>",
 //!              so that no bit of the line is without a check
 //! len          decimal length of the batch, which ends where the line begins
 //! synced       decimal offset in this file that was on disk when the batch was written; never beyond its beginning
 //! ```
+//!
+//! A file begins empty; its first mark is on disk before the first batch is written, and a timestamp line that the batch
+//! begins with goes before the mark, which covers it. A file of Redis's own is continued the same way: first a mark.
 //!
 //! Redis skips lines that begin with `#`. A power loss may tear everything from `synced` on, and nothing before it.
 //!
@@ -93,11 +97,27 @@ fn finish(mut hasher: Hasher, len: u64, synced: u64) -> u32 {
     hasher.finalize()
 }
 
-/// The first line of every file of ours: an empty batch.
-pub(crate) fn file_header() -> Vec<u8> {
-    let mut header = Vec::new();
-    Annotation::seal(Hasher::new(), 0, 0).encode(&mut header);
-    header
+/// What goes before the first batch of ours in a file of `len` bytes, all of them on disk: a mark. In an empty file a
+/// timestamp line that the batch begins with comes first, and is taken from it.
+pub(crate) fn first_lines(payload: &mut Vec<u8>, len: u64) -> Vec<u8> {
+    let mut lines = Vec::new();
+    if len == 0
+        && payload.starts_with(TIMESTAMP_PREFIX)
+        && let Some(feed) = payload.iter().position(|&byte| byte == b'\n')
+    {
+        lines.extend(payload.drain(..=feed));
+    }
+    let mut hasher = Hasher::new();
+    hasher.update(&lines);
+    Annotation::seal(hasher, lines.len() as u64, len).encode(&mut lines);
+    lines
+}
+
+/// A mark for a file of which the first `synced` bytes are on disk.
+pub(crate) fn mark(synced: u64) -> Vec<u8> {
+    let mut line = Vec::new();
+    Annotation::seal(Hasher::new(), 0, synced).encode(&mut line);
+    line
 }
 
 /// Turns a payload into a batch with its checksum line, in place. Returns the length of the batch without the line.
@@ -212,12 +232,21 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_header_line_is_fixed() {
-        let header = file_header();
-        let line = Annotation::decode(&header).expect("our own line");
-        assert_eq!((line.len, line.synced), (0, 0));
-        assert!(line.matches(Hasher::new()));
-        assert!(header.len() <= MAX_ANNOTATION_BYTES);
+    fn a_file_begins_with_a_mark_or_with_a_timestamp_that_it_covers() {
+        let mut payload = b"*1\r\n$4\r\nPING\r\n".to_vec();
+        let line = first_lines(&mut payload, 0);
+        assert_eq!(line, mark(0));
+        let decoded = Annotation::decode(&line).expect("our own line");
+        assert_eq!((decoded.len, decoded.synced), (0, 0));
+        assert!(decoded.matches(Hasher::new()));
+        let mut dated = [b"#TS:17\r\n", payload.as_slice()].concat();
+        assert_eq!(first_lines(&mut dated.clone(), 9), mark(9));
+        let lines = first_lines(&mut dated, 0);
+        assert_eq!(dated, payload);
+        let annotation = Annotation::decode(&lines[8..]).expect("our own line");
+        let mut hasher = Hasher::new();
+        hasher.update(b"#TS:17\r\n");
+        assert!(annotation.matches(hasher) && annotation.len == 8);
     }
 
     #[test]

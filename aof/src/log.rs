@@ -245,16 +245,30 @@ impl Log {
         pending.sleeping = false;
         drop(pending);
         shared.work.notify_all();
-        let (storage, path) = (
-            Arc::clone(&self.inner.storage),
-            self.inner.temporary_base.clone(),
-        );
-        Ok(RewriteSink::new(
-            Arc::clone(&self.inner),
-            switch,
-            storage,
-            path,
-        ))
+        Ok(self.sink_behind(switch))
+    }
+
+    /// A sink for the base that goes before what follows a switch.
+    pub(crate) fn sink_behind(&self, switch: Arc<Switch>) -> RewriteSink {
+        self.inner.shared.rewriting.store(true, Ordering::Release);
+        let path = self.inner.temporary_base.clone();
+        RewriteSink::behind(Arc::clone(&self.inner), switch, path)
+    }
+
+    /// `aof-disable-auto-gc`: whether files that a new base has replaced stay. Those that are there go when they need not.
+    pub fn set_keep_history(&self, keep: bool) {
+        let shared = &self.inner.shared;
+        shared.keep_history.store(keep, Ordering::Relaxed);
+        if !keep {
+            self.inner.remove_history();
+        }
+    }
+
+    /// Has each write wait before it begins: for tests of what waits for it.
+    pub fn set_write_delay(&self, delay: Duration) {
+        let us = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        let shared = &self.inner.shared;
+        shared.write_delay_us.store(us, Ordering::Relaxed);
     }
 
     /// Figures for INFO.
@@ -302,7 +316,8 @@ impl Log {
         self.inner.with_core(Core::write)
     }
 
-    /// Writes, syncs and marks the log as complete; ends the threads. Appends after this are dropped.
+    /// Writes, syncs and marks the log as complete; ends the threads. Appends after this are dropped. Nothing stays of a log
+    /// that has begun anew ([`Log::begin`]) and whose first base is not complete.
     ///
     /// # Errors
     /// When the disk refuses: what is not on disk then is lost with the process. Only the first call does the work.
@@ -323,6 +338,10 @@ impl Log {
             let _ = thread.join();
         }
         self.inner.shared.close();
+        for path in lock(&self.inner.core).unpublished_paths() {
+            // What stays is named by no manifest and does no harm.
+            let _ = self.inner.storage.remove(&path);
+        }
         outcome
     }
 }
@@ -372,21 +391,24 @@ impl Inner {
     }
 
     /// Puts a finished base in place. Its failure is no failure of the log.
-    pub(crate) fn install(
-        &self,
-        len: u64,
-        first: u64,
-        form: BaseForm,
-    ) -> Result<Vec<PathBuf>, AofError> {
+    pub(crate) fn install(&self, len: u64, first: u64, form: BaseForm) -> Result<(), AofError> {
         let outcome = lock(&self.core).install(len, first, form, &self.shared);
         self.shared.urge();
         outcome
     }
 
-    pub(crate) fn forget_history(&self) {
+    pub(crate) fn remove_history(&self) {
         // History in the manifest does no harm.
-        let _ = lock(&self.core).forget_history();
+        let _ = lock(&self.core).remove_history();
         self.shared.urge();
+    }
+
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.shared.keep_history.load(Ordering::Relaxed)
+    }
+
+    pub(crate) const fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
     }
 
     fn tell<T>(&self, outcome: &Result<T, AofError>) {
@@ -410,6 +432,7 @@ impl Inner {
         let mut outlook = Outlook::default();
         let mut last_sync: Option<Instant> = None;
         while self.wait_for_work(outlook, last_sync) {
+            self.delay_write();
             while self.shared.core_wanted.load(Ordering::Acquire) > 0 {
                 std::thread::yield_now();
             }
@@ -423,6 +446,13 @@ impl Inner {
                 syncing: core.is_syncing(),
                 retry: outcome.is_err(),
             };
+        }
+    }
+
+    fn delay_write(&self) {
+        let us = self.shared.write_delay_us.load(Ordering::Relaxed);
+        if us > 0 && self.shared.unwritten() > 0 {
+            std::thread::sleep(Duration::from_micros(us));
         }
     }
 

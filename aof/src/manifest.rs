@@ -2,15 +2,18 @@
 //! Knows no content of those files.
 //!
 //! A line is `file <name> seq <n> type b|h|i`, then further pairs, which Redis skips. We write `length <bytes>` for a file
-//! that is complete: what stands behind it does not belong to the log, and what is missing before it is damage.
+//! of which an fsync failed: what stands behind it does not belong to the log, and what is missing before it is damage.
+//! Other files that are complete end in a mark (see `frame`).
 
 use std::path::{Path, PathBuf};
 
 use crate::error::AofError;
+use crate::options::Options;
 use crate::storage::{File, Storage};
 
 /// Redis's limit to a line, its line feed included.
 const MAX_LINE_BYTES: usize = 1024;
+const INCREMENT_SUFFIX: &str = ".incr.aof";
 /// A manifest beyond this is none: two million lines of 64 bytes.
 const MAX_MANIFEST_BYTES: u64 = 128 << 20;
 
@@ -39,6 +42,31 @@ pub(crate) struct Entry {
     pub(crate) length: Option<u64>,
 }
 
+impl Entry {
+    pub(crate) fn new_base(name: String, sequence: u64) -> Self {
+        Self {
+            name,
+            sequence,
+            kind: Kind::Base,
+            length: None,
+        }
+    }
+
+    /// What a file of history was, which only its name tells: each kind is numbered by itself.
+    fn was_increment(&self) -> bool {
+        self.name.ends_with(INCREMENT_SUFFIX)
+    }
+
+    /// The same file, once something else has taken its place.
+    pub(crate) fn into_history(self) -> Self {
+        Self {
+            kind: Kind::History,
+            length: None,
+            ..self
+        }
+    }
+}
+
 /// The files of a log, in the order in which they are loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -64,6 +92,14 @@ impl Layout {
         }
     }
 
+    pub(crate) fn of(options: &Options) -> Self {
+        Self::new(
+            &options.directory,
+            &options.append_directory,
+            &options.file_name,
+        )
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.append_directory.join(name)
     }
@@ -86,7 +122,7 @@ impl Layout {
     }
 
     pub(crate) fn increment_name(&self, sequence: u64) -> String {
-        format!("{}.{sequence}.incr.aof", self.file_name)
+        format!("{}.{sequence}{INCREMENT_SUFFIX}", self.file_name)
     }
 
     pub(crate) fn temporary_base_path(&self) -> PathBuf {
@@ -95,6 +131,18 @@ impl Layout {
 }
 
 impl Manifest {
+    /// With all files as history, for a log that begins anew.
+    pub(crate) fn into_history(self) -> Self {
+        let replaced = self.increments.into_iter().chain(self.base);
+        Self {
+            history: replaced
+                .map(Entry::into_history)
+                .chain(self.history)
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     /// Base and increments, in the order in which they are loaded.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Entry> {
         self.base.iter().chain(&self.increments)
@@ -104,7 +152,7 @@ impl Manifest {
     pub(crate) fn next_increment(&self) -> u64 {
         self.increments
             .iter()
-            .chain(self.history.iter())
+            .chain(self.history.iter().filter(|entry| entry.was_increment()))
             .map(|entry| entry.sequence)
             .max()
             .unwrap_or(0)
@@ -115,7 +163,7 @@ impl Manifest {
     pub(crate) fn next_base(&self) -> u64 {
         self.base
             .iter()
-            .chain(self.history.iter())
+            .chain(self.history.iter().filter(|entry| !entry.was_increment()))
             .map(|entry| entry.sequence)
             .max()
             .unwrap_or(0)

@@ -26,8 +26,12 @@ pub struct Options {
     pub file_name: String,
     /// `aof-load-truncated`: an unfinished end of a file *of Redis's own* is cut off instead of refused.
     pub load_truncated: bool,
+    /// `aof-disable-auto-gc`: files that a new base has replaced stay; [`crate::Log::set_keep_history`] changes it later.
+    pub keep_history: bool,
     /// Cut off even what was known to be safe: `check --fix`. The cut bytes are kept beside.
     pub repair: bool,
+    /// Where the positions of the log begin, so that they go on behind those of an earlier one.
+    pub first_position: u64,
     /// `appendfsync`; [`crate::Log::set_policy`] changes it later.
     pub policy: FsyncPolicy,
     /// Pending bytes (appended, not yet written) above which [`crate::Log::has_room`] is false.
@@ -50,7 +54,9 @@ impl Options {
             append_directory: "appendonlydir".to_string(),
             file_name: "appendonly.aof".to_string(),
             load_truncated: true,
+            keep_history: false,
             repair: false,
+            first_position: 0,
             policy: FsyncPolicy::EverySec,
             pending_limit: 64 << 20,
             unsynced_limit: 64 << 20,

@@ -98,11 +98,7 @@ impl Recovery {
     /// A manifest that cannot be trusted, a missing file, damage in what was known to be on disk (unless
     /// [`Options::repair`]), or an unfinished end of a file of Redis's own without [`Options::load_truncated`].
     pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Self, AofError> {
-        let layout = Layout::new(
-            &options.directory,
-            &options.append_directory,
-            &options.file_name,
-        );
+        let layout = Layout::of(&options);
         let (manifest, upgrade) = load_manifest(&*storage, &layout)?;
         let mut recovery = Self {
             storage,
@@ -122,8 +118,42 @@ impl Recovery {
             }
             recovery.verify_file(entry, index + 1 == entries.len())?;
         }
+        recovery.check_ends(&entries)?;
         recovery.count();
         Ok(recovery)
+    }
+
+    /// What we have completed ends in a mark: a base, and an increment behind which we have begun another. A file that lost
+    /// whole batches at its end would look complete without it.
+    fn check_ends(&mut self, entries: &[Entry]) -> Result<(), AofError> {
+        let next = self.files.iter().skip(1).map(Some).chain([None]);
+        let cut_short = self.files.iter().zip(next).position(|(file, next)| {
+            let ours = file.verified.ours && !file.verified.marked;
+            let complete =
+                file.kind == Kind::Base || next.is_some_and(|next| next.verified.begun_by_us);
+            let known = entries.iter().find(|entry| entry.name == file.name);
+            let has_length = known.is_some_and(|entry| entry.length.is_some());
+            ours && complete && !has_length && file.verified.damage.is_none()
+        });
+        let Some(index) = cut_short else {
+            return Ok(());
+        };
+        let behind = self.files.split_off(index + 1);
+        let dropped = behind.iter().filter_map(|file| {
+            let mut entries = entries.iter();
+            entries.find(|entry| entry.name == file.name).cloned()
+        });
+        self.dropped.splice(0..0, dropped);
+        let Some(file) = self.files.last() else {
+            return Ok(());
+        };
+        let (path, end) = (file.path.clone(), file.verified.end);
+        let damage = Damage {
+            verdict: Verdict::Corrupt,
+            reason: "the mark at its end is missing",
+            commands: 0,
+        };
+        self.judge(&path, end, end, damage)
     }
 
     fn verify_file(&mut self, entry: &Entry, last: bool) -> Result<(), AofError> {

@@ -1,13 +1,15 @@
-//! A new base, written beside the running log and put in place at the end. Knows no state to write: the caller streams it.
+//! A new base, written beside the running log, or where none runs, and put in place at the end. Knows no state to write:
+//! the caller streams it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{AofError, LogError};
-use crate::frame::{file_header, seal_batch};
+use crate::frame::{first_lines, mark, seal_batch};
 use crate::log::Inner;
-use crate::manifest::BaseForm;
+use crate::manifest::{BaseForm, Entry, Layout, Manifest};
+use crate::options::Options;
 use crate::shared::Switch;
 use crate::storage::{File, Storage};
 
@@ -19,8 +21,7 @@ const SYNC_BYTES: u64 = 32 << 20;
 /// the old base and one increment more.
 #[derive(Debug)]
 pub struct RewriteSink {
-    inner: Arc<Inner>,
-    switch: Arc<Switch>,
+    place: Place,
     storage: Arc<dyn Storage>,
     path: PathBuf,
     file: Option<Box<dyn File>>,
@@ -30,16 +31,55 @@ pub struct RewriteSink {
     synced: u64,
 }
 
+/// What the base belongs to.
+#[derive(Debug)]
+enum Place {
+    /// A log that runs, from the increment on that begins with the switch.
+    Behind(Arc<Inner>, Arc<Switch>),
+    /// The directory of a log that does not run: nothing follows the base.
+    Alone(Box<Alone>),
+}
+
+/// A directory with the files that a base of its own replaces.
+#[derive(Debug)]
+struct Alone {
+    layout: Layout,
+    manifest: Manifest,
+    keep_history: bool,
+}
+
 impl RewriteSink {
-    pub(crate) fn new(
-        inner: Arc<Inner>,
-        switch: Arc<Switch>,
-        storage: Arc<dyn Storage>,
-        path: PathBuf,
-    ) -> Self {
+    /// For a base that takes the place of all that the directory's log holds, while none runs there.
+    ///
+    /// # Errors
+    /// A manifest that cannot be trusted, or a directory that cannot be made.
+    pub fn alone(storage: Arc<dyn Storage>, options: &Options) -> Result<Self, AofError> {
+        let layout = Layout::of(options);
+        let directory = &layout.append_directory;
+        storage
+            .create_directory(directory)
+            .map_err(AofError::io("create", directory))?;
+        storage
+            .sync_directory(&layout.directory)
+            .map_err(AofError::io("fsync", &layout.directory))?;
+        let manifest = Manifest::load(&*storage, &layout)?.unwrap_or_default();
+        let path = layout.temporary_base_path();
+        let alone = Alone {
+            layout,
+            manifest,
+            keep_history: options.keep_history,
+        };
+        Ok(Self::new(Place::Alone(Box::new(alone)), storage, path))
+    }
+
+    pub(crate) fn behind(inner: Arc<Inner>, switch: Arc<Switch>, path: PathBuf) -> Self {
+        let storage = Arc::clone(inner.storage());
+        Self::new(Place::Behind(inner, switch), storage, path)
+    }
+
+    fn new(place: Place, storage: Arc<dyn Storage>, path: PathBuf) -> Self {
         Self {
-            inner,
-            switch,
+            place,
             storage,
             path,
             file: None,
@@ -59,7 +99,8 @@ impl RewriteSink {
         self
     }
 
-    /// Adds whole RESP commands to the base; the base begins with database 0 selected. Written in chunks of about 1 MiB.
+    /// Adds whole RESP commands to the base, and before them a timestamp line where it is to begin with one; the base begins
+    /// with database 0 selected. Written in chunks of about 1 MiB.
     ///
     /// # Errors
     /// When the disk refuses. The rewrite has to be abandoned then; the log itself is not touched.
@@ -91,25 +132,16 @@ impl RewriteSink {
     /// When the disk refuses or the log was closed; the old files then still stand.
     pub fn finish(mut self) -> Result<(), AofError> {
         self.write_chunk()?;
+        if self.form == BaseForm::Commands {
+            self.write_bytes(&mark(self.synced))?;
+        }
         let synced = self.file()?.sync();
         synced.map_err(AofError::io("fsync", &self.path))?;
-        if self.inner.shared.is_closed() {
-            return Err(LogError::closed().into());
+        match &self.place {
+            Place::Behind(inner, switch) => put_behind(inner, switch, self.len, self.form)?,
+            Place::Alone(alone) => alone.put(&*self.storage, self.form)?,
         }
-        self.inner.with_core(|core, shared| core.write(shared))?;
-        let first = self
-            .switch
-            .outcome()
-            .unwrap_or_else(|| Err(LogError::new("switch", "the new file was not begun")))?;
-        let len = self.len;
-        // A base that cannot be put in place is no failure of the log.
-        let history = self.inner.install(len, first, self.form)?;
         self.file = None;
-        for path in history {
-            // History that stays is removed at the next start.
-            let _ = self.storage.remove(&path);
-        }
-        self.inner.forget_history();
         Ok(())
     }
 
@@ -124,16 +156,21 @@ impl RewriteSink {
                 .storage
                 .create(&self.path)
                 .map_err(AofError::io("create", &self.path))?;
-            let header = match self.form {
-                BaseForm::Commands => file_header(),
-                BaseForm::Rdb => Vec::new(),
-            };
-            file.write_all_at(&header, 0)
-                .map_err(AofError::io("write", &self.path))?;
-            self.len = header.len() as u64;
             self.file = Some(file);
+            if self.form == BaseForm::Commands {
+                let lines = first_lines(&mut self.chunk, 0);
+                self.write_bytes(&lines)?;
+            }
         }
         Ok(&**self.file.as_ref().expect("it was created above"))
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), AofError> {
+        let at = self.len;
+        let written = self.file()?.write_all_at(bytes, at);
+        written.map_err(AofError::io("write", &self.path))?;
+        self.len += bytes.len() as u64;
+        Ok(())
     }
 
     fn write_chunk(&mut self) -> Result<(), AofError> {
@@ -144,14 +181,59 @@ impl RewriteSink {
         if self.form == BaseForm::Commands {
             seal_batch(&mut self.chunk, self.synced);
         }
-        let file = self.file.as_ref().expect("it was created above");
-        file.write_all_at(&self.chunk, self.len)
-            .map_err(AofError::io("write", &self.path))?;
-        self.len += self.chunk.len() as u64;
-        self.chunk.clear();
+        let mut chunk = std::mem::take(&mut self.chunk);
+        self.write_bytes(&chunk)?;
+        chunk.clear();
+        self.chunk = chunk;
         if self.len - self.synced >= SYNC_BYTES {
-            file.sync().map_err(AofError::io("fsync", &self.path))?;
+            let synced = self.file()?.sync();
+            synced.map_err(AofError::io("fsync", &self.path))?;
             self.synced = self.len;
+        }
+        Ok(())
+    }
+}
+
+/// Names a base that is on disk in the manifest of the log that runs.
+fn put_behind(inner: &Inner, switch: &Switch, len: u64, form: BaseForm) -> Result<(), AofError> {
+    if inner.shared.is_closed() {
+        return Err(LogError::closed().into());
+    }
+    inner.with_core(|core, shared| core.write(shared))?;
+    let first = switch
+        .outcome()
+        .unwrap_or_else(|| Err(LogError::new("switch", "the new file was not begun")))?;
+    // A base that cannot be put in place is no failure of the log.
+    inner.install(len, first, form)?;
+    if !inner.keeps_history() {
+        inner.remove_history();
+    }
+    Ok(())
+}
+
+impl Alone {
+    /// Names a base that is on disk in the manifest; what it replaces becomes history.
+    fn put(&self, storage: &dyn Storage, form: BaseForm) -> Result<(), AofError> {
+        let layout = &self.layout;
+        let sequence = self.manifest.next_base();
+        let name = layout.base_name(sequence, form);
+        let (temporary, path) = (layout.temporary_base_path(), layout.path(&name));
+        storage
+            .rename(&temporary, &path)
+            .map_err(AofError::io("rename", &temporary))?;
+        let directory = &layout.append_directory;
+        storage
+            .sync_directory(directory)
+            .map_err(AofError::io("fsync", directory))?;
+        let mut manifest = self.manifest.clone().into_history();
+        manifest.base = Some(Entry::new_base(name, sequence));
+        manifest.store(storage, layout)?;
+        if !self.keep_history && !manifest.history.is_empty() {
+            for entry in std::mem::take(&mut manifest.history) {
+                // What stays behind does no harm.
+                let _ = storage.remove(&layout.path(&entry.name));
+            }
+            manifest.store(storage, layout)?;
         }
         Ok(())
     }
@@ -163,6 +245,8 @@ impl Drop for RewriteSink {
             // What stays is overwritten by the next rewrite, or removed at the next start.
             let _ = self.storage.remove(&self.path);
         }
-        self.inner.shared.rewriting.store(false, Ordering::Release);
+        if let Place::Behind(inner, _) = &self.place {
+            inner.shared.rewriting.store(false, Ordering::Release);
+        }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::error::LogError;
-use crate::options::FsyncPolicy;
+use crate::options::{FsyncPolicy, Options};
 
-/// Bytes appended since the log was started: a place in the log that lasts beyond a change of files.
+/// Bytes appended since the log was started, or since an earlier one was: a place in the log that lasts beyond a change of files.
 pub type Position = u64;
 
 const OPEN: u8 = 0;
@@ -37,6 +37,13 @@ impl Switch {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             outcome: Mutex::new(None),
+        })
+    }
+
+    /// One that has happened: an increment with this number is being written already.
+    pub(crate) fn settled(sequence: u64) -> Arc<Self> {
+        Arc::new(Self {
+            outcome: Mutex::new(Some(Ok(sequence))),
         })
     }
 
@@ -86,6 +93,10 @@ pub(crate) struct Shared {
     pub(crate) delayed_syncs: AtomicU64,
     pub(crate) sync_in_flight: AtomicBool,
     pub(crate) rewriting: AtomicBool,
+    /// `aof-disable-auto-gc`
+    pub(crate) keep_history: AtomicBool,
+    /// How long each write waits before it begins, in microseconds: for tests of what waits for it.
+    pub(crate) write_delay_us: AtomicU64,
     /// Callers that want the writer's core; the writer thread lets them go first.
     pub(crate) core_wanted: AtomicU32,
 }
@@ -95,15 +106,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(policy: FsyncPolicy) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
+        let first = options.first_position;
         Self {
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending {
+                appended: first,
+                ..Pending::default()
+            }),
             work: Condvar::new(),
             progress: Condvar::new(),
-            appended: AtomicU64::new(0),
-            written: AtomicU64::new(0),
-            synced: AtomicU64::new(0),
-            policy: AtomicU8::new(policy as u8),
+            appended: AtomicU64::new(first),
+            written: AtomicU64::new(first),
+            synced: AtomicU64::new(first),
+            policy: AtomicU8::new(options.policy as u8),
             status: AtomicU8::new(OPEN),
             error: Mutex::new(None),
             wakers: Mutex::default(),
@@ -112,6 +127,8 @@ impl Shared {
             delayed_syncs: AtomicU64::new(0),
             sync_in_flight: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),
+            keep_history: AtomicBool::new(options.keep_history),
+            write_delay_us: AtomicU64::new(0),
             core_wanted: AtomicU32::new(0),
         }
     }

@@ -1,16 +1,19 @@
 //! From a verified log to one that takes appends: cuts what is torn (and keeps it beside), moves an old single file into the
-//! directory, begins a new increment. Every step may be the last before a power loss, and can then be taken again.
+//! directory, and goes on in the last increment. Or a log begins anew, and takes the place of what is there when its first
+//! base is complete. Every step may be the last before a power loss, and can then be taken again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocks::checksum_of;
 use crate::error::AofError;
-use crate::frame::Annotation;
+use crate::frame::{Annotation, mark};
 use crate::log::Log;
-use crate::manifest::{Entry, Kind, Manifest};
-use crate::reader::{LogFile, Recovery};
-use crate::shared::Shared;
+use crate::manifest::{Kind, Layout, Manifest};
+use crate::options::Options;
+use crate::reader::Recovery;
+use crate::rewrite::RewriteSink;
+use crate::shared::{Shared, Switch};
 use crate::storage::Storage;
 use crate::writer::{Core, new_increment};
 
@@ -47,23 +50,28 @@ impl Recovery {
             self.move_old_file()?;
         }
         self.keep_cut_bytes()?;
-        self.seal_last()?;
-        let (manifest, useless) = self.next_manifest()?;
-        manifest.store(&*storage, &self.layout)?;
-        self.set_aside_dropped()?;
-        for name in useless {
-            // What stays behind is named by no manifest and does no harm.
-            let _ = storage.remove(&self.layout.path(&name));
+        let ours = self.seal_last()?;
+        let (manifest, goes_on) = self.next_manifest()?;
+        if manifest == self.manifest && !self.upgrade {
+            // It may have been read before it was on disk for sure.
+            sync_directory(&*storage, &directory)?;
+        } else {
+            manifest.store(&*storage, &self.layout)?;
         }
+        self.set_aside_dropped()?;
         let _ = storage.remove(&self.layout.temporary_base_path());
-        let shared = Shared::new(self.options.policy);
-        let core = Core::new(
+        let shared = Shared::new(&self.options);
+        let mut core = Core::new(
             storage,
             self.layout,
             manifest,
+            ours && goes_on,
             self.options.unsynced_limit,
             &shared,
         )?;
+        if !self.options.keep_history {
+            core.remove_history()?;
+        }
         Ok((self.options, core, shared))
     }
 
@@ -116,10 +124,11 @@ impl Recovery {
         )
     }
 
-    /// The last file of before becomes one that is complete: nothing behind its end, all of it on disk.
-    fn seal_last(&self) -> Result<(), AofError> {
+    /// The last file of before becomes one that can be continued: nothing behind its end, all of it on disk. Answers whether
+    /// it ends in a mark of ours.
+    fn seal_last(&self) -> Result<bool, AofError> {
         let Some(last) = self.files.last() else {
-            return Ok(());
+            return Ok(false);
         };
         let failed = |action| AofError::io(action, &last.path);
         let mut end = last.verified.end;
@@ -139,35 +148,41 @@ impl Recovery {
             end += line.len() as u64;
         }
         last.file.sync().map_err(failed("fsync"))?;
+        if last.verified.ours && !last.verified.marked {
+            // So that what is safe now is known to be.
+            let line = mark(end);
+            last.file
+                .write_all_at(&line, end)
+                .map_err(failed("write"))?;
+            last.file.sync().map_err(failed("fsync"))?;
+            end += line.len() as u64;
+        }
         debug_assert!(
             last.file.len().is_ok_and(|len| len == end),
             "nothing stands behind the end"
         );
-        Ok(())
+        Ok(last.verified.ours)
     }
 
-    /// The files of before, with their lengths, and a new increment; and the names of files that are needed no more.
-    fn next_manifest(&self) -> Result<(Manifest, Vec<String>), AofError> {
+    /// The files of before; where the last of them is no increment, with a new one. Tells whether the last one goes on.
+    fn next_manifest(&self) -> Result<(Manifest, bool), AofError> {
         let mut all = self.manifest.clone();
-        let entry = new_increment(&*self.storage, &self.layout, &all)?;
-        let mut useless: Vec<String> = all.history.drain(..).map(|entry| entry.name).collect();
-        all.increments.retain_mut(|increment| {
-            let Some(file) = self.files.iter().find(|file| is_that(file, increment)) else {
-                return false;
-            };
-            let empty = file.verified.commands == 0 && file.verified.damage.is_none();
-            if empty {
-                useless.push(increment.name.clone());
-            }
-            increment.length = file
-                .file
-                .len()
-                .ok()
-                .map(|len| increment.length.map_or(len, |length| length.min(len)));
-            !empty
+        all.increments.retain(|increment| {
+            let mut files = self.files.iter();
+            files.any(|file| file.name == increment.name && file.kind == Kind::Increment)
         });
-        all.increments.push(entry);
-        Ok((all, useless))
+        let goes_on = match all.increments.last_mut() {
+            Some(last) => {
+                last.length = None;
+                true
+            }
+            None => {
+                let entry = new_increment(&*self.storage, &self.layout, &all)?;
+                all.increments.push(entry);
+                false
+            }
+        };
+        Ok((all, goes_on))
     }
 
     /// Files behind a damaged one (only with `repair`) keep their bytes under another name.
@@ -183,8 +198,62 @@ impl Recovery {
     }
 }
 
-fn is_that(file: &LogFile, entry: &Entry) -> bool {
-    file.name == entry.name && file.kind == Kind::Increment
+impl Log {
+    /// A log that begins anew, whatever is in its directory: that stays as it is until a first base is complete, which the
+    /// sink takes and which has to hold the state of this moment. A crash before leaves what was there.
+    ///
+    /// # Errors
+    /// When the disk refuses, or there is a manifest that cannot be trusted.
+    pub fn begin(
+        storage: Arc<dyn Storage>,
+        options: Options,
+    ) -> Result<(Self, RewriteSink), AofError> {
+        let (core, shared, sequence) = prepare_anew(storage, &options)?;
+        let log = Self::with_threads(core, shared, options)?;
+        let sink = log.first_base(sequence);
+        Ok((log, sink))
+    }
+
+    /// The same without threads. For simulations.
+    ///
+    /// # Errors
+    /// As [`Log::begin`].
+    #[doc(hidden)]
+    pub fn begin_stepped(
+        storage: Arc<dyn Storage>,
+        options: Options,
+    ) -> Result<(Self, RewriteSink), AofError> {
+        let (core, shared, sequence) = prepare_anew(storage, &options)?;
+        let log = Self::stepped(core, shared, options);
+        let sink = log.first_base(sequence);
+        Ok((log, sink))
+    }
+
+    fn first_base(&self, sequence: u64) -> RewriteSink {
+        self.sink_behind(Switch::settled(sequence))
+    }
+}
+
+fn prepare_anew(
+    storage: Arc<dyn Storage>,
+    options: &Options,
+) -> Result<(Core, Shared, u64), AofError> {
+    let layout = Layout::of(options);
+    let directory = &layout.append_directory;
+    storage
+        .create_directory(directory)
+        .map_err(AofError::io("create", directory))?;
+    sync_directory(&*storage, &layout.directory)?;
+    let before = Manifest::load(&*storage, &layout)?.unwrap_or_default();
+    let mut manifest = before.into_history();
+    let entry = new_increment(&*storage, &layout, &manifest)?;
+    let sequence = entry.sequence;
+    manifest.increments.push(entry);
+    let shared = Shared::new(options);
+    let limit = options.unsynced_limit;
+    let mut core = Core::new(storage, layout, manifest, false, limit, &shared)?;
+    core.hide_until_based();
+    Ok((core, shared, sequence))
 }
 
 fn sync_directory(storage: &dyn Storage, directory: &Path) -> Result<(), AofError> {

@@ -10,6 +10,7 @@ use std::io;
 use crate::blocks::{Blocks, Mark, Stop, checksum_of};
 use crate::frame::{
     ANNOTATION_PREFIX, Annotation, FOREIGN_START, MAX_ANNOTATION_BYTES, TIMESTAMP_PREFIX,
+    first_lines,
 };
 use crate::storage::File;
 
@@ -35,6 +36,12 @@ pub(crate) struct Verified {
     pub(crate) end: u64,
     pub(crate) commands: u64,
     pub(crate) checksums: bool,
+    /// What can be loaded ends among batches of ours.
+    pub(crate) ours: bool,
+    /// It ends in a mark.
+    pub(crate) marked: bool,
+    /// The file was begun by us.
+    pub(crate) begun_by_us: bool,
     /// Set if the loadable part ends inside a batch of ours: where that batch begins.
     pub(crate) open_batch: Option<u64>,
     pub(crate) damage: Option<Damage>,
@@ -67,6 +74,8 @@ pub(crate) fn verify(file: &dyn File, expectation: Expectation) -> io::Result<Ve
         blocks: Blocks::new(file, expectation.begin, expectation.end),
         ours: false,
         checksums: false,
+        begun_by_us: false,
+        marked_to: None,
         batch_start: expectation.begin,
         batch_commands: 0,
         commands: 0,
@@ -84,6 +93,9 @@ struct Verifier<'a> {
     /// The current batch must end in a checksum line.
     ours: bool,
     checksums: bool,
+    begun_by_us: bool,
+    /// Where the last mark ended.
+    marked_to: Option<u64>,
     batch_start: u64,
     /// Commands before the batch.
     batch_commands: u64,
@@ -102,6 +114,7 @@ struct Transaction {
     commands_before: u64,
     /// Where its batch begins, if that is one of ours and begins earlier.
     batch_start: Option<u64>,
+    ours: bool,
 }
 
 /// Damage before it is judged.
@@ -146,6 +159,7 @@ impl Verifier<'_> {
                     at,
                     commands_before: self.commands,
                     batch_start,
+                    ours: self.ours,
                 });
             }
             Mark::Exec => self.transaction = None,
@@ -221,8 +235,12 @@ impl Verifier<'_> {
         if !hasher.is_some_and(|hasher| annotation.matches(hasher)) {
             return Err(Stop::Invalid);
         }
+        self.begun_by_us |= !self.ours && start == self.expectation.begin && self.commands == 0;
         self.blocks.consume(line_bytes);
         self.blocks.restart_checksum();
+        if annotation.len == 0 {
+            self.marked_to = Some(self.blocks.offset());
+        }
         (self.ours, self.checksums) = (true, true);
         self.batch_start = self.blocks.offset();
         self.batch_commands = self.commands;
@@ -250,12 +268,15 @@ impl Verifier<'_> {
             let commands = self.commands - multi.commands_before;
             (verified.end, verified.commands, verified.open_batch) =
                 (multi.at, multi.commands_before, multi.batch_start);
+            verified.ours = multi.ours;
             verified.damage = Some(Damage {
                 verdict,
                 reason: "MULTI without EXEC",
                 commands,
             });
         }
+        verified.begun_by_us = self.begun_by_us;
+        verified.marked = self.marked_to == Some(verified.end);
         Ok(verified)
     }
 
@@ -278,8 +299,9 @@ impl Verifier<'_> {
             end: begin,
             commands: self.batch_commands,
             checksums: self.checksums,
-            open_batch: None,
+            ours: true,
             damage: Some(damage),
+            ..Verified::default()
         })
     }
 
@@ -287,6 +309,9 @@ impl Verifier<'_> {
         let (end, commands) = self.good;
         let damage = fault.map(|fault| {
             let (verdict, reason) = match fault {
+                _ if !self.expectation.complete && self.is_unfinished_mark(end) => {
+                    (Verdict::Torn, "a mark that was not finished")
+                }
                 Fault::End if self.expectation.complete => {
                     (Verdict::Corrupt, "the file ends inside a command")
                 }
@@ -303,9 +328,29 @@ impl Verifier<'_> {
             end,
             commands,
             checksums: self.checksums,
-            open_batch: None,
+            ours: self.ours,
             damage,
+            ..Verified::default()
         }
+    }
+
+    /// Whether the bytes from `at` on may be what a power loss has left of our first lines there: nothing is written
+    /// behind them before they are on disk.
+    fn is_unfinished_mark(&self, at: u64) -> bool {
+        let mut tail = [0; MAX_ANNOTATION_BYTES];
+        let Ok(len) = usize::try_from(self.expectation.end - at) else {
+            return false;
+        };
+        let Some(tail) = tail.get_mut(..len) else {
+            return false;
+        };
+        let read = self.file.read_full_at(tail, at);
+        // Our first lines in an empty file are the shortest of all, and nothing that is whole is as short.
+        read.is_ok()
+            && (at == 0 && len <= first_lines(&mut Vec::new(), 0).len()
+                || tail.iter().all(|&byte| byte == 0)
+                || tail.starts_with(ANNOTATION_PREFIX)
+                || tail.starts_with(TIMESTAMP_PREFIX))
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! What must hold at all times:
 //! 1. Nothing is confirmed as synced that an fsync of its file did not cover *before any fsync of that file failed*.
-//! 2. A manifest names a new increment only after all of the one before it is on disk and cut to its length.
+//! 2. A manifest names a new increment only after all of the one before it is on disk, with a mark at its end; or, where an
+//!    fsync of that one has failed, with its length.
 //! 3. After a manifest could not be stored for sure, nothing more is written before one was.
 
 use std::collections::VecDeque;
@@ -14,7 +15,7 @@ use std::sync::mpsc::Sender;
 
 use crate::blocks::Blocks;
 use crate::error::{AofError, LogError};
-use crate::frame::{file_header, seal_batch};
+use crate::frame::{first_lines, mark, seal_batch};
 use crate::manifest::{BaseForm, Entry, Kind, Layout, Manifest};
 use crate::options::FsyncPolicy;
 use crate::shared::{Position, Shared, Switch, lock};
@@ -49,6 +50,20 @@ struct Current {
     path: PathBuf,
     len: u64,
     synced: u64,
+    /// It ends among batches of ours: the next batch needs no mark before it.
+    ours: bool,
+    /// The length up to the last mark, if it ends in one.
+    marked: u64,
+}
+
+/// Whether the manifest on disk names this log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Published {
+    Yes,
+    /// Not before its first base is complete: what was there before stays until then.
+    No,
+    /// Its first base could not be named for sure. It is to be given up, but its files stay.
+    Perhaps,
 }
 
 /// An fsync for the thread that does them.
@@ -61,6 +76,7 @@ pub(crate) struct Core {
     manifest: Manifest,
     /// The manifest on disk may not be the one in memory.
     manifest_uncertain: bool,
+    published: Published,
     current: Current,
     /// Sizes of the increments before the current one.
     older: u64,
@@ -78,11 +94,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Takes over at a new increment that the manifest names last.
+    /// Takes over at the increment that the manifest names last; all of it is on disk. `ours`: it ends in a mark of ours.
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         layout: Layout,
         manifest: Manifest,
+        ours: bool,
         unsynced_limit: usize,
         shared: &Shared,
     ) -> Result<Self, AofError> {
@@ -115,11 +132,14 @@ impl Core {
             layout,
             manifest,
             manifest_uncertain: false,
+            published: Published::Yes,
             current: Current {
                 file,
                 path: last,
                 len,
                 synced: len,
+                ours,
+                marked: len,
             },
             older: total - len,
             taken: VecDeque::new(),
@@ -132,6 +152,11 @@ impl Core {
         };
         core.publish_size(shared);
         Ok(core)
+    }
+
+    /// The log counts only once its first base is complete.
+    pub(crate) fn hide_until_based(&mut self) {
+        self.published = Published::No;
     }
 
     pub(crate) fn set_sync_thread(&mut self, sender: Option<Sender<SyncJob>>) {
@@ -219,6 +244,12 @@ impl Core {
             !self.broken && !self.manifest_uncertain,
             "only a sound file is written"
         );
+        if !self.current.ours
+            && let Err(error) = self.begin_batches(&mut batch.bytes)
+        {
+            self.taken.push_front(Piece::Batch(batch));
+            return Err(error);
+        }
         batch.payload = seal_batch(&mut batch.bytes, self.current.synced);
         if let Err(error) = self
             .current
@@ -237,6 +268,17 @@ impl Core {
         self.unsynced_bytes += batch.payload;
         self.unsynced.push_back(batch);
         self.publish_size(shared);
+        Ok(())
+    }
+
+    /// The first batch of ours in this file follows: what tells a torn batch from a file of Redis's own is on disk first.
+    fn begin_batches(&mut self, payload: &mut Vec<u8>) -> Result<(), AofError> {
+        self.current.add_first_lines(payload)?;
+        if let Err(error) = self.current.file.sync() {
+            self.broken = true;
+            return Err(AofError::io("fsync", &self.current.path)(error));
+        }
+        self.current.synced = self.current.len;
         Ok(())
     }
 
@@ -353,14 +395,30 @@ impl Core {
     fn switch(&mut self, shared: &Shared) -> Result<u64, AofError> {
         self.sync(shared)?;
         assert!(self.unsynced.is_empty(), "the old file is complete");
+        self.mark_end()?;
         let (next, entry) = self.create_increment()?;
-        let (sequence, length) = (entry.sequence, self.current.len);
-        self.adopt(entry, length)?;
+        let sequence = entry.sequence;
+        self.adopt(entry, None)?;
         self.advance_to(next, shared);
         Ok(sequence)
     }
 
-    /// Creates the next increment, with its first line on disk; no manifest names it yet.
+    /// Ends the current file, all of which is on disk, with a mark that is on disk too.
+    fn mark_end(&mut self) -> Result<(), AofError> {
+        if !self.current.ours || self.current.marked == self.current.len {
+            return Ok(());
+        }
+        let line = mark(self.current.synced);
+        append(&mut self.current, &line)?;
+        if let Err(error) = self.current.file.sync() {
+            self.broken = true;
+            return Err(AofError::io("fsync", &self.current.path)(error));
+        }
+        (self.current.synced, self.current.marked) = (self.current.len, self.current.len);
+        Ok(())
+    }
+
+    /// Creates the next increment, empty; no manifest names it yet.
     fn create_increment(&self) -> Result<(Current, Entry), AofError> {
         let entry = new_increment(&*self.storage, &self.layout, &self.manifest)?;
         let path = self.layout.path(&entry.name);
@@ -369,29 +427,34 @@ impl Core {
             .open(&path)
             .map_err(AofError::io("open", &path))?
             .into();
-        let len = file_header().len() as u64;
         Ok((
             Current {
                 file,
                 path,
-                len,
-                synced: len,
+                len: 0,
+                synced: 0,
+                ours: false,
+                marked: 0,
             },
             entry,
         ))
     }
 
-    /// Stores a manifest in which the current file ends at `length` and `entry` follows.
-    fn adopt(&mut self, entry: Entry, length: u64) -> Result<(), AofError> {
+    /// Stores a manifest in which `entry` follows the current file, which ends at `length` if that is not sure otherwise.
+    fn adopt(&mut self, entry: Entry, length: Option<u64>) -> Result<(), AofError> {
         let mut manifest = self.manifest.clone();
         if let Some(last) = manifest.increments.last_mut() {
-            last.length = Some(length);
+            last.length = length;
         }
         manifest.increments.push(entry);
         self.store_manifest(manifest)
     }
 
     fn store_manifest(&mut self, manifest: Manifest) -> Result<(), AofError> {
+        if self.published != Published::Yes {
+            self.manifest = manifest;
+            return Ok(());
+        }
         self.manifest_uncertain = true;
         manifest.store(&*self.storage, &self.layout)?;
         self.manifest = manifest;
@@ -409,6 +472,7 @@ impl Core {
     fn replace_file(&mut self, shared: &Shared) -> Result<(), AofError> {
         let (mut next, entry) = self.create_increment()?;
         let mut ends = Vec::with_capacity(self.unsynced.len());
+        next.add_first_lines(&mut Vec::new())?;
         if let Some(mut select) = self.selected_database()? {
             seal_batch(&mut select, next.synced);
             append(&mut next, &select)?;
@@ -427,7 +491,7 @@ impl Core {
         let length = self.current.synced;
         let _ = self.current.file.set_len(length);
         let _ = self.current.file.sync();
-        self.adopt(entry, length)?;
+        self.adopt(entry, Some(length))?;
         self.current.len = length;
         self.broken = false;
         self.advance_to(next, shared);
@@ -482,7 +546,7 @@ impl Core {
         first: u64,
         form: BaseForm,
         shared: &Shared,
-    ) -> Result<Vec<PathBuf>, AofError> {
+    ) -> Result<(), AofError> {
         self.make_ready(shared)?;
         let temporary = self.layout.temporary_base_path();
         let sequence = self.manifest.next_base();
@@ -504,67 +568,79 @@ impl Core {
             !kept.is_empty(),
             "the increment that the switch began is there"
         );
-        let old = manifest.base.take().into_iter().chain(replaced);
-        let history: Vec<Entry> = old
-            .map(|entry| Entry {
-                kind: Kind::History,
-                length: None,
-                ..entry
-            })
-            .collect();
-        let paths = history
-            .iter()
-            .map(|entry| self.layout.path(&entry.name))
-            .collect();
+        // Redis's order: what was replaced last comes first, and a base behind its increments.
+        let replaced = replaced.into_iter().chain(manifest.base.take());
+        let older = std::mem::take(&mut manifest.history);
+        manifest.history = replaced.map(Entry::into_history).chain(older).collect();
         manifest.increments = kept;
-        manifest.history.extend(history);
-        manifest.base = Some(Entry {
-            name,
-            sequence,
-            kind: Kind::Base,
-            length: Some(size),
-        });
+        manifest.base = Some(Entry::new_base(name, sequence));
+        let before = std::mem::replace(&mut self.published, Published::Yes);
         if let Err(error) = self.store_manifest(manifest) {
-            if self.make_ready(shared).is_ok() {
+            if before != Published::Yes {
+                // Either manifest names files that are complete.
+                (self.published, self.manifest_uncertain) = (Published::Perhaps, false);
+            } else if self.make_ready(shared).is_ok() {
                 // The old manifest is on disk for sure, so nothing names the new base.
                 let _ = self.storage.remove(&path);
             }
             return Err(error);
         }
-        self.older = 0;
-        for entry in &self.manifest.increments[..self.manifest.increments.len() - 1] {
-            self.older += entry.length.unwrap_or(0);
-        }
+        let behind = self.manifest.increments.len() - 1;
+        let older = self.manifest.increments.iter().take(behind);
+        self.older = older.map(|entry| self.size_of(entry)).sum();
         shared.base_size.store(size, Ordering::Relaxed);
         self.publish_size(shared);
-        Ok(paths)
+        Ok(())
     }
 
-    /// Takes removed history out of the manifest. Nothing depends on it: history is never loaded.
-    pub(crate) fn forget_history(&mut self) -> Result<(), AofError> {
-        if self.manifest_uncertain {
+    /// What a file takes on disk, for the figures.
+    fn size_of(&self, entry: &Entry) -> u64 {
+        let file = self.storage.open(&self.layout.path(&entry.name));
+        file.and_then(|file| file.len()).unwrap_or(0)
+    }
+
+    /// Removes what a new base has replaced. Nothing depends on it: history is never loaded. What stands for the log until
+    /// its first base is complete is no history on disk.
+    pub(crate) fn remove_history(&mut self) -> Result<(), AofError> {
+        if self.published != Published::Yes
+            || self.manifest_uncertain
+            || self.manifest.history.is_empty()
+        {
             return Ok(());
         }
-        self.store_manifest(Manifest {
-            history: Vec::new(),
-            ..self.manifest.clone()
-        })
+        let history = std::mem::take(&mut self.manifest.history);
+        for entry in &history {
+            // What stays behind is named by no manifest and does no harm.
+            let _ = self.storage.remove(&self.layout.path(&entry.name));
+        }
+        self.store_manifest(self.manifest.clone())
+    }
+
+    /// The files of a log that no manifest names, where it is given up.
+    pub(crate) fn unpublished_paths(&self) -> Vec<PathBuf> {
+        let increments = self.manifest.increments.iter();
+        increments
+            .filter(|_| self.published == Published::No)
+            .map(|entry| self.layout.path(&entry.name))
+            .collect()
     }
 
     /// Writes, forces to disk, and marks the file as complete.
     pub(crate) fn finish(&mut self, shared: &Shared) -> Result<(), AofError> {
         self.write(shared)?;
         self.sync(shared)?;
-        if self.current.synced < self.current.len || self.current.len > file_header().len() as u64 {
-            let mut mark = Vec::new();
-            seal_batch(&mut mark, self.current.synced);
-            append(&mut self.current, &mark)?;
-            self.current
-                .file
-                .sync()
-                .map_err(AofError::io("fsync", &self.current.path))?;
-        }
+        self.mark_end()?;
         self.sync_thread = None;
+        Ok(())
+    }
+}
+
+impl Current {
+    /// Writes what goes before the first batch of ours.
+    fn add_first_lines(&mut self, payload: &mut Vec<u8>) -> Result<(), AofError> {
+        let lines = first_lines(payload, self.len);
+        append(self, &lines)?;
+        (self.ours, self.marked) = (true, self.len);
         Ok(())
     }
 }
@@ -602,7 +678,7 @@ fn recycle(buffers: Vec<Vec<u8>>, shared: &Shared) {
     }
 }
 
-/// Creates the increment that follows those in `manifest`: its first line and its name are on disk.
+/// Creates the increment that follows those in `manifest`, empty: its name is on disk.
 pub(crate) fn new_increment(
     storage: &dyn Storage,
     layout: &Layout,
@@ -614,8 +690,6 @@ pub(crate) fn new_increment(
     let file = storage
         .create(&path)
         .map_err(AofError::io("create", &path))?;
-    file.write_all_at(&file_header(), 0)
-        .map_err(AofError::io("write", &path))?;
     file.sync().map_err(AofError::io("fsync", &path))?;
     storage
         .sync_directory(&layout.append_directory)

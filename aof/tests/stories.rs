@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use innkeep_aof::{
-    AofError, Chance, FsyncPolicy, Log, LogState, Options, RealStorage, Recovery, SimulatedDisk,
-    Storage,
+    AofError, Chance, FsyncPolicy, Log, LogState, Options, RealStorage, Recovery, RewriteSink,
+    SimulatedDisk, Storage,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -276,14 +276,20 @@ fn a_torn_tail_is_cut_and_kept_and_damage_before_it_is_refused() -> Result<(), F
 #[test]
 fn a_file_that_is_not_the_last_must_be_whole() -> Result<(), Failure> {
     let disk = SimulatedDisk::new();
-    for key in ["a", "b"] {
-        let log = start(&disk)?;
-        log.append(&command(&["SET", key, "v"]));
-        log.step()?;
-    }
+    let log = start(&disk)?;
+    log.append(&command(&["SET", "a", "v"]));
+    log.append(&command(&["SET", "b", "v"]));
+    log.step()?;
+    let whole_batches = get(&disk, Path::new(FIRST))?.len();
+    log.switch()?.abort();
+    log.append(&command(&["SET", "c", "v"]));
+    log.step()?;
+    assert_eq!(contents(&open(&disk)?)?.len(), 3);
     let file = disk.open(Path::new(FIRST))?;
-    file.set_len(file.len()? - 1)?;
-    assert!(matches!(open(&disk), Err(AofError::Corrupt { .. })));
+    for len in [file.len()? - 1, whole_batches as u64] {
+        file.set_len(len)?;
+        assert!(matches!(open(&disk), Err(AofError::Corrupt { .. })));
+    }
     disk.remove(Path::new(FIRST))?;
     assert!(matches!(
         open(&disk),
@@ -517,5 +523,127 @@ fn a_switch_that_may_have_happened_loses_nothing() -> Result<(), Failure> {
         let recovery = open(&disk.crash(seed))?;
         assert_eq!(contents(&recovery)?, ["SET a 1", "SET b 1"], "seed {seed}");
     }
+    Ok(())
+}
+
+/// A base of commands that lost its end, at a place where a batch ends.
+#[test]
+fn a_base_that_was_cut_short_is_refused() -> Result<(), Failure> {
+    let disk = SimulatedDisk::new();
+    let mut sink = RewriteSink::alone(Arc::new(disk.clone()), &options())?;
+    sink.write(&command(&["SET", "a", &"x".repeat(1 << 20)]))?;
+    sink.write(&command(&["SET", "b", "1"]))?;
+    sink.finish()?;
+    let path = Path::new("data/appendonlydir/appendonly.aof.1.base.aof");
+    assert_eq!(contents(&open(&disk)?)?.len(), 2);
+    drop(start(&disk)?);
+    assert_eq!(contents(&open(&disk)?)?.len(), 2);
+    let bytes = get(&disk, path)?;
+    let begins = |bytes: &[u8]| bytes.starts_with(b"#CRC:");
+    let lines = (0..bytes.len()).filter(|&at| begins(&bytes[at..]));
+    for end in lines.skip(2) {
+        let cut = disk.crash(0);
+        cut.open(path)?.set_len(end as u64)?;
+        assert!(matches!(open(&cut), Err(AofError::Corrupt { .. })), "{end}");
+    }
+    Ok(())
+}
+
+/// A log that begins anew counts only with its first base; until then, and where it is given up, the old one does.
+#[test]
+fn a_log_that_begins_anew_takes_over_with_its_first_base() -> Result<(), Failure> {
+    let disk = SimulatedDisk::new();
+    let log = start(&disk)?;
+    log.append(&command(&["SET", "old", "1"]));
+    log.close()?;
+    let names = disk.list(Path::new("data/appendonlydir"))?;
+
+    let (log, mut sink) = Log::begin_stepped(Arc::new(disk.clone()), options())?;
+    assert!(matches!(log.switch(), Err(AofError::RewriteInProgress)));
+    log.set_keep_history(false);
+    log.append(&command(&["SET", "behind", "1"]));
+    log.step()?;
+    sink.write(&command(&["SET", "base", "1"]))?;
+    disk.fail_syncs(1);
+    log.append(&command(&["SET", "again", "1"]));
+    log.step()?;
+    for seed in 0..20 {
+        let recovery = open(&disk.crash(seed))?;
+        assert_eq!(contents(&recovery)?, ["SET old 1"], "seed {seed}");
+    }
+    sink.abort();
+    log.close()?;
+    assert_eq!(disk.list(Path::new("data/appendonlydir"))?, names);
+
+    let (log, mut sink) = Log::begin_stepped(Arc::new(disk.clone()), options())?;
+    log.append(&command(&["SET", "behind", "1"]));
+    log.step()?;
+    sink.write(&command(&["SET", "base", "1"]))?;
+    sink.finish()?;
+    for seed in 0..20 {
+        let recovery = open(&disk.crash(seed))?;
+        assert_eq!(contents(&recovery)?, ["SET base 1", "SET behind 1"]);
+    }
+    log.append(&command(&["SET", "last", "1"]));
+    log.step()?;
+    let expected = ["SET base 1", "SET behind 1", "SET last 1"];
+    assert_eq!(contents(&open(&disk.crash(0))?)?, expected);
+    let manifest = String::from_utf8(get(&disk, Path::new(MANIFEST))?)?;
+    assert_eq!(
+        manifest,
+        "file appendonly.aof.1.base.aof seq 1 type b\nfile appendonly.aof.2.incr.aof seq 2 type i\n"
+    );
+    Ok(())
+}
+
+/// Power fails at every step of a beginning anew: one log or the other is there, whole.
+#[test]
+fn a_beginning_anew_may_be_interrupted_anywhere() -> Result<(), Failure> {
+    for steps in 0..30 {
+        let disk = SimulatedDisk::new();
+        let log = start(&disk)?;
+        log.append(&command(&["SET", "old", "1"]));
+        log.close()?;
+        disk.power_off_after(steps);
+        let begun = Log::begin_stepped(Arc::new(disk.clone()), options());
+        let finished = begun.map_err(Failure::from).and_then(|(log, mut sink)| {
+            sink.write(&command(&["SET", "new", "1"]))?;
+            sink.finish()?;
+            Ok(log)
+        });
+        for seed in 0..10 {
+            let recovery = open(&disk.crash(seed))?;
+            let found = contents(&recovery)?;
+            let expected = if finished.is_ok() { "new" } else { "old" };
+            assert!(
+                found == [format!("SET {expected} 1")]
+                    || finished.is_err() && found == ["SET new 1"],
+                "after {steps} steps, seed {seed}: {found:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Redis goes on in the last file at each start, and so do we; a timestamp line comes first in a file.
+#[test]
+fn the_last_file_goes_on_and_may_begin_with_a_time() -> Result<(), Failure> {
+    let disk = SimulatedDisk::new();
+    let mut expected = Vec::new();
+    for (time, key) in ["a", "b", "c"].into_iter().enumerate() {
+        let log = start(&disk)?;
+        let line = format!("#TS:{time}\r\n").into_bytes();
+        log.append(&[line, command(&["SET", key, "1"])].concat());
+        log.step()?;
+        expected.push(format!("SET {key} 1"));
+        if time == 1 {
+            log.close()?;
+        }
+    }
+    let recovery = open(&disk.crash(3))?;
+    assert!(recovery.report().checksums && recovery.report().files == 1);
+    assert_eq!(contents(&recovery)?, expected);
+    let bytes = get(&disk, Path::new(FIRST))?;
+    assert!(bytes.starts_with(b"#TS:0\r\n#CRC:"));
     Ok(())
 }

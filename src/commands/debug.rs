@@ -35,6 +35,8 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
 }];
 
 const HELP: &[&str] = &[
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Server will sleep before flushing the AOF, this is used for testing.",
     "CHANGE-REPL-ID",
     "    Change the replication IDs of the instance.",
     "    Dangerous: should be used only for testing the replication subsystem.",
@@ -48,6 +50,8 @@ const HELP: &[&str] = &[
     "ERROR <string>",
     "    Return a Redis protocol error with <string> as message. Useful for clients",
     "    unit tests to simulate Redis errors.",
+    "FAIL-SNAPSHOT",
+    "    Has the snapshot that is being written fail, as if the disk refused it.",
     "LOG <message>",
     "    Write <message> to the server log.",
     "HTSTATS <dbid>",
@@ -133,6 +137,12 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"quicklist-packed-threshold", [size]) => packed_threshold(ctx, size),
         (b"replybuffer", [what, value]) => reply_buffer(ctx, what, value),
         (b"reload", options) => reload(ctx, options),
+        (b"aof-flush-sleep", [us]) => aof_flush_sleep(ctx, us),
+        (b"fail-snapshot", []) => {
+            let fails = &ctx.services.switches.snapshot_fails;
+            fails.store(true, Ordering::Release);
+            done(ctx, |reply| reply.ok())
+        }
         (b"loadaof", []) => Ok(Outcome::LoadLog),
         // An answer like any other: it counts as no error.
         (b"error", [text]) => done(ctx, |reply| reply.error(&one_line(text))),
@@ -154,6 +164,17 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (sub, [value]) => switch(ctx, sub, value),
         _ => Err(help::wrong_subcommand(ctx)),
     }
+}
+
+/// The delay is for tests of what waits for the log.
+fn aof_flush_sleep(ctx: &mut Context<'_, '_>, us: &[u8]) -> CommandResult {
+    let us = parse_i64(us)
+        .and_then(|us| u64::try_from(us).ok())
+        .unwrap_or(0);
+    if let Some(hooks) = &*ctx.services.hooks.read() {
+        hooks.delay_log_writes(us);
+    }
+    done(ctx, |reply| reply.ok())
 }
 
 fn done(ctx: &mut Context<'_, '_>, write: impl FnOnce(&mut dyn Reply)) -> CommandResult {

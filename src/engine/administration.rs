@@ -112,15 +112,17 @@ impl Inner {
             return Err(Error::RewriteInProgress);
         }
         if nested || self.is_saving() {
+            self.forget_rewrite_failures();
             self.schedule_rewrite();
             reply.simple("Background append only file rewriting scheduled");
             return Ok(());
         }
         txn.lock_all();
+        self.forget_rewrite_failures();
         if self.propagation.log().is_some() {
             self.begin_rewrite(txn)?;
         } else {
-            self.write_log_once(txn)?;
+            self.begin_base_alone(txn)?;
         }
         reply.simple("Background append only file rewriting started");
         Ok(())

@@ -25,6 +25,8 @@ struct State {
     garbage: Vec<Value>,
     /// The log is to be rewritten.
     rewrite: bool,
+    /// When it is to be tried again, in Unix milliseconds.
+    next_rewrite_ms: Option<i64>,
     /// Save points and scheduled saves are to be looked at.
     save_check: bool,
     /// When the next save point is reached, in Unix milliseconds.
@@ -40,6 +42,18 @@ struct State {
 }
 
 impl State {
+    fn has_rewrite(&self, now_ms: i64) -> bool {
+        self.rewrite || self.next_rewrite_ms.is_some_and(|at| at <= now_ms)
+    }
+
+    fn take_rewrite(&mut self, now_ms: i64) -> bool {
+        let due = self.has_rewrite(now_ms);
+        if due {
+            (self.rewrite, self.next_rewrite_ms) = (false, None);
+        }
+        due
+    }
+
     fn has_save_check(&self, now_ms: i64) -> bool {
         self.save_check || self.next_save_ms.is_some_and(|at| at <= now_ms)
     }
@@ -127,6 +141,14 @@ impl Background {
         self.0.wake.notify_one();
     }
 
+    /// Has the log rewritten at a time, or earlier.
+    pub(crate) fn request_rewrite_at(&self, at_ms: i64) {
+        let mut state = self.0.state.lock();
+        state.next_rewrite_ms = Some(state.next_rewrite_ms.map_or(at_ms, |at| at.min(at_ms)));
+        drop(state);
+        self.0.wake.notify_one();
+    }
+
     /// Has the save points looked at, soon.
     pub(crate) fn request_save_check(&self) {
         self.0.state.lock().save_check = true;
@@ -185,7 +207,7 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
         let (rewrite, evict) = {
             let mut state = shared.state.lock();
             (
-                std::mem::take(&mut state.rewrite),
+                state.take_rewrite(engine.keyspace.now_ms()),
                 std::mem::take(&mut state.evict),
             )
         };
@@ -229,7 +251,7 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
         }
         let next = shared.next_round_ms.load(Ordering::Relaxed);
         if !state.garbage.is_empty()
-            || state.rewrite
+            || state.has_rewrite(now_ms)
             || state.evict
             || next < now_ms
             || state.has_save_check(now_ms)
@@ -243,6 +265,7 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
             .map_or(next, |((at, _), _)| next.min(*at - 1));
         let next = state.next_save_ms.map_or(next, |at| next.min(at - 1));
         let next = state.next_beat_ms.map_or(next, |at| next.min(at - 1));
+        let next = state.next_rewrite_ms.map_or(next, |at| next.min(at - 1));
         if next == i64::MAX {
             shared.wake.wait(&mut state);
         } else {

@@ -48,7 +48,7 @@ impl Session {
         hint: HashHint,
     ) -> Flow {
         #[cfg(feature = "lua")]
-        if self.scripts_give_way && self.runs_lua(command, args) {
+        if self.scripts_give_way && (self.runs_lua(command, args) || reloads_log(command, args)) {
             return self.run_in_fiber(command, args, reply, started_us);
         }
         self.run_here(command, args, reply, started_us, hint)
@@ -86,6 +86,13 @@ impl Session {
         };
         self.inner().runs_lua(command, args) || queued()
     }
+}
+
+/// Whether it is DEBUG LOADAOF: the log may hold scripts, which give way as others do.
+#[cfg(feature = "lua")]
+fn reloads_log(command: &Command, args: &[&[u8]]) -> bool {
+    let is_load = |word: &&[u8]| word.eq_ignore_ascii_case(b"loadaof");
+    command.spec.name == "debug" && args.get(1).is_some_and(is_load)
 }
 
 /// Runs a command for a session: locks what it needs, runs its handler, logs, serves who waits. Tells also whether a
@@ -581,7 +588,9 @@ impl Inner {
         let mut position = 0;
         if !journal.effects.commands.is_empty() {
             if !journal.effects.is_empty_for_log() {
-                position = self.propagation.append(&journal.effects, !journal.apart);
+                position = self
+                    .propagation
+                    .append(&journal.effects, !journal.apart, now_ms);
             }
             if self.services.replicas.is_fed() {
                 let replicas = &self.services.replicas;

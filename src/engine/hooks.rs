@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::Inner;
 use super::recovery::policy_named;
@@ -47,10 +48,18 @@ impl Hooks for EngineHooks {
             txn.lock_all();
             engine.begin_log(txn).map_err(|error| error.to_string())?;
             txn.set_propagating(true);
-        } else if !on && let Some(log) = engine.propagation.stop() {
-            log.close().map_err(|error| error.to_string())?;
+        } else if !on {
+            txn.lock_all();
+            engine.end_log(txn).map_err(|error| error.to_string())?;
         }
         Ok(())
+    }
+
+    fn delay_log_writes(&self, us: u64) {
+        let engine = self.engine().ok();
+        if let Some(log) = engine.and_then(|engine| engine.propagation.log()) {
+            log.set_write_delay(Duration::from_micros(us));
+        }
     }
 
     fn admit_memory_limit(&self) -> Result<(), String> {
@@ -105,6 +114,8 @@ impl Hooks for EngineHooks {
         } else if name == "repl-backlog-size" {
             let size = engine.services.config.read().usize("repl-backlog-size");
             engine.services.replicas.set_backlog_size(size);
+        } else if name.starts_with("aof-") {
+            engine.set_up_log();
         } else if name == "disk-reserve" {
             engine.reserve.look_again();
         } else if name.starts_with("maxmemory") {

@@ -28,6 +28,7 @@ pub mod session;
 mod snapshot;
 mod starting;
 mod stream_commands;
+mod switching;
 mod tally;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ use migrate::Peers;
 use owner::{Owner, Threads};
 use propagation::Propagation;
 use reserve::Reserve;
+use rewrite::Rewriting;
 use saving::Saving;
 
 /// An engine: a keyspace with its commands, its clients and its log. Cheap to clone; it stops when the last clone, session
@@ -93,6 +95,7 @@ pub struct Inner {
     threads: Threads,
     storage: Arc<dyn Storage>,
     saving: Saving,
+    rewriting: Rewriting,
     peers: Peers,
     reserve: Reserve,
     eviction: Mutex<EvictionPool>,
@@ -178,6 +181,7 @@ impl Engine {
             threads: Threads::default(),
             storage,
             saving: Saving::default(),
+            rewriting: Rewriting::default(),
             peers: Peers::default(),
             reserve: Reserve::default(),
             eviction: Mutex::default(),
@@ -198,6 +202,13 @@ impl Engine {
     pub fn shut_down(&self, how: Shutdown) -> Result<(), Error> {
         if how.abort {
             return Err(Error::NothingToAbort);
+        }
+        if self.0.is_writing_first_base() {
+            if !how.force {
+                log::warn!("Writing initial AOF, can't exit");
+                return Err(Error::FirstBase);
+            }
+            log::warn!("Writing initial AOF. Exit anyway.");
         }
         self.0.save_at_the_end(how)?;
         let Some(log) = self.0.propagation.log() else {

@@ -2,7 +2,7 @@
 //! appended while the shards are locked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use innkeep_aof::{AofError, FsyncPolicy, Log, LogState, RewriteSink};
@@ -19,8 +19,28 @@ pub struct Propagation {
     wanted: AtomicBool,
     /// Whether replies wait for the disk.
     always: AtomicBool,
-    /// The database that the log's reader is in; held while effects are appended.
-    selected: Mutex<Option<usize>>,
+    /// Whether the log tells the time (`aof-timestamp-enabled`).
+    timestamps: AtomicBool,
+    /// Position of the last log when it was stopped: positions of the next go on from there.
+    last_position: AtomicU64,
+    /// Held while effects are appended.
+    reader: Mutex<Reader>,
+}
+
+/// What the log's reader knows.
+#[derive(Debug, Default)]
+struct Reader {
+    /// The database that it is in.
+    selected: Option<usize>,
+    /// The last time that it was told, in Unix seconds.
+    told_s: i64,
+}
+
+/// A line that tells the time to whoever reads the log; Redis and we pass over it.
+pub(super) fn encode_time(out: &mut Vec<u8>, time_s: i64) {
+    out.extend_from_slice(b"#TS:");
+    out.extend_from_slice(itoa::Buffer::new().format(time_s).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 impl Propagation {
@@ -36,7 +56,7 @@ impl Propagation {
 
     /// Begins to log. What is in memory now is in the log already, or nothing is.
     pub(crate) fn start(&self, log: Log) {
-        *self.selected.lock() = None;
+        *self.reader.lock() = Reader::default();
         self.set_policy(log.policy(), Some(&log));
         *self.log.write() = Some(Arc::new(log));
         self.wanted.store(true, Ordering::Release);
@@ -46,7 +66,19 @@ impl Propagation {
     pub(crate) fn stop(&self) -> Option<Arc<Log>> {
         self.wanted.store(false, Ordering::Release);
         self.always.store(false, Ordering::Release);
-        self.log.write().take()
+        let log = self.log.write().take()?;
+        self.last_position.store(log.position(), Ordering::Release);
+        Some(log)
+    }
+
+    /// Where the positions of the next log begin.
+    pub(crate) fn last_position(&self) -> u64 {
+        self.last_position.load(Ordering::Acquire)
+    }
+
+    /// `aof-timestamp-enabled`.
+    pub(crate) fn set_timestamps(&self, on: bool) {
+        self.timestamps.store(on, Ordering::Relaxed);
     }
 
     /// `appendfsync`.
@@ -60,18 +92,24 @@ impl Propagation {
 
     /// Begins a rewrite: what is appended from now on goes to a new file.
     pub(crate) fn switch(&self) -> Result<Option<RewriteSink>, AofError> {
-        let mut selected = self.selected.lock();
+        let mut reader = self.reader.lock();
         let sink = self.log().map(|log| log.switch()).transpose()?;
-        *selected = None;
+        *reader = Reader::default();
         Ok(sink)
     }
 
     /// Appends effects and returns the position that covers them. Together: as one transaction of the log.
-    pub(crate) fn append(&self, effects: &Effects, together: bool) -> u64 {
+    pub(crate) fn append(&self, effects: &Effects, together: bool, now_ms: i64) -> u64 {
         let log = self.log.read();
         let Some(log) = log.as_ref() else { return 0 };
-        let mut selected = self.selected.lock();
-        log.append_with(|out| effects.encode_for(Audience::Log, together, &mut selected, out))
+        let mut reader = self.reader.lock();
+        log.append_with(|out| {
+            if self.timestamps.load(Ordering::Relaxed) && reader.told_s < now_ms / 1000 {
+                reader.told_s = now_ms / 1000;
+                encode_time(out, reader.told_s);
+            }
+            effects.encode_for(Audience::Log, together, &mut reader.selected, out);
+        })
     }
 
     /// Whether what was appended up to here may be acknowledged.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use innkeep_aof::{ApplyError, FsyncPolicy, Log, Options, Recovery, Report};
+use innkeep_aof::{ApplyError, FsyncPolicy, Log, Options, Recovery, Report, RewriteSink};
 use log::{info, warn};
 
 use super::Inner;
@@ -24,22 +24,25 @@ impl Inner {
     pub(super) fn open_log(&self) -> Result<Loaded, Error> {
         let started = std::time::Instant::now();
         let mut recovery = Recovery::open(Arc::clone(&self.storage), self.log_options())?;
-        if recovery.is_blank()
-            && let Loaded::Snapshot { path, bytes, .. } = self.open_snapshot()?
-        {
-            self.begin_with_snapshot(recovery)?;
+        let is_blank = recovery.is_blank();
+        if is_blank && let Loaded::Snapshot { path, bytes, .. } = self.open_snapshot()? {
+            info!("The append only file begins with what the snapshot holds");
+            self.start_log(self.with_first_base()?.start()?);
             return Ok(Loaded::Snapshot {
                 path,
                 bytes,
                 begins_log: true,
             });
         }
+        if is_blank {
+            recovery = self.with_first_base()?;
+        }
         self.expect_bytes(recovery.report().bytes);
         self.apply_log(&mut recovery)?;
         let report = recovery.report().clone();
         tell(&report, started.elapsed());
         self.start_log(recovery.start()?);
-        if report.bytes == 0 && report.cut.is_none() {
+        if is_blank {
             return Ok(Loaded::Nothing);
         }
         let options = self.log_options();
@@ -49,18 +52,16 @@ impl Inner {
         })
     }
 
-    /// What a snapshot brought becomes the base of a log that has nothing yet. Until that base is complete the log counts
-    /// as blank, so that an interruption loses nothing.
-    fn begin_with_snapshot(&self, recovery: Recovery) -> Result<(), Error> {
-        info!("The append only file begins with what the snapshot holds");
-        let log = recovery.start()?;
-        let sink = log.switch()?;
+    /// What is in memory becomes the base of a log that has nothing yet. Until that base is complete the log counts as blank,
+    /// so that an interruption loses nothing.
+    fn with_first_base(&self) -> Result<Recovery, Error> {
+        let sink = RewriteSink::alone(Arc::clone(&self.storage), &self.log_options())?;
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
         let written = self.write_whole_base(&mut txn, sink);
         self.close(txn);
         written?;
-        self.start_log(log);
-        Ok(())
+        let options = self.log_options();
+        Ok(Recovery::open(Arc::clone(&self.storage), options)?)
     }
 
     /// Loads the snapshot of the configured directory, where there is one.
@@ -79,9 +80,22 @@ impl Inner {
         }))
     }
 
-    fn start_log(&self, log: Log) {
+    pub(super) fn start_log(&self, log: Log) {
         self.propagation.start(log);
+        self.set_up_log();
         self.plan_rewrite();
+    }
+
+    /// What of the configuration may change while the log runs.
+    pub(super) fn set_up_log(&self) {
+        let config = self.services.config.read();
+        let keep = config.bool("aof-disable-auto-gc");
+        let timestamps = config.bool("aof-timestamp-enabled");
+        drop(config);
+        self.propagation.set_timestamps(timestamps);
+        if let Some(log) = self.propagation.log() {
+            log.set_keep_history(keep);
+        }
     }
 
     pub(super) fn log_options(&self) -> Options {
@@ -91,6 +105,8 @@ impl Inner {
             String::from_utf8_lossy(config.text("appenddirname")).into_owned();
         options.file_name = String::from_utf8_lossy(config.text("appendfilename")).into_owned();
         options.load_truncated = config.bool("aof-load-truncated");
+        options.keep_history = config.bool("aof-disable-auto-gc");
+        options.first_position = self.propagation.last_position();
         options.policy = policy_of(&config);
         options
     }
@@ -197,7 +213,7 @@ impl Inner {
     }
 
     /// DEBUG LOADAOF: everything is forgotten and read from the log again. Every shard is locked.
-    pub(super) fn reload_log(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
+    pub(super) fn reload_log(self: &Arc<Self>, txn: &mut Txn<'_>) -> Result<(), Error> {
         let log = self.propagation.log();
         if let Some(log) = &log {
             log.flush_and_sync()
@@ -208,7 +224,9 @@ impl Inner {
         if log.is_none() && recovery.is_blank() {
             return Err(Error::NoLog);
         }
-        self.replace_all(txn, true, |txn| {
+        // A script in the log may give way to others, who must not see half of the data.
+        self.begin_loading();
+        let loaded = self.replace_all(txn, true, |txn| {
             txn.keep_expired(true);
             let mut progress = Progress::new(self, false);
             let result = self
@@ -216,7 +234,9 @@ impl Inner {
                 .and_then(|()| self.replay(txn, &recovery, &mut progress));
             txn.keep_expired(false);
             result
-        })
+        });
+        self.end_loading();
+        loaded
     }
 
     /// Everything in memory gives way to what `load` brings, unless it is to stay. Nothing of it is logged again; what the
@@ -270,28 +290,6 @@ impl Inner {
             tell_refusal(&error);
             CommandError::text("ERR Error trying to load the RDB dump, check server logs.")
         })
-    }
-
-    /// BGREWRITEAOF without a log: writes one that holds what is in memory now, and leaves it.
-    pub(super) fn write_log_once(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
-        self.new_log(txn)?
-            .close()
-            .map_err(|error| Error::Log(error.into()))
-    }
-
-    /// CONFIG SET appendonly yes: a new log whose base is what is in memory now. Every shard is locked.
-    pub(super) fn begin_log(&self, txn: &mut Txn<'_>) -> Result<(), Error> {
-        let log = self.new_log(txn)?;
-        self.start_log(log);
-        Ok(())
-    }
-
-    fn new_log(&self, txn: &mut Txn<'_>) -> Result<Log, Error> {
-        let begun = &self.services.stats.log.rewrites_begun;
-        begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let log = Recovery::open(Arc::clone(&self.storage), self.log_options())?.start()?;
-        self.write_whole_base(txn, log.switch()?)?;
-        Ok(log)
     }
 
     /// Loads the base where it is an RDB, as a real Redis writes it. Keys whose time has come are kept: a command of the log

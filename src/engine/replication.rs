@@ -199,7 +199,7 @@ impl Inner {
         );
         let file = self
             .begin_file_named(&name)
-            .inspect_err(|_| self.keyspace.end_snapshot())?;
+            .inspect_err(|_| self.keyspace.end_snapshot(&snapshot.as_sink()))?;
         if replica.announced.functions_only {
             let header = RdbHeader {
                 sizes: Vec::new(),

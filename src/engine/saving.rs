@@ -176,7 +176,7 @@ impl Inner {
     fn write_file(&self, snapshot: &Snapshot) -> io::Result<()> {
         let file = self
             .begin_file(true)
-            .inspect_err(|_| self.keyspace.end_snapshot())?;
+            .inspect_err(|_| self.keyspace.end_snapshot(&snapshot.as_sink()))?;
         self.write_until_given_up(snapshot, file)?
             .put_in_place(&self.rdb_path())
     }
@@ -204,9 +204,26 @@ impl Inner {
     /// `rdb-key-save-delay`: takes so many microseconds for each key, as long as it is configured. False when the save
     /// is to be given up.
     pub(super) fn slow_down(&self, keys: u64) -> bool {
+        self.slow_down_unless(keys, || self.is_save_given_up())
+    }
+
+    /// DEBUG FAIL-SNAPSHOT: whether the snapshot that is being written is to fail.
+    pub(super) fn is_to_fail(&self) -> bool {
+        let fails = &self.services.switches.snapshot_fails;
+        fails.load(Ordering::Acquire)
+    }
+
+    /// What begins now is not what was to fail.
+    pub(super) fn forget_failure(&self) {
+        let fails = &self.services.switches.snapshot_fails;
+        fails.store(false, Ordering::Release);
+    }
+
+    /// The same for what is given up otherwise.
+    pub(super) fn slow_down_unless(&self, keys: u64, given_up: impl Fn() -> bool) -> bool {
         let mut paid_us = 0;
         loop {
-            if self.is_save_given_up() {
+            if given_up() || self.is_to_fail() {
                 return false;
             }
             let delay = self.services.config.read().i64("rdb-key-save-delay");
@@ -332,6 +349,7 @@ impl Inner {
 
     /// What follows is not the save that nobody wanted any more.
     pub(super) fn forget_abandoned_save(&self) {
+        self.forget_failure();
         self.saving.given_up.store(false, Ordering::Release);
     }
 

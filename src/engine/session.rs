@@ -495,7 +495,13 @@ impl Session {
             acl::admit(&self.state, services, command, args, now_ms)?;
         }
         if self.inner().keyspace.is_held_for_long() && !works_while_busy(command, args) {
-            return Err(busy_error(services));
+            // A script of the log that is loaded again holds everything, and loading comes first.
+            let loading = self.inner().is_loading() && !flags.has(Flags::LOADING);
+            return Err(if loading {
+                LOADING
+            } else {
+                busy_error(services)
+            });
         }
         self.admit_change(command)?;
         if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(&command.full_name)

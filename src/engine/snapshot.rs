@@ -80,6 +80,10 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn as_sink(&self) -> Arc<dyn SnapshotSink> {
+        Arc::<Segments>::clone(&self.segments)
+    }
+
     /// What its file begins with.
     pub(super) const fn header(&self) -> &RdbHeader {
         &self.header
@@ -175,7 +179,8 @@ impl Inner {
                 saved.fetch_add(segment.keys, Ordering::Relaxed);
             }
         };
-        self.keyspace.walk_snapshot(&mut drain)?;
+        self.keyspace
+            .walk_snapshot(&snapshot.as_sink(), &mut drain)?;
         drain()?;
         Ok(begun?.finish()?.0)
     }

@@ -10,6 +10,7 @@ pub mod shard;
 pub mod txn;
 pub mod waiter;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -126,28 +127,45 @@ impl Keyspace {
         }
     }
 
-    /// Walks what a snapshot has not seen yet, one segment under its lock at a time; returns when the sink has got
-    /// everything. `pace` is called between segments, with nothing locked; an error ends the walk.
-    pub fn walk_snapshot<E>(&self, mut pace: impl FnMut() -> Result<(), E>) -> Result<(), E> {
-        let walk = self.walk_shards(&mut pace);
-        self.end_snapshot();
+    /// Walks what the snapshot of this sink has not seen yet, one segment under its lock at a time; returns when the sink has
+    /// got everything, or the snapshot was given up. `pace` is called between segments, with nothing locked; an error ends
+    /// the walk.
+    pub fn walk_snapshot<E>(
+        &self,
+        sink: &Arc<dyn SnapshotSink>,
+        mut pace: impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let walk = self.walk_shards(sink, &mut pace);
+        self.end_snapshot(sink);
         walk
     }
 
-    /// Gives up a snapshot; without effect when there is none. Locks one shard after the other.
-    pub fn end_snapshot(&self) {
+    /// Gives up the snapshot of this sink; without effect when it is over. Locks one shard after the other.
+    pub fn end_snapshot(&self, sink: &Arc<dyn SnapshotSink>) {
         for shard in &self.shards {
-            shard.lock().end_snapshot();
+            let mut shard = shard.lock();
+            if shard.is_saving_to(sink) {
+                shard.end_snapshot();
+            }
         }
     }
 
-    fn walk_shards<E>(&self, pace: &mut impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    fn walk_shards<E>(
+        &self,
+        sink: &Arc<dyn SnapshotSink>,
+        pace: &mut impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
         for shard in &self.shards {
             for db in 0..self.databases {
                 let mut position = Some(0);
                 while let Some(at) = position {
                     let mut locked = shard.lock();
-                    position = locked.continue_snapshot(db, at);
+                    // Another may have begun since this one was given up.
+                    position = if locked.is_saving_to(sink) {
+                        locked.continue_snapshot(db, at)
+                    } else {
+                        None
+                    };
                     // Whoever waits for the shard comes before the next segment.
                     MutexGuard::unlock_fair(locked);
                     pace()?;

@@ -209,6 +209,12 @@ impl Shard {
         self.snapshot = Some(Snapshot { sink, epoch });
     }
 
+    /// Whether the snapshot of this sink is being taken.
+    pub(super) fn is_saving_to(&self, sink: &Arc<dyn SnapshotSink>) -> bool {
+        let snapshot = self.snapshot.as_ref();
+        snapshot.is_some_and(|snapshot| Arc::ptr_eq(&snapshot.sink, sink))
+    }
+
     /// The snapshot has everything, or was given up.
     pub(super) fn end_snapshot(&mut self) {
         self.snapshot = None;
@@ -427,7 +433,7 @@ mod tests {
                 drop(txn);
                 let several = || (0..200).for_each(|_| change(&keyspace, keyspace.random()));
                 several();
-                let walked = keyspace.walk_snapshot(|| {
+                let walked = keyspace.walk_snapshot(&sink, || {
                     several();
                     Ok::<(), ()>(())
                 });

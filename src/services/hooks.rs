@@ -11,9 +11,11 @@ use crate::keyspace::Txn;
 pub trait Hooks: fmt::Debug + Send + Sync {
     /// `appendfsync`: `always`, `everysec` or `no`.
     fn set_fsync_policy(&self, policy: &str) -> Result<(), String>;
-    /// `appendonly`: begins a log with what is in memory, or ends it. May be called with every shard locked. `nested`:
-    /// inside EXEC, after which the log begins.
+    /// `appendonly`: begins a log with what is in memory, whose first base is written while everything goes on, or ends it.
+    /// May be called with every shard locked. `nested`: inside EXEC, after which the log begins.
     fn set_append_only(&self, txn: &mut Txn<'_>, on: bool, nested: bool) -> Result<(), String>;
+    /// DEBUG AOF-FLUSH-SLEEP: each write of the log waits so many microseconds before it begins.
+    fn delay_log_writes(&self, _us: u64) {}
     /// `maxmemory` other than 0: refused where nobody knows how much memory is used.
     fn admit_memory_limit(&self) -> Result<(), String> {
         Ok(())
@@ -57,6 +59,8 @@ pub struct Switches {
     pub checksums_ignored: AtomicBool,
     /// REPLYBUFFER PEAK-RESET-TIME in milliseconds; -1: never.
     pub reply_peak_reset_ms: AtomicI64,
+    /// FAIL-SNAPSHOT: whether the snapshot that is being written, for a file or as the base of the log, is to fail.
+    pub snapshot_fails: AtomicBool,
     /// REPLYBUFFER RESIZING: whether reply buffers shrink and grow.
     pub reply_resizing: AtomicBool,
 }
@@ -72,6 +76,7 @@ impl Default for Switches {
             scripts_unrestricted: AtomicBool::new(false),
             checksums_ignored: AtomicBool::new(false),
             reply_peak_reset_ms: AtomicI64::new(REPLY_PEAK_RESET_MS),
+            snapshot_fails: AtomicBool::new(false),
             reply_resizing: AtomicBool::new(true),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use innkeep::commands::Shutdown;
 use innkeep::config::Config;
 use innkeep::engine::Engine;
 use innkeep::reply::Response;
@@ -355,5 +356,92 @@ fn functions_are_in_a_log_that_begins_later() {
         assert_eq!(set("appendonly", "yes"), ok);
         drop(engine);
         assert_eq!(run(&open(), &["FCALL", "f", "0"]), Response::Int(7));
+    }
+}
+
+/// Writers go on while the log is switched on, switched off again and its first base fails; what is opened then is what
+/// there was, from the log that counts.
+#[test]
+fn a_log_is_switched_on_while_others_write() {
+    for preamble in ["yes", "no"] {
+        let place = tempfile::tempdir().expect("a directory");
+        let engine = Engine::open(config(place.path(), b"no")).expect("it opens");
+        let set = |name: &str, value: &str| {
+            let answer = run(&engine, &["CONFIG", "SET", name, value]);
+            assert_eq!(answer, Response::Simple("OK".into()), "{name} {value}");
+        };
+        set("aof-use-rdb-preamble", preamble);
+        run(&engine, &["DEBUG", "POPULATE", "20000"]);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for writer in 0..2 {
+                let (engine, stop) = (&engine, &stop);
+                scope.spawn(move || write_pairs(engine, stop, writer));
+            }
+            set("appendonly", "yes");
+            set("appendonly", "no");
+            set("appendonly", "yes");
+            run(&engine, &["DEBUG", "FAIL-SNAPSHOT"]);
+            wait_for_rewrite(&engine);
+            set("appendonly", "no");
+            run(&engine, &["BGREWRITEAOF"]);
+            set("appendonly", "yes");
+            wait_for_rewrite(&engine);
+            stop.store(true, Ordering::Relaxed);
+        });
+        let expected = digest(&engine);
+        drop(engine);
+        let engine = Engine::open(config(place.path(), b"yes")).expect("it opens");
+        assert_eq!(digest(&engine), expected);
+        assert_pairs(&engine);
+    }
+}
+
+/// Until the first base of a log that was switched on is complete, the server does not end, and the old log counts.
+#[test]
+fn the_old_log_counts_until_the_new_one_has_a_base() {
+    let place = tempfile::tempdir().expect("a directory");
+    let engine = Engine::open(config(place.path(), b"yes")).expect("it opens");
+    run(&engine, &["SET", "old", "1"]);
+    run(&engine, &["CONFIG", "SET", "aof-use-rdb-preamble", "yes"]);
+    run(&engine, &["CONFIG", "SET", "appendonly", "no"]);
+    run(&engine, &["SET", "new", "1"]);
+    run(
+        &engine,
+        &["CONFIG", "SET", "rdb-key-save-delay", "100000000"],
+    );
+    run(&engine, &["CONFIG", "SET", "appendonly", "yes"]);
+    assert_eq!(shown(&engine, "aof_rewrite_in_progress"), "1");
+    assert_eq!(shown(&engine, "aof_enabled"), "1");
+    assert!(engine.shut_down(Shutdown::default()).is_err());
+    let other = Engine::open(config(place.path(), b"yes")).expect("it opens");
+    assert_eq!(run(&other, &["EXISTS", "old", "new"]), Response::Int(1));
+    drop(other);
+    run(&engine, &["CONFIG", "SET", "appendonly", "no"]);
+    assert_eq!(shown(&engine, "aof_rewrite_in_progress"), "0");
+    engine
+        .shut_down(Shutdown::default())
+        .expect("nothing is in its way");
+    drop(engine);
+    let engine = Engine::open(config(place.path(), b"yes")).expect("it opens");
+    assert_eq!(run(&engine, &["EXISTS", "old", "new"]), Response::Int(1));
+}
+
+fn shown(engine: &Engine, name: &str) -> String {
+    let text = match run(engine, &["INFO", "persistence"]) {
+        Response::Bulk(text) | Response::Verbatim { text, .. } => text,
+        other => panic!("{other:?}"),
+    };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let begin = format!("{name}:");
+    let line = text.lines().find_map(|line| line.strip_prefix(&begin));
+    line.expect("the field is there").to_owned()
+}
+
+fn wait_for_rewrite(engine: &Engine) {
+    while shown(engine, "aof_rewrite_in_progress") == "1"
+        || shown(engine, "aof_rewrite_scheduled") == "1"
+    {
+        std::thread::yield_now();
     }
 }

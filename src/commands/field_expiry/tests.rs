@@ -256,7 +256,7 @@ fn a_snapshot_sees_no_later_times() {
     h.keyspace.set_now_ms(Some(NOW + 6));
     h.expect(&[("HLEN h", "2")]);
     h.keyspace
-        .walk_snapshot(|| Ok::<(), ()>(()))
+        .walk_snapshot(&sink, || Ok::<(), ()>(()))
         .expect("nothing is in its way");
     let mut seen = std::mem::take(&mut *seen.0.lock());
     seen.sort();
