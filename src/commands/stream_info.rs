@@ -24,6 +24,10 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
             summary: "List the consumers in a consumer group",
             complexity: "O(1)",
             tips: "nondeterministic_output",
+            history: &[(
+                "7.2.0",
+                "Added the `inactive` field, and changed the meaning of `idle`.",
+            )],
             ..CommandSpec::new("consumers", 4, Flags::READONLY, xinfo_consumers)
         },
         CommandSpec {
@@ -58,6 +62,10 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
                 (
                     "7.0.0",
                     "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields",
+                ),
+                (
+                    "7.2.0",
+                    "Added the `active-time` field, and changed the meaning of `seen-time`.",
                 ),
             ],
             ..CommandSpec::new("stream", -3, Flags::READONLY, xinfo_stream)
@@ -202,11 +210,13 @@ fn write_full_consumer(
     (label, consumer): (&[u8], &Consumer),
     shown: usize,
 ) {
-    reply.map(4);
+    reply.map(5);
     name(reply, "name");
     reply.bulk(label);
     name(reply, "seen-time");
     reply.int(consumer.seen_ms);
+    name(reply, "active-time");
+    reply.int(consumer.active_ms);
     count(reply, "pel-count", consumer.pending().len());
     name(reply, "pending");
     reply.array(consumer.pending().len().min(shown));
@@ -273,12 +283,17 @@ fn xinfo_consumers(context: &mut Context<'_, '_>) -> CommandResult {
     let reply = &mut **reply;
     reply.array(group.consumers().len());
     for (label, consumer) in group.consumers() {
-        reply.map(3);
+        reply.map(4);
         name(reply, "name");
         reply.bulk(label);
         count(reply, "pending", consumer.pending().len());
         name(reply, "idle");
         reply.int(now_ms.saturating_sub(consumer.seen_ms).max(0));
+        name(reply, "inactive");
+        reply.int(match consumer.active_ms {
+            ..0 => -1,
+            active_ms => now_ms.saturating_sub(active_ms).max(0),
+        });
     }
     Ok(Outcome::Done)
 }

@@ -468,9 +468,10 @@ fn deliver(
             group.deliver(*id, consumer, now_ms, 1);
         }
     }
-    if let Some(consumer) = stream
-        .group_mut(name)
-        .and_then(|group| group.consumer_mut(consumer))
+    // What nobody has to acknowledge leaves no trace at the consumer.
+    if !words.no_ack
+        && let Some(group) = stream.group_mut(name)
+        && let Some(consumer) = group.consumer_mut(consumer)
     {
         consumer.active_ms = now_ms;
     }

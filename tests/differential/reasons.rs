@@ -183,6 +183,8 @@ pub(crate) fn reason(words: &[Vec<u8>]) -> Option<&'static str> {
         .map(|reason| reason.why)
 }
 
+const ACTIVE_CONSUMERS: &str = "Redis 7.2 tells when consumers last got something";
+
 /// Questions about the command table that are answered otherwise, and why.
 const TOLD_OTHERWISE: &[(&[&str], &str)] = &[
     (&["COMMAND", "INFO", "zrank"], "Redis 7.2 takes WITHSCORE"),
@@ -196,6 +198,9 @@ const TOLD_OTHERWISE: &[(&[&str], &str)] = &[
         &["COMMAND", "DOCS", "zrevrank"],
         "Redis 7.2 takes WITHSCORE",
     ),
+    (&["COMMAND", "DOCS", "xinfo"], ACTIVE_CONSUMERS),
+    (&["COMMAND", "DOCS", "xinfo|consumers"], ACTIVE_CONSUMERS),
+    (&["COMMAND", "DOCS", "xinfo|stream"], ACTIVE_CONSUMERS),
 ];
 
 /// Why the answer to a question about the command table differs, if it may.
@@ -215,6 +220,9 @@ pub(crate) const OWN_FIELDS: &[&str] = &[
 
 /// Fields of CLIENT LIST that Redis 7.2 has added.
 pub(crate) const NEWER_FIELDS: &[&str] = &["lib-name", "lib-ver"];
+
+/// Fields of XINFO that Redis 7.2 has added: [`ACTIVE_CONSUMERS`].
+pub(crate) const NEWER_CONSUMER_FIELDS: &[&[u8]] = &[b"inactive", b"active-time"];
 
 /// Commands that the test asks one server more often than the other, until something has come about or an iteration
 /// has ended; as MONITOR shows them.

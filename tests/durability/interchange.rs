@@ -133,10 +133,15 @@ fn fill_groups(run: &mut impl FnMut(&[&str])) {
     run(&["XDEL", "stream", "1-0", "2-0", "41-0", "299-0", "300-0"]);
 }
 
-/// What a client is told of a stream in full, but for what depends on how it is stored and when a consumer was seen:
+/// What a client is told of a stream in full, but for what depends on how it is stored and when a consumer came:
 /// the log tells neither.
 fn told_of_stream(full: &Reply) -> Vec<Reply> {
-    const UNTOLD: &[&[u8]] = &[b"radix-tree-keys", b"radix-tree-nodes", b"seen-time"];
+    const UNTOLD: &[&[u8]] = &[
+        b"radix-tree-keys",
+        b"radix-tree-nodes",
+        b"seen-time",
+        b"active-time",
+    ];
     let mut told = Vec::new();
     let mut items = full.items().iter();
     while let Some(item) = items.next() {
