@@ -84,6 +84,8 @@ const HELP: &[&str] = &[
     "      existing RDB file.",
     "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
     "      file to the database.",
+    "SEGFAULT",
+    "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -138,6 +140,12 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"replybuffer", [what, value]) => reply_buffer(ctx, what, value),
         (b"reload", options) => reload(ctx, options),
         (b"aof-flush-sleep", [us]) => aof_flush_sleep(ctx, us),
+        (b"segfault", []) => {
+            if let Some(crash) = ctx.services.switches.crash.get() {
+                crash();
+            }
+            std::process::abort();
+        }
         (b"fail-snapshot", []) => {
             let fails = &ctx.services.switches.snapshot_fails;
             fails.store(true, Ordering::Release);

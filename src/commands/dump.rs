@@ -174,7 +174,7 @@ fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
         Ok(None) => return Err(BAD_DATA),
         Err(PayloadError::Content(problem)) => {
             if let Some(hooks) = &*ctx.services.hooks.read() {
-                hooks.log(&format!("Payload integrity check failed: {problem}"));
+                hooks.log(&format!("Bad data format of a payload: {problem}"));
             }
             return Err(BAD_DATA);
         }

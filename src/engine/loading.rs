@@ -270,9 +270,12 @@ pub(super) fn tell_refusal(error: &Error) {
         Problem::Truncated => {
             warn!("Short read or OOM loading DB. Unrecoverable error, aborting now.");
         }
-        problem => warn!(
-            "Internal error in RDB reading offset {}: {problem}",
-            source.offset
-        ),
+        problem => {
+            warn!("Error reading the RDB: {problem}");
+            warn!(
+                "Internal error in RDB reading offset {}: {problem}",
+                source.offset
+            );
+        }
     }
 }

@@ -53,6 +53,17 @@ impl<R: Read> Source<'_, R> {
     /// The value of a key of this type. None where a collection is empty: servers with a bug long gone wrote such
     /// keys, and Redis passes them over.
     pub(super) fn value(&mut self, kind: u8, limits: &Limits) -> Result<Option<Value>, Problem> {
+        self.checked_value(kind, limits)
+            .map_err(|problem| match problem {
+                Problem::Malformed(what) => {
+                    let form = form_of(kind);
+                    Problem::malformed(format_args!("{form} integrity check failed: {what}"))
+                }
+                problem => problem,
+            })
+    }
+
+    fn checked_value(&mut self, kind: u8, limits: &Limits) -> Result<Option<Value>, Problem> {
         match kind {
             STRING => self.string().map(|bytes| Some(string_value(bytes))),
             LIST => self.list(limits).map(list_value),
@@ -159,7 +170,10 @@ impl<R: Read> Source<'_, R> {
         let mut list = List::new();
         for _ in 0..self.length()? {
             match self.length()? {
-                NODE_PLAIN => list.append_plain(&self.string()?),
+                NODE_PLAIN => match self.string()?.as_slice() {
+                    [] => return Err(Problem::malformed("an empty node of a list")),
+                    element => list.append_plain(element),
+                },
                 NODE_PACKED => {
                     let pack = self.listpack()?;
                     if !pack.is_empty() {
@@ -263,6 +277,23 @@ impl<R: Read> Source<'_, R> {
     }
 }
 
+/// What a type is called where its bytes are damaged.
+const fn form_of(kind: u8) -> &'static str {
+    match kind {
+        HASH_ZIPMAP => "Zipmap",
+        LIST_ZIPLIST | LIST_QUICKLIST => "Ziplist",
+        SET_INTSET => "Intset",
+        ZSET_ZIPLIST => "Zset ziplist",
+        HASH_ZIPLIST => "Hash ziplist",
+        HASH_LISTPACK | HASH_LISTPACK_TIMES | HASH_LISTPACK_TIMES_BEFORE_RELEASE => "Hash listpack",
+        ZSET_LISTPACK => "Zset listpack",
+        SET_LISTPACK => "Set listpack",
+        LIST_QUICKLIST_2 => "Listpack",
+        STREAM | STREAM_2 | STREAM_3 => "Stream listpack",
+        _ => "Value",
+    }
+}
+
 /// As [`Value::string`], without copying what is no integer.
 fn string_value(bytes: Vec<u8>) -> Value {
     parse_i64(&bytes).map_or(Value::Bytes(bytes), Value::Int)
@@ -291,6 +322,6 @@ fn twice(element: &[u8]) -> Problem {
 
 fn duplicate(what: &str) -> Problem {
     Problem::malformed(format_args!(
-        "the elements are not those of a {what}: one is left over, twice there or out of order"
+        "listpack with dup elements, one that is left over, or out of order, for a {what}"
     ))
 }

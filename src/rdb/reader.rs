@@ -59,6 +59,9 @@ pub struct RdbSummary {
     pub aux: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Empty keys that the log names, of those that are passed over.
+const EMPTY_KEYS_TOLD: u64 = 10;
+
 /// Reads one RDB, hands each key to `handler` in the order of the file, and says what there was. The values have the
 /// forms that `limits` ask for. More than the RDB may be taken from `reader`; [`RdbSummary::bytes`] says where it ended.
 ///
@@ -201,6 +204,9 @@ impl<R: Read> Decoder<'_, R> {
         let key = std::mem::take(key);
         self.key = None;
         let Some(value) = value else {
+            if self.summary.empty_keys < EMPTY_KEYS_TOLD {
+                log::info!("skipping empty key: {}", key.escape_ascii());
+            }
             self.summary.empty_keys += 1;
             return Ok(Item::Other);
         };

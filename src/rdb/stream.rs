@@ -117,7 +117,10 @@ impl<R: Read> Source<'_, R> {
             _ => seen_ms,
         };
         if !group.add_consumer(&name, seen_ms) {
-            let what = format_args!("the consumer '{}' occurs twice", name.escape_ascii());
+            let what = format_args!(
+                "Duplicate stream consumer detected: '{}'",
+                name.escape_ascii()
+            );
             return Err(Problem::malformed(what));
         }
         if let Some(consumer) = group.consumer_mut(&name) {
@@ -126,8 +129,10 @@ impl<R: Read> Source<'_, R> {
         for _ in 0..self.length()? {
             let id = StreamId::from_bytes(self.array()?);
             let Some((delivered_ms, count)) = unclaimed.remove(&id) else {
-                let what =
-                    format_args!("entry {id} is pending for a consumer, and not for its group");
+                let what = format_args!(
+                    "entry {id} is pending for a consumer, and not for its group, or twice: \
+                     Stream consumer PEL entry already has a consumer assigned"
+                );
                 return Err(Problem::malformed(what));
             };
             group.deliver(id, &name, delivered_ms, count);

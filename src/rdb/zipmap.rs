@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fields (1 byte, 254: count them) | field length | field | value length | free (1 byte) | value | free bytes | … | 0xff
-//! length: one byte below 254, or 0xfe and u32 LE
+//! length: one byte below 254, or 0xfe and u32 LE from 254 on
 //! ```
 
 use super::Problem;
@@ -26,6 +26,9 @@ pub(super) fn to_listpack(bytes: &[u8]) -> Result<Listpack, Problem> {
         listpack.push_back(value);
         rest = behind;
     }
+    if listpack.is_empty() {
+        return Err(damaged("no pairs".to_owned()));
+    }
     Ok(listpack)
 }
 
@@ -44,7 +47,9 @@ fn split_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
         TERMINATOR => None,
         0xfe => {
             let (len, rest) = rest.split_first_chunk()?;
-            Some((u32::from_le_bytes(*len) as usize, rest))
+            let len = u32::from_le_bytes(*len);
+            // The longer form is for what the shorter one cannot tell.
+            (len >= 0xfe).then_some((len as usize, rest))
         }
         short => Some((usize::from(short), rest)),
     }
@@ -58,10 +63,18 @@ mod tests {
 
     #[test]
     fn pairs_are_read() {
-        let bytes = b"\x02\x01f\x02\x01v1-\xfe\x01\x00\x00\x00g\x00\x00\xff";
+        let long = [b'g'; 300];
+        let bytes = [
+            b"\x02\x01f\x02\x01v1-\xfe\x2c\x01\x00\x00",
+            &long[..],
+            b"\x00\x00\xff",
+        ];
+        let bytes = &bytes.concat()[..];
         let listpack = to_listpack(bytes).expect("sound");
         let elements: Vec<_> = listpack.iter().map(|element| element.to_vec()).collect();
-        assert_eq!(elements, [&b"f"[..], b"v1", b"g", b""]);
+        assert_eq!(elements, [&b"f"[..], b"v1", &long, b""]);
+        to_listpack(b"\x01\xfe\x01\x00\x00\x00g\x00\x00\xff").expect_err("one byte is enough");
+        to_listpack(b"\x00\xff").expect_err("empty");
         for len in 0..bytes.len() {
             to_listpack(&bytes[..len]).expect_err("cut off");
         }

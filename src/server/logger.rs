@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,15 +42,19 @@ impl Logger {
     }
 }
 
-/// Starts logging: to a file, or to standard output where there is no path.
+/// Starts logging: to a file, or to standard output where there is no path. Answers where that is open.
 ///
 /// # Errors
 ///
 /// The file that cannot be opened.
-pub(super) fn start(path: Option<&Path>, level: &str) -> io::Result<()> {
-    let out: Box<dyn Write + Send> = match path {
-        Some(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
-        None => Box::new(io::stdout()),
+pub(super) fn start(path: Option<&Path>, level: &str) -> io::Result<RawFd> {
+    let (out, fd): (Box<dyn Write + Send>, RawFd) = match path {
+        Some(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            let fd = file.as_raw_fd();
+            (Box::new(file), fd)
+        }
+        None => (Box::new(io::stdout()), io::stdout().as_raw_fd()),
     };
     let to_file = path.is_some() || fs::metadata("/dev/stdout").is_ok_and(|out| out.is_file());
     let (queue, lines) = sync_channel(QUEUE);
@@ -65,7 +70,7 @@ pub(super) fn start(path: Option<&Path>, level: &str) -> io::Result<()> {
         dropped,
         to_file,
     })));
-    Ok(())
+    Ok(fd)
 }
 
 /// `loglevel`: `debug`, `verbose`, `notice` or `warning`.

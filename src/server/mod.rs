@@ -5,6 +5,7 @@ mod allocator;
 mod batch;
 mod buffers;
 mod connection;
+mod crash;
 mod listener;
 mod logger;
 mod program;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::acceptor;
+use super::crash;
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
 use crate::commands::Shutdown;
@@ -65,9 +66,13 @@ fn run_server(source: &Source) -> ExitCode {
     let config = loaded.config;
     let logfile = config.path("logfile");
     let path = (!logfile.as_os_str().is_empty()).then_some(logfile.as_path());
-    if let Err(problem) = logger::start(path, config.word("loglevel")) {
-        eprintln!("Can't open the log file {}: {problem}", logfile.display());
-        return ExitCode::FAILURE;
+    match logger::start(path, config.word("loglevel")) {
+        Ok(log) if config.bool("crash-log-enabled") => crash::tell_crashes(log),
+        Ok(_) => {}
+        Err(problem) => {
+            eprintln!("Can't open the log file {}: {problem}", logfile.display());
+            return ExitCode::FAILURE;
+        }
     }
     for warning in loaded.warnings {
         warn!("{warning}");
@@ -94,6 +99,8 @@ async fn host(config: Config) -> io::Result<()> {
     let options = server_options(&config)?;
     let pidfile = config.path("pidfile");
     let engine = Engine::prepare(config).map_err(io::Error::other)?;
+    // Nobody has set it before.
+    let _ = engine.services().switches.crash.set(crash::provoke);
     let mut server = serve(&engine, options)
         .inspect_err(|_| error!("Failed listening on port {port} (tcp), aborting."))?;
     // Whoever reads this may connect.

@@ -2,6 +2,7 @@
 //! Knows neither log nor listener.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use crate::keyspace::Txn;
@@ -57,6 +58,8 @@ pub struct Switches {
     pub scripts_unrestricted: AtomicBool,
     /// SET-SKIP-CHECKSUM-VALIDATION: whether RESTORE and snapshots are read without looking at their checksum.
     pub checksums_ignored: AtomicBool,
+    /// SEGFAULT: what ends the program; where it has no such thing of its own, it is aborted.
+    pub crash: OnceLock<fn()>,
     /// REPLYBUFFER PEAK-RESET-TIME in milliseconds; -1: never.
     pub reply_peak_reset_ms: AtomicI64,
     /// FAIL-SNAPSHOT: whether the snapshot that is being written, for a file or as the base of the log, is to fail.
@@ -77,6 +80,7 @@ impl Default for Switches {
             checksums_ignored: AtomicBool::new(false),
             reply_peak_reset_ms: AtomicI64::new(REPLY_PEAK_RESET_MS),
             snapshot_fails: AtomicBool::new(false),
+            crash: OnceLock::new(),
             reply_resizing: AtomicBool::new(true),
         }
     }
