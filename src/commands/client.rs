@@ -8,7 +8,7 @@ use super::connection::{is_printable, set_client_name};
 use super::error::shown;
 use super::spec::{CommandSpec, Flags};
 use super::tracking::{client_caching, client_getredir, client_tracking, client_trackinginfo};
-use super::{CommandError, CommandResult, Context, Outcome, help, table};
+use super::{Command, CommandError, CommandResult, Context, Outcome, help, table};
 use crate::services::{ClientFlags, ClientInfo, Paused, ReplyMode, UnblockKind};
 use crate::value::number::parse_i64;
 
@@ -503,15 +503,34 @@ fn flag_letters(info: &ClientInfo) -> String {
 fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
     let is_self = info.id == ctx.session.info.id;
     // Inside EXEC that is EXEC.
-    let running = is_self.then(|| last_command(info));
-    out.push_str(&line_of(info, ctx.txn.now_ms(), running));
+    let running = is_self.then(|| Running {
+        name: last_command(info),
+        ..Running::new(ctx.command, ctx.args)
+    });
+    out.push_str(&line_of(info, ctx.txn.now_ms(), running.as_ref()));
 }
 
 /// Bytes of a reply that CLIENT LIST counts as `obl`.
 const FIXED_REPLY: usize = 16 * 1024;
 
-/// A client's line, without its end; `running` is the command that it runs at this moment.
-pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> String {
+/// The command that a client runs at this moment.
+pub(super) struct Running<'a> {
+    name: &'a str,
+    /// Bytes of its words.
+    words: usize,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(command: &'a Command, args: &[&[u8]]) -> Self {
+        Self {
+            name: &command.full_name,
+            words: args.iter().map(|word| word.len()).sum(),
+        }
+    }
+}
+
+/// A client's line, without its end.
+pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&Running<'_>>) -> String {
     let mut out = String::new();
     let get = |counter: &std::sync::atomic::AtomicUsize| counter.load(Ordering::Relaxed);
     let seconds_since = |ms: i64| (now - ms).max(0) / 1000;
@@ -558,14 +577,14 @@ pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&str>) -> Str
         get(&info.shard_channels),
         get(&info.query_buffer),
         free_input,
-        get(&info.argv_memory),
+        running.map_or(0, |running| running.words),
         get(&info.multi_memory),
         get(&info.reply_buffer),
         get(&info.reply_buffer_peak),
         usize::from(listed > 0) + info.mailbox.len(),
         info.memory(),
         if mailbox + output > 0 { "rw" } else { "r" },
-        running.unwrap_or_else(|| last_command(info)),
+        running.map_or_else(|| last_command(info), |running| running.name),
         user,
         info.resp.load(Ordering::Relaxed).max(2),
         String::from_utf8_lossy(&info.lib_name.lock()),

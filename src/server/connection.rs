@@ -312,6 +312,7 @@ impl Connection {
         // CLIENT LIST tells how long the query is that it came with.
         let info = &self.session.state.info;
         info.query_buffer.store(self.input.len(), Ordering::Relaxed);
+        info.is_served.store(true, Ordering::Relaxed);
         let mut consumed = 0;
         while consumed < self.input.len() {
             let before = consumed;
@@ -325,6 +326,8 @@ impl Connection {
         self.ranges.clear();
         self.ranges.shrink_to(KEPT_WORDS);
         self.give_input_back(consumed);
+        let info = &self.session.state.info;
+        info.is_served.store(false, Ordering::Relaxed);
         if self.session.is_durable() {
             return self.write_some();
         }

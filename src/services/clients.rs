@@ -88,8 +88,8 @@ pub struct ClientInfo {
     pub query_buffer: AtomicUsize,
     /// Free bytes of the read buffer.
     pub query_buffer_free: AtomicUsize,
-    /// Bytes of the arguments being executed.
-    pub argv_memory: AtomicUsize,
+    /// Whether its commands are being executed, so that its input is about to be let go of.
+    pub is_served: AtomicBool,
     /// Bytes queued in MULTI.
     pub multi_memory: AtomicUsize,
     /// Capacity of the reply buffer.
@@ -102,6 +102,8 @@ pub struct ClientInfo {
     pub watch_memory: AtomicUsize,
     /// Bytes that remember subscriptions.
     pub subscription_memory: AtomicUsize,
+    /// Bytes that remember the prefixes of CLIENT TRACKING.
+    pub tracking_memory: AtomicUsize,
     /// Its part of what `maxmemory-clients` limits, as far as it is accounted.
     pub accounted: AtomicUsize,
     /// Index of the last command in the command table, plus one.
@@ -164,16 +166,30 @@ impl ClientInfo {
             0 => 0,
             used => used + get(&self.query_buffer_free),
         };
+        input + self.memory_without_input()
+    }
+
+    /// Bytes that it takes when the commands that it runs now, if it runs any, are over.
+    fn memory_between_commands(&self) -> usize {
+        if self.is_served.load(Ordering::Relaxed) {
+            self.memory_without_input()
+        } else {
+            self.memory()
+        }
+    }
+
+    fn memory_without_input(&self) -> usize {
+        let get = |part: &AtomicUsize| part.load(Ordering::Relaxed);
         let parts = [
-            &self.argv_memory,
             &self.multi_memory,
             &self.reply_buffer,
             &self.output,
             &self.watch_memory,
             &self.subscription_memory,
+            &self.tracking_memory,
         ];
         let parts: usize = parts.into_iter().map(get).sum();
-        size_of::<Self>() + input + parts + self.mailbox.pending()
+        size_of::<Self>() + parts + self.mailbox.pending()
     }
 
     /// Ends its waiting, if it waits in a blocking command and nobody has answered it yet.
@@ -405,7 +421,10 @@ impl Clients {
     pub fn set_memory_limit(&self, limit: usize) -> Vec<Arc<ClientInfo>> {
         self.memory_limit.store(limit, Ordering::Relaxed);
         if limit > 0 {
-            self.all.iter().for_each(|client| self.note_memory(&client));
+            // Nobody is evicted for the command that sets the limit.
+            self.all
+                .iter()
+                .for_each(|client| self.note_memory(&client, client.memory_between_commands()));
         }
         self.evict()
     }
@@ -421,13 +440,12 @@ impl Clients {
     pub fn account(&self, client: &ClientInfo) -> Vec<Arc<ClientInfo>> {
         // Who is not on the list any more has been taken off the account.
         if self.all.contains_key(&client.id) {
-            self.note_memory(client);
+            self.note_memory(client, client.memory());
         }
         self.evict()
     }
 
-    fn note_memory(&self, client: &ClientInfo) {
-        let now = client.memory();
+    fn note_memory(&self, client: &ClientInfo, now: usize) {
         let before = client.accounted.swap(now, Ordering::Relaxed);
         self.memory
             .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);

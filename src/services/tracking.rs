@@ -20,6 +20,11 @@ const CHANNEL: &[u8] = b"__redis__:invalidate";
 /// `tracking-table-max-keys` by default.
 const DEFAULT_MAX_KEYS: usize = 1_000_000;
 
+/// Bytes that remember a prefix, besides two copies of it: a handle in the client's mode, a handle with its listeners in
+/// the table.
+const PREFIX_MEMORY: usize =
+    2 * size_of::<Box<[u8]>>() + size_of::<Vec<u64>>() + 4 * size_of::<u64>();
+
 /// How a client wants to be told; what CLIENT TRACKING ON says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrackingMode {
@@ -126,6 +131,13 @@ impl Tracking {
         client.set_flag(ClientFlags::BROKEN_REDIRECT, false);
         client.set_flag(ClientFlags::TRACKING, true);
         client.set_flag(ClientFlags::BROADCAST, mode.broadcast);
+        let memory = mode
+            .prefixes
+            .iter()
+            .map(|prefix| 2 * prefix.len() + PREFIX_MEMORY);
+        client
+            .tracking_memory
+            .store(memory.sum(), Ordering::Relaxed);
         let client = Arc::clone(client);
         table.trackers.insert(client.id, Tracker { client, mode });
     }
@@ -136,6 +148,7 @@ impl Tracking {
         if table.trackers.remove(&client.id).is_some() {
             table.forget_prefixes(client.id);
             client.tracking_redirect.store(-1, Ordering::Relaxed);
+            client.tracking_memory.store(0, Ordering::Relaxed);
             let all = ClientFlags::TRACKING | ClientFlags::BROADCAST | ClientFlags::BROKEN_REDIRECT;
             client.set_flag(all, false);
         }

@@ -241,7 +241,7 @@ fn note_denied(
         services,
         (denied.reason(), stage),
         (object, user),
-        command,
+        &client::Running::new(command, args),
         now_ms,
     );
 }
@@ -258,7 +258,7 @@ pub fn note_failed_login(ctx: &Context<'_, '_>, user: &[u8]) {
         ctx.services,
         (Reason::Auth, stage),
         (object, user),
-        ctx.command,
+        &client::Running::new(ctx.command, ctx.args),
         ctx.txn.now_ms(),
     );
 }
@@ -268,7 +268,7 @@ fn note(
     services: &Services,
     (reason, stage): (Reason, Stage),
     (object, user): (&[u8], &[u8]),
-    command: &Command,
+    running: &client::Running<'_>,
     now_ms: i64,
 ) {
     services.acl.log.record(LogEntry {
@@ -278,7 +278,7 @@ fn note(
         stage,
         object: object.into(),
         user: user.into(),
-        client: client::line_of(&session.info, now_ms, Some(&command.full_name)),
+        client: client::line_of(&session.info, now_ms, Some(running)),
         created_ms: now_ms,
         updated_ms: now_ms,
     });
