@@ -218,6 +218,15 @@ pub static COMMANDS: &[CommandSpec] = &[
             CommandSpec {
                 acl: "slow",
                 group: "cluster",
+                since: "7.2.0",
+                summary: "Returns the shard ID of a node.",
+                complexity: "O(1)",
+                tips: "nondeterministic_output",
+                ..CommandSpec::new("myshardid", 2, Flags::STALE, disabled)
+            },
+            CommandSpec {
+                acl: "slow",
+                group: "cluster",
                 since: "3.0.0",
                 summary: "Get Cluster config for the node",
                 complexity: "O(N) where N is the total number of Cluster nodes",
@@ -322,6 +331,16 @@ pub static COMMANDS: &[CommandSpec] = &[
                 tips: "nondeterministic_output",
                 deprecated: Some(("5.0.0", "`CLUSTER REPLICAS`")),
                 ..CommandSpec::new("slaves", 3, Flags::ADMIN.and(Flags::STALE), disabled)
+            },
+            CommandSpec {
+                arguments: "filter:oneof{slotsrange:block=SLOTSRANGE{start-slot:integer end-slot:integer} orderby:block=ORDERBY{metric:string limit:integer=LIMIT? order:oneof?{asc:pure-token=ASC desc:pure-token=DESC}}}",
+                acl: "slow",
+                group: "cluster",
+                since: "8.2.0",
+                summary: "Return an array of slot usage statistics for slots assigned to the current node.",
+                complexity: "O(N) where N is the total number of slots based on arguments. O(N*log(N)) with ORDERBY subcommand.",
+                tips: "nondeterministic_output request_policy:all_shards",
+                ..CommandSpec::new("slot-stats", -4, Flags::STALE.and(Flags::LOADING), disabled)
             },
             CommandSpec {
                 acl: "slow",

@@ -71,6 +71,7 @@ pub use table::{Command, lookup, unknown_command};
 
 use crate::keyspace::Txn;
 use crate::reply::Reply;
+use crate::services::replicas::Wanted;
 use crate::services::{Services, SessionState};
 use crate::value::long_double::LongDouble;
 use crate::value::number::{parse_f64, parse_f64_bound, parse_i64};
@@ -205,8 +206,8 @@ pub enum Outcome {
     LoadLog,
     /// SYNC and PSYNC: from now on this session is a replica; the engine answers.
     Follow(replication::From),
-    /// WAIT: answer when enough replicas have acknowledged.
-    AwaitReplicas(replication::Wanted),
+    /// WAIT and WAITAOF: answer when there is what is wanted, or at a time (Unix milliseconds; `None`: for ever).
+    AwaitReplicas(Wanted, Option<i64>),
     /// Hold everybody for so many milliseconds (DEBUG SLEEP), then answer `OK`.
     Sleep(u64),
 }
@@ -247,8 +248,8 @@ pub enum TimeoutReply {
     Null,
     /// A null array.
     NullArray,
-    /// How many replicas have everything up to this offset of the stream.
-    Acknowledged(u64),
+    /// How much of what was wanted there is.
+    Acknowledged(Wanted),
 }
 
 /// The options of SHUTDOWN.
@@ -337,9 +338,8 @@ impl Context<'_, '_> {
         match block.on_timeout {
             TimeoutReply::Null => self.reply.null(),
             TimeoutReply::NullArray => self.reply.null_array(),
-            TimeoutReply::Acknowledged(offset) => {
-                let count = self.services.replicas.count_acknowledged(offset);
-                self.reply.int(count as i64);
+            TimeoutReply::Acknowledged(wanted) => {
+                replication::answer(self.services, &wanted, self.reply);
             }
         }
         Ok(Outcome::Done)

@@ -3,7 +3,9 @@
 
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome};
-use crate::services::replicas::Announced;
+use crate::reply::Reply;
+use crate::services::replicas::{Acknowledged, Announced, OnDisk, Wanted};
+use crate::services::{LogProgress, Services};
 use crate::value::number::parse_i64;
 
 /// The entries of this family.
@@ -118,6 +120,30 @@ pub static COMMANDS: &[CommandSpec] = &[
         tips: "request_policy:all_shards response_policy:agg_min",
         ..CommandSpec::new("wait", 3, Flags::NOSCRIPT, wait)
     },
+    CommandSpec {
+        arguments: "numlocal:integer numreplicas:integer timeout:integer",
+        acl: "slow blocking connection",
+        group: "generic",
+        since: "7.2.0",
+        summary: "Blocks until all of the preceding write commands sent by the connection are written to the append-only file of the master and/or replicas.",
+        complexity: "O(1)",
+        tips: "request_policy:all_shards response_policy:agg_min",
+        ..CommandSpec::new("waitaof", 4, Flags::BLOCKING, waitaof)
+    },
+    CommandSpec {
+        arguments: "target:block=TO?{host:string port:integer force:pure-token=FORCE?} abort:pure-token=ABORT? milliseconds:integer=TIMEOUT?",
+        acl: "admin slow dangerous",
+        group: "server",
+        since: "6.2.0",
+        summary: "Start a coordinated failover between this server and one of its replicas.",
+        complexity: "O(1)",
+        ..CommandSpec::new(
+            "failover",
+            -1,
+            Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::STALE),
+            failover,
+        )
+    },
 ];
 
 /// From where a replica wants to follow.
@@ -132,17 +158,6 @@ pub enum From {
         /// The first byte that it lacks, if it has any.
         byte: Option<u64>,
     },
-}
-
-/// What WAIT waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// So many replicas.
-    pub replicas: usize,
-    /// Up to this offset of the stream.
-    pub offset: u64,
-    /// Unix milliseconds; `None`: for ever.
-    pub deadline_ms: Option<i64>,
 }
 
 // ------------------------------------------------------------------------------------------------ what replicas send
@@ -174,6 +189,10 @@ fn replconf(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.args.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
+    if ctx.is(1, "ack") {
+        acknowledge(ctx);
+        return Ok(Outcome::Done);
+    }
     for pair in ctx.args[1..].chunks_exact(2) {
         if !announce(ctx, pair[0], pair[1])? {
             return Ok(Outcome::Done);
@@ -187,11 +206,7 @@ fn replconf(ctx: &mut Context<'_, '_>) -> CommandResult {
 fn announce(ctx: &mut Context<'_, '_>, what: &[u8], value: &[u8]) -> Result<bool, CommandError> {
     let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
     match what.to_ascii_lowercase().as_slice() {
-        b"ack" => {
-            acknowledge(ctx, value);
-            return Ok(false);
-        }
-        b"getack" | b"fack" => return Ok(false),
+        b"getack" | b"ack" | b"fack" => return Ok(false),
         b"listening-port" => {
             let port = parse_i64(value).ok_or(CommandError::NotInteger)?;
             announced(ctx).port = u16::try_from(port).unwrap_or(0);
@@ -234,13 +249,20 @@ fn announced<'c>(ctx: &'c mut Context<'_, '_>) -> &'c mut Announced {
     ctx.session.announced.get_or_insert_default()
 }
 
-fn acknowledge(ctx: &Context<'_, '_>, offset: &[u8]) {
-    let offset = parse_i64(offset).and_then(|offset| u64::try_from(offset).ok());
-    if let Some(offset) = offset {
-        let now_ms = ctx.txn.now_ms();
-        let replicas = &ctx.services.replicas;
-        replicas.acknowledge(ctx.session.info.id, offset, now_ms);
-    }
+/// `REPLCONF ACK offset [FACK offset]`: what the replica has, and what of it is on its disk.
+fn acknowledge(ctx: &Context<'_, '_>) {
+    let offset = |at: usize| {
+        let word = ctx.args.get(at)?;
+        u64::try_from(parse_i64(word)?).ok()
+    };
+    let Some(acknowledged) = offset(2) else {
+        return;
+    };
+    let on_disk = ctx.is(3, "fack").then(|| offset(4)).flatten();
+    let now_ms = ctx.txn.now_ms();
+    let client = ctx.session.info.id;
+    let replicas = &ctx.services.replicas;
+    replicas.acknowledge(client, acknowledged, on_disk, now_ms);
 }
 
 // ------------------------------------------------------------------------------------------------ what others ask
@@ -274,30 +296,158 @@ fn replicaof(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let wanted = ctx.int(1)?;
-    let timeout = ctx.args.get(2).and_then(|word| parse_i64(word));
+    let replicas = ctx.int(1)?;
+    let deadline_ms = deadline(ctx, 2)?;
+    let wanted = Wanted {
+        replicas: usize::try_from(replicas).unwrap_or(0),
+        offset: ctx.services.replicas.figures().offset,
+        disk: None,
+    };
+    await_wanted(ctx, wanted, deadline_ms)
+}
+
+fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let here = match ctx.int(1)? {
+        0 => false,
+        1 => true,
+        _ => {
+            return Err(CommandError::text(
+                "ERR value is out of range, value must between 0 and 1",
+            ));
+        }
+    };
+    let replicas = ctx.args.get(2).and_then(|word| parse_i64(word));
+    let replicas = replicas.and_then(|count| usize::try_from(count).ok());
+    let replicas = replicas.ok_or(CommandError::text(
+        "ERR value is out of range, must be positive",
+    ))?;
+    let deadline_ms = deadline(ctx, 3)?;
+    let log = log_progress(ctx.services).map(|progress| progress.appended);
+    if here && log.is_none() {
+        return Err(NO_LOG);
+    }
+    let wanted = Wanted {
+        replicas,
+        offset: ctx.services.replicas.figures().offset,
+        disk: Some(OnDisk { log, here }),
+    };
+    await_wanted(ctx, wanted, deadline_ms)
+}
+
+/// What WAITAOF answers that wants our own log where there is none.
+pub const NO_LOG: CommandError = CommandError::text(
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+);
+
+/// Until when a timeout of so many milliseconds lasts; 0: for ever.
+fn deadline(ctx: &Context<'_, '_>, at: usize) -> Result<Option<i64>, CommandError> {
+    let timeout = ctx.args.get(at).and_then(|word| parse_i64(word));
     let timeout = timeout.ok_or(CommandError::text(
         "ERR timeout is not an integer or out of range",
     ))?;
-    if timeout < 0 {
-        return Err(CommandError::NegativeTimeout);
+    match timeout {
+        0 => Ok(None),
+        ms if ms < 0 => Err(CommandError::NegativeTimeout),
+        ms => Ok(Some(ctx.txn.now_ms().saturating_add(ms))),
     }
-    let deadline_ms = match timeout {
-        0 => None,
-        ms => Some(ctx.txn.now_ms().saturating_add(ms)),
-    };
-    let offset = ctx.services.replicas.figures().offset;
-    let wanted = Wanted {
-        replicas: usize::try_from(wanted).unwrap_or(0),
-        offset,
-        deadline_ms,
-    };
-    let count = ctx.services.replicas.count_acknowledged(offset);
-    if count >= wanted.replicas || ctx.mode.nested {
-        ctx.reply.int(count as i64);
+}
+
+fn await_wanted(
+    ctx: &mut Context<'_, '_>,
+    wanted: Wanted,
+    deadline_ms: Option<i64>,
+) -> CommandResult {
+    let replicas = &ctx.services.replicas;
+    let count = replicas.count(wanted.offset, wanted.disk.is_some());
+    let there = wanted
+        .disk
+        .is_none_or(|disk| !disk.here || is_here(ctx.services, disk));
+    if there && count >= wanted.replicas || ctx.mode.nested {
+        answer(ctx.services, &wanted, ctx.reply);
         return Ok(Outcome::Done);
     }
-    Ok(Outcome::AwaitReplicas(wanted))
+    Ok(Outcome::AwaitReplicas(wanted, deadline_ms))
+}
+
+fn log_progress(services: &Services) -> Option<LogProgress> {
+    services.hooks.read().as_ref()?.log_progress()
+}
+
+fn is_here(services: &Services, disk: OnDisk) -> bool {
+    let progress = log_progress(services);
+    let has = progress.zip(disk.log);
+    has.is_some_and(|(progress, position)| progress.synced >= position)
+}
+
+/// Answers WAIT or WAITAOF with what there is of what it wants.
+pub fn answer(services: &Services, wanted: &Wanted, reply: &mut dyn Reply) {
+    let count = services
+        .replicas
+        .count(wanted.offset, wanted.disk.is_some());
+    tell(services, wanted, Acknowledged(count), reply);
+}
+
+/// The same for so many replicas.
+pub fn tell(services: &Services, wanted: &Wanted, count: Acknowledged, reply: &mut dyn Reply) {
+    if let Some(disk) = wanted.disk {
+        reply.array(2);
+        reply.int(i64::from(is_here(services, disk)));
+    }
+    reply.int(count.0 as i64);
+}
+
+/// Nobody who follows can take over for us before there is somebody who follows.
+fn failover(ctx: &mut Context<'_, '_>) -> CommandResult {
+    let wish = FailoverWish::of(ctx)?;
+    if wish.abort {
+        return Err(CommandError::text("ERR No failover in progress."));
+    }
+    if wish.timeout_ms.is_some_and(|ms| ms <= 0) {
+        return Err(CommandError::text(
+            "ERR FAILOVER timeout must be greater than 0",
+        ));
+    }
+    if ctx.services.replicas.list().is_empty() {
+        return Err(CommandError::text(
+            "ERR FAILOVER requires connected replicas.",
+        ));
+    }
+    Err(CommandError::text("ERR This server cannot be a replica"))
+}
+
+#[derive(Debug, Default)]
+struct FailoverWish {
+    abort: bool,
+    to: bool,
+    force: bool,
+    timeout_ms: Option<i64>,
+}
+
+impl FailoverWish {
+    fn of(ctx: &Context<'_, '_>) -> Result<Self, CommandError> {
+        let mut wish = Self::default();
+        let mut at = 1;
+        while at < ctx.args.len() {
+            let has = |more: usize| at + more < ctx.args.len();
+            if ctx.is(at, "abort") && ctx.args.len() == 2 {
+                wish.abort = true;
+            } else if ctx.is(at, "timeout") && has(1) && wish.timeout_ms.is_none() {
+                let ms = ctx.int(at + 1)?;
+                wish.timeout_ms = Some(ms);
+                at += 1;
+            } else if ctx.is(at, "to") && has(2) && !wish.to {
+                ctx.int(at + 2)?;
+                wish.to = true;
+                at += 2;
+            } else if ctx.is(at, "force") && !wish.force {
+                wish.force = true;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            at += 1;
+        }
+        Ok(wish)
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +485,35 @@ mod tests {
             ("WAIT x 0", "ERR value is not an integer or out of range"),
             ("WAIT 1 x", "ERR timeout is not an integer or out of range"),
             ("WAIT 0 -1", "ERR timeout is negative"),
+            (
+                "WAITAOF x 0 0",
+                "ERR value is not an integer or out of range",
+            ),
+            (
+                "WAITAOF 2 -1 x",
+                "ERR value is out of range, value must between 0 and 1",
+            ),
+            (
+                "WAITAOF 1 -1 x",
+                "ERR value is out of range, must be positive",
+            ),
+            ("WAITAOF 1 0 -1", "ERR timeout is negative"),
+            (
+                "WAITAOF 1 0 0",
+                "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+            ),
+            ("FAILOVER", "ERR FAILOVER requires connected replicas."),
+            ("FAILOVER ABORT", "ERR No failover in progress."),
+            ("FAILOVER ABORT FORCE", "ERR syntax error"),
+            ("FAILOVER TO h", "ERR syntax error"),
+            (
+                "FAILOVER TO h x",
+                "ERR value is not an integer or out of range",
+            ),
+            (
+                "FAILOVER TO h 1 FORCE TIMEOUT 0",
+                "ERR FAILOVER timeout must be greater than 0",
+            ),
             ("REPLCONF capa", "ERR syntax error"),
             ("REPLCONF x y", "ERR Unrecognized REPLCONF option: x"),
             (
@@ -359,6 +538,8 @@ mod tests {
         let ok = Response::Simple("OK".into());
         assert_eq!(harness.run("REPLICAOF NO ONE"), ok);
         assert_eq!(harness.run("WAIT 0 0"), Response::Int(0));
+        let nothing = Response::Array(vec![Response::Int(0), Response::Int(0)]);
+        assert_eq!(harness.run("WAITAOF 0 0 0"), nothing);
         assert_eq!(harness.run("REPLCONF"), ok);
         assert_eq!(harness.run("REPLCONF listening-port 7001 capa psync2"), ok);
         let announced = harness.session.announced.as_deref().expect("it said so");
@@ -389,12 +570,17 @@ mod tests {
         let wanted = Wanted {
             replicas: 2,
             offset: 0,
-            deadline_ms: Some(1_000_000_500),
+            disk: None,
         };
         harness.run("WAIT 2 500");
-        assert_eq!(harness.outcome, Some(Outcome::AwaitReplicas(wanted)));
-        harness.run("REPLCONF ACK 12");
+        let waits = Outcome::AwaitReplicas(wanted, Some(1_000_000_500));
+        assert_eq!(harness.outcome, Some(waits));
+        harness.run("REPLCONF ACK 12 FACK 7");
         assert_eq!(replica.acknowledged(), 12);
+        let replicas = &harness.services.replicas;
+        assert_eq!((replicas.count(12, true), replicas.count(7, true)), (0, 1));
+        let both = Response::Array(vec![Response::Int(0), Response::Int(1)]);
+        assert_eq!(harness.run("WAITAOF 0 1 0"), both);
         assert_eq!(harness.run("WAIT 1 0"), Response::Int(1));
         let shown = Response::Array(vec![bulk("10.0.0.7"), bulk("7001"), bulk("12")]);
         assert_eq!(

@@ -2,16 +2,19 @@
 //! in fact, so that loading it does the same again.
 
 use super::spec::{CommandSpec, Flags, KeySpec, one_key};
+use super::stream_deletes::references_at;
 use super::streams::{bulk_id, new_id, strict_id};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::EventClass;
 use crate::value::number::parse_i64;
-use crate::value::stream::{IdText, Stream, StreamId, Trim, TrimTo};
+use crate::value::stream::{IdText, References, Stream, StreamId, Trim, TrimTo};
+
+const TRIM_OPTIONS: &str = "Added the `KEEPREF`, `DELREF` and `ACKED` options.";
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
-        arguments: "key:key#0 nomkstream:pure-token=NOMKSTREAM?@6.2.0 trim:block?{strategy:oneof{maxlen:pure-token=MAXLEN minid:pure-token=MINID@6.2.0} operator:oneof?{equal:pure-token== approximately:pure-token=~} threshold:string count:integer=LIMIT?@6.2.0} id_or_auto:oneof{auto_id:pure-token=* id:string} field_value:block*{field:string value:string}",
+        arguments: "key:key#0 nomkstream:pure-token=NOMKSTREAM?@6.2.0 condition:oneof?{keepref:pure-token=KEEPREF delref:pure-token=DELREF acked:pure-token=ACKED} trim:block?{strategy:oneof{maxlen:pure-token=MAXLEN minid:pure-token=MINID@6.2.0} operator:oneof?{equal:pure-token== approximately:pure-token=~} threshold:string count:integer=LIMIT?@6.2.0} id_or_auto:oneof{auto_id:pure-token=* id:string} field_value:block*{field:string value:string}",
         acl: "write stream fast",
         keys: &[KeySpec {
             notes: "UPDATE instead of INSERT because of the optional trimming feature",
@@ -28,6 +31,7 @@ pub static COMMANDS: &[CommandSpec] = &[
                 "Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option.",
             ),
             ("7.0.0", "Added support for the `<ms>-*` explicit ID form."),
+            ("8.2.0", TRIM_OPTIONS),
         ],
         ..CommandSpec::new(
             "xadd",
@@ -37,7 +41,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         )
     },
     CommandSpec {
-        arguments: "key:key#0 trim:block{strategy:oneof{maxlen:pure-token=MAXLEN minid:pure-token=MINID@6.2.0} operator:oneof?{equal:pure-token== approximately:pure-token=~} threshold:string count:integer=LIMIT?@6.2.0}",
+        arguments: "key:key#0 trim:block{strategy:oneof{maxlen:pure-token=MAXLEN minid:pure-token=MINID@6.2.0} operator:oneof?{equal:pure-token== approximately:pure-token=~} threshold:string count:integer=LIMIT?@6.2.0 condition:oneof?{keepref:pure-token=KEEPREF delref:pure-token=DELREF acked:pure-token=ACKED}}",
         acl: "write stream slow",
         keys: &[one_key("RW delete")],
         group: "stream",
@@ -45,10 +49,13 @@ pub static COMMANDS: &[CommandSpec] = &[
         summary: "Trims the stream to (approximately if '~' is passed) a certain size",
         complexity: "O(N), with N being the number of evicted entries. Constant times are very small however, since entries are organized in macro nodes containing multiple entries that can be released with a single deallocation.",
         tips: "nondeterministic_output",
-        history: &[(
-            "6.2.0",
-            "Added the `MINID` trimming strategy and the `LIMIT` option.",
-        )],
+        history: &[
+            (
+                "6.2.0",
+                "Added the `MINID` trimming strategy and the `LIMIT` option.",
+            ),
+            ("8.2.0", TRIM_OPTIONS),
+        ],
         ..CommandSpec::new("xtrim", -4, Flags::WRITE, xtrim)
     },
 ];
@@ -76,6 +83,7 @@ struct Options {
     /// Where the threshold stands; `~` stands before it if it is approximate.
     threshold_at: usize,
     no_make: bool,
+    references: Option<References>,
     /// The position of the first word that is no option: XADD's id.
     end: usize,
 }
@@ -104,6 +112,11 @@ impl Options {
                 options.end += 2;
             } else if adding && context.is(at, "nomkstream") {
                 options.no_make = true;
+                options.end += 1;
+            } else if options.references.is_none()
+                && let Some(references) = references_at(context, at)
+            {
+                options.references = Some(references);
                 options.end += 1;
             } else if adding {
                 break;
@@ -164,6 +177,7 @@ impl Options {
             to,
             approximate: self.approximate,
             limit,
+            references: self.references.unwrap_or(References::Kept),
         }))
     }
 

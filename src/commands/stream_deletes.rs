@@ -6,7 +6,7 @@ use super::streams::strict_id;
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::EventClass;
 use crate::value::number::parse_i64;
-use crate::value::stream::{Stream, StreamId};
+use crate::value::stream::{References, Stream, StreamId};
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -32,21 +32,20 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
 ];
 
-/// What becomes of an entry that groups still have pending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum References {
-    /// It is deleted, and stays pending.
-    Kept,
-    /// It is deleted, and pending no more.
-    Deleted,
-    /// It is not deleted before every group has read and acknowledged it.
-    Awaited,
-}
-
 /// What the answer says of an id.
 const MISSING: i64 = -1;
 const DELETED: i64 = 1;
 const REFERENCED: i64 = 2;
+
+/// The option that a word is, if it is one.
+pub(super) fn references_at(context: &Context<'_, '_>, at: usize) -> Option<References> {
+    match () {
+        () if context.is(at, "keepref") => Some(References::Kept),
+        () if context.is(at, "delref") => Some(References::Deleted),
+        () if context.is(at, "acked") => Some(References::Awaited),
+        () => None,
+    }
+}
 
 /// The option and the words of the ids, from the word at `position` on.
 fn parse<'a>(
@@ -55,13 +54,7 @@ fn parse<'a>(
 ) -> Result<(References, &'a [&'a [u8]]), CommandError> {
     let (mut references, mut ids) = (None, None);
     while position < context.args.len() {
-        let option = match () {
-            () if context.is(position, "keepref") => Some(References::Kept),
-            () if context.is(position, "delref") => Some(References::Deleted),
-            () if context.is(position, "acked") => Some(References::Awaited),
-            () => None,
-        };
-        if let Some(option) = option {
+        if let Some(option) = references_at(context, position) {
             if references.replace(option).is_some() {
                 return Err(CommandError::Syntax);
             }
@@ -97,12 +90,6 @@ fn read_ids(words: &[&[u8]]) -> Result<Vec<StreamId>, CommandError> {
     words.iter().map(|word| strict_id(word, 0)).collect()
 }
 
-/// Whether a group has not read or not acknowledged an entry of this id.
-fn is_awaited(stream: &Stream, id: StreamId) -> bool {
-    let mut groups = stream.groups();
-    groups.any(|(_, group)| group.last_delivered < id || group.delivery(id).is_some())
-}
-
 /// What has been done.
 #[derive(Debug, Default)]
 struct Done {
@@ -117,7 +104,7 @@ impl Done {
         match references {
             References::Kept => {}
             References::Deleted => self.acknowledged += stream.acknowledge_in_all_groups(id),
-            References::Awaited if is_awaited(stream, id) => return REFERENCED,
+            References::Awaited if stream.is_awaited(id) => return REFERENCED,
             References::Awaited => {}
         }
         if !stream.delete(id) {

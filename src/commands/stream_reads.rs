@@ -276,13 +276,18 @@ fn xread(context: &mut Context<'_, '_>) -> CommandResult {
     let args = context.args;
     let mut after = Vec::with_capacity(words.keys);
     for at in words.keys() {
-        let last_id = match context.txn.stream(args[at]) {
+        let stream = match context.txn.stream(args[at]) {
             // A waiter goes on waiting when its key becomes something else.
             Err(_) if context.mode.retry => None,
-            stream => stream?.map(|stream| stream.state().last_id),
+            stream => stream?,
         };
+        let last_id = stream.map(|stream| stream.state().last_id);
         after.push(match args[at + words.keys] {
             b"$" => last_id.unwrap_or_default(),
+            b"+" => {
+                let last = stream.and_then(|stream| stream.last_entry()?.id.previous());
+                last.or(last_id).unwrap_or_default()
+            }
             b">" => {
                 return Err(CommandError::text(
                     "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
@@ -303,7 +308,13 @@ fn xread(context: &mut Context<'_, '_>) -> CommandResult {
         })
         .collect();
     if found.is_empty() {
-        let ids: Vec<Vec<u8>> = after.iter().map(|id| id.to_text().to_vec()).collect();
+        let asked = words.keys().map(|at| args[at + words.keys]);
+        let text = |(id, asked): (&StreamId, &[u8])| match asked {
+            // What is the last entry shows when the wait is over.
+            b"+" => b"+".to_vec(),
+            _ => id.to_text().to_vec(),
+        };
+        let ids: Vec<Vec<u8>> = after.iter().zip(asked).map(text).collect();
         return wait(context, &words, &ids);
     }
     begin(&mut **reply, found.len());

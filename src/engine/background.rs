@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -100,6 +100,24 @@ struct Shared {
     next_round_ms: AtomicI64,
 }
 
+impl Shared {
+    fn request_beat(&self, at_ms: i64) {
+        let mut state = self.state.lock();
+        state.next_beat_ms = Some(state.next_beat_ms.map_or(at_ms, |at| at.min(at_ms)));
+        drop(state);
+        self.wake.notify_one();
+    }
+}
+
+/// Woken by the log on a thread of its own, where nothing may be done that takes long.
+struct BeatWaker(Arc<Shared>);
+
+impl Wake for BeatWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.request_beat(0);
+    }
+}
+
 /// The thread's mailbox.
 #[derive(Debug)]
 pub struct Background(Arc<Shared>);
@@ -157,10 +175,12 @@ impl Background {
 
     /// Has replicas looked after at a time, or earlier.
     pub(crate) fn request_beat(&self, at_ms: i64) {
-        let mut state = self.0.state.lock();
-        state.next_beat_ms = Some(state.next_beat_ms.map_or(at_ms, |at| at.min(at_ms)));
-        drop(state);
-        self.0.wake.notify_one();
+        self.0.request_beat(at_ms);
+    }
+
+    /// What asks for a beat when it is woken.
+    pub(crate) fn beat_waker(&self) -> Waker {
+        Waker::from(Arc::new(BeatWaker(Arc::clone(&self.0))))
     }
 
     /// Has keys evicted, as `maxmemory` wants.

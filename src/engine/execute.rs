@@ -215,8 +215,9 @@ impl Inner {
             }
             Outcome::Exec => self.exec(state, txn, command, reply),
             Outcome::Follow(from) => return self.follow(state, txn, command, &from, reply),
-            Outcome::AwaitReplicas(wanted) => {
-                return Flow::Wait(self.await_replicas(state, txn, (command, args), wanted));
+            Outcome::AwaitReplicas(wanted, deadline_ms) => {
+                let waiter = (command, args, deadline_ms);
+                return Flow::Wait(self.await_replicas(state, txn, waiter, wanted));
             }
             Outcome::Monitor => self.add_monitor(state),
             other => self.administer(txn, command, &other, false, reply),
@@ -359,7 +360,7 @@ impl Inner {
                 | Outcome::Block(_)
                 | Outcome::Exec
                 | Outcome::Follow(_)
-                | Outcome::AwaitReplicas(_),
+                | Outcome::AwaitReplicas(..),
             ) => {}
             Ok(Outcome::Monitor) => self.add_monitor(state),
             Ok(Outcome::Sleep(ms)) => {

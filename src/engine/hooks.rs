@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Inner;
 use super::recovery::policy_named;
 use crate::error::UNKNOWN_MEMORY;
-use crate::services::Hooks;
+use crate::services::{Hooks, LogProgress};
 
 /// The engine as its services see it.
 #[derive(Debug)]
@@ -141,6 +141,14 @@ impl Hooks for EngineHooks {
             return false;
         }
         engine.save_now(txn).is_ok()
+    }
+
+    fn log_progress(&self) -> Option<LogProgress> {
+        let log = self.engine().ok()?.propagation.log()?;
+        Some(LogProgress {
+            appended: log.position(),
+            synced: log.synced(),
+        })
     }
 
     fn refresh(&self) {

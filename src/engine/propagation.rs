@@ -120,7 +120,7 @@ impl Propagation {
                 .log
                 .read()
                 .as_ref()
-                .is_none_or(|log| log.is_synced(position))
+                .is_none_or(|log| log.is_synced(in_log(log, position)))
     }
 
     /// Ready with true when [`Self::is_durable`] holds; with false while the log fails: ask again a little later.
@@ -129,7 +129,9 @@ impl Propagation {
             return Poll::Ready(true);
         }
         match self.log.read().as_ref() {
-            Some(log) => log.poll_synced(position, cx).map(|synced| synced.is_ok()),
+            Some(log) => log
+                .poll_synced(in_log(log, position), cx)
+                .map(|synced| synced.is_ok()),
             None => Poll::Ready(true),
         }
     }
@@ -153,6 +155,11 @@ impl Propagation {
             Some(log) => Err(refusal(log)),
         }
     }
+}
+
+/// A position in this log. One beyond its end is of a log that was ended before this one began, and synced then.
+pub(super) fn in_log(log: &Log, position: u64) -> u64 {
+    position.min(log.position())
 }
 
 fn refusal(log: &Log) -> CommandError {

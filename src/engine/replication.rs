@@ -4,21 +4,22 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::Inner;
 use super::disk_file::Replacement;
+use super::propagation::in_log;
 use super::session::{Blocked, Flow};
 use super::snapshot::Snapshot;
-use crate::commands::replication::{From, Wanted};
+use crate::commands::replication::{From, NO_LOG};
 use crate::commands::{Command, CommandError, TimeoutReply};
 use crate::keyspace::{Txn, Waiter};
 use crate::rdb::{RdbHeader, RdbWriter};
 use crate::reply::Reply;
-use crate::services::replicas::{Replica, Resumed, Stage};
+use crate::services::replicas::{Replica, Resumed, Stage, Wanted};
 use crate::services::{ClientFlags, SessionState};
 
 /// How often a replica looks again whether another snapshot has ended that its own has to wait for.
@@ -231,17 +232,18 @@ impl Inner {
         let ms = |name| seconds(name).saturating_mul(1000);
         let (ping, timeout) = (ms("repl-ping-replica-period"), ms("repl-timeout"));
         let backlog = ms("repl-backlog-ttl");
+        let log_fails = self.look_at_log_for_waiters();
         let replicas = &self.services.replicas;
         let goes_on = replicas.beat(now_ms, ping, timeout, backlog);
-        goes_on.then_some(now_ms + BEAT_MS)
+        (goes_on || log_fails).then_some(now_ms + BEAT_MS)
     }
 
-    /// WAIT: leaves a waiter that acknowledgements answer.
+    /// WAIT and WAITAOF: leaves a waiter that acknowledgements answer, and our own log.
     pub(super) fn await_replicas(
         &self,
         state: &SessionState,
         txn: &Txn<'_>,
-        (command, args): (&'static Command, &[&[u8]]),
+        (command, args, deadline_ms): (&'static Command, &[&[u8]], Option<i64>),
         wanted: Wanted,
     ) -> Blocked {
         let waiter = Waiter::new(state.info.id, args, state.db, state.resp3, 0, Vec::new());
@@ -249,14 +251,34 @@ impl Inner {
         state.info.set_flag(ClientFlags::BLOCKED, true);
         *state.info.blocked.lock() = Some(Arc::clone(&waiter));
         let replicas = &self.services.replicas;
-        replicas.wait(
-            Arc::clone(&waiter),
-            wanted.replicas,
-            wanted.offset,
-            txn.now_ms(),
-        );
-        let on_timeout = TimeoutReply::Acknowledged(wanted.offset);
-        Blocked::new(waiter, command, (wanted.deadline_ms, on_timeout))
+        replicas.wait(Arc::clone(&waiter), wanted, txn.now_ms());
+        if wanted.disk.is_some_and(|disk| disk.here) {
+            self.background.request_beat(0);
+        }
+        let on_timeout = TimeoutReply::Acknowledged(wanted);
+        Blocked::new(waiter, command, (deadline_ms, on_timeout))
+    }
+
+    /// Tells those who wait for our log what the disk has of it by now. True while the log fails: it has to be asked again.
+    fn look_at_log_for_waiters(&self) -> bool {
+        let log = self.propagation.log();
+        let mut fails = false;
+        for (waiter, position) in self.services.replicas.waiting_for_log() {
+            let Some(log) = &log else {
+                if waiter.claim() {
+                    waiter.deliver(Box::new(NO_LOG));
+                }
+                continue;
+            };
+            // Progress of the log asks for the next look.
+            let waker = self.background.beat_waker();
+            match log.poll_synced(in_log(log, position), &mut Context::from_waker(&waker)) {
+                Poll::Ready(Ok(())) => self.services.replicas.log_is_on_disk(position),
+                Poll::Ready(Err(_)) => fails = true,
+                Poll::Pending => {}
+            }
+        }
+        fails
     }
 }
 

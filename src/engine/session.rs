@@ -15,7 +15,7 @@ use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
 use crate::commands::scripting::{busy_error, script_may_write};
 use crate::commands::{
-    Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, tracking,
+    Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, replication, tracking,
     unknown_command,
 };
 use crate::keyspace::Waiter;
@@ -616,9 +616,8 @@ impl Session {
         match blocked.on_timeout {
             TimeoutReply::Null => reply.null(),
             TimeoutReply::NullArray => reply.null_array(),
-            TimeoutReply::Acknowledged(offset) => {
-                let count = self.inner().services.replicas.count_acknowledged(offset);
-                reply.int(count as i64);
+            TimeoutReply::Acknowledged(wanted) => {
+                replication::answer(&self.inner().services, &wanted, reply);
             }
         }
         true
@@ -634,7 +633,16 @@ impl Session {
         self.wake();
         self.note_waited(blocked);
         let outcome = match outcome.downcast::<Acknowledged>() {
-            Ok(acknowledged) => return reply.int(acknowledged.0 as i64),
+            Ok(acknowledged) => {
+                if let TimeoutReply::Acknowledged(wanted) = blocked.on_timeout {
+                    replication::tell(&self.inner().services, &wanted, *acknowledged, reply);
+                }
+                return;
+            }
+            Err(outcome) => outcome,
+        };
+        let outcome = match outcome.downcast::<CommandError>() {
+            Ok(error) => return self.inner().fail(blocked.command, &error, reply),
             Err(outcome) => outcome,
         };
         match outcome.downcast::<Delivered>() {
@@ -658,9 +666,8 @@ impl Session {
                         self.inner().count_failure(blocked.command);
                         reply.null_array();
                     }
-                    (_, TimeoutReply::Acknowledged(offset)) => {
-                        let replicas = &self.inner().services.replicas;
-                        reply.int(replicas.count_acknowledged(offset) as i64);
+                    (_, TimeoutReply::Acknowledged(wanted)) => {
+                        replication::answer(&self.inner().services, &wanted, reply);
                     }
                 }
             }

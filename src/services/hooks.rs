@@ -29,6 +29,10 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     fn admit_write(&self, adds_data: bool) -> Result<(), String>;
     /// Brings the figures of the log that INFO shows up to date.
     fn refresh(&self) {}
+    /// How far the log is; `None` where there is none.
+    fn log_progress(&self) -> Option<LogProgress> {
+        None
+    }
     /// `port` or `bind`: listens there instead.
     fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String>;
     /// Writes a line to the server's own log (DEBUG LOG).
@@ -39,6 +43,15 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     fn emptied(&self, txn: &mut Txn<'_>) -> bool;
     /// Any other parameter has a new value; it stands in the configuration already.
     fn changed(&self, name: &str);
+}
+
+/// How far the log is, in positions that only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogProgress {
+    /// Everything before this was given to the log.
+    pub appended: u64,
+    /// Everything before this is on disk.
+    pub synced: u64,
 }
 
 /// What listens for clients.

@@ -26,7 +26,7 @@ use parking_lot::RwLock;
 pub use acl::Acl;
 pub use channels::Channels;
 pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
-pub use hooks::{Hooks, Rebind, Switches};
+pub use hooks::{Hooks, LogProgress, Rebind, Switches};
 pub use latency::LatencyMonitor;
 pub use pause::{Pause, Paused};
 pub use renamed::Renamed;

@@ -64,6 +64,8 @@ pub struct Replica {
     stage: AtomicU8,
     /// Offset in the stream up to which it has told to have everything.
     acknowledged: AtomicU64,
+    /// Offset in the stream up to which it has told to have everything on its disk.
+    on_disk: AtomicU64,
     /// When it said so, in Unix milliseconds.
     acknowledged_ms: AtomicI64,
 }
@@ -78,6 +80,7 @@ impl Replica {
             acknowledges,
             stage: AtomicU8::new(0),
             acknowledged: AtomicU64::new(0),
+            on_disk: AtomicU64::new(0),
             acknowledged_ms: AtomicI64::new(0),
         }
     }
@@ -152,8 +155,29 @@ struct Stream {
 #[derive(Debug)]
 struct Waiting {
     waiter: Arc<Waiter>,
-    replicas: usize,
-    offset: u64,
+    wanted: Wanted,
+    /// The position that our own log still has to come to.
+    log: Option<u64>,
+}
+
+/// What WAIT and WAITAOF wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// So many replicas have to have everything.
+    pub replicas: usize,
+    /// Up to this offset of the stream.
+    pub offset: u64,
+    /// WAITAOF: on their disks, and perhaps ours.
+    pub disk: Option<OnDisk>,
+}
+
+/// What WAITAOF wants of our own disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnDisk {
+    /// The position of the log that covers everything; `None` where there is no log.
+    pub log: Option<u64>,
+    /// Whether that is waited for, or only told.
+    pub here: bool,
 }
 
 /// What INFO shows.
@@ -344,8 +368,8 @@ impl Stream {
 // ------------------------------------------------------------------------------------------------ acknowledgements
 
 impl Replicas {
-    /// A replica has everything up to this offset; returns who is to be told, and of how many replicas.
-    pub fn acknowledge(&self, client: u64, offset: u64, now_ms: i64) {
+    /// A replica has everything up to `offset`, and on its disk what it tells besides; those who waited for it are told.
+    pub fn acknowledge(&self, client: u64, offset: u64, on_disk: Option<u64>, now_ms: i64) {
         let found = {
             let stream = self.stream.lock();
             let mut followers = stream.followers.iter();
@@ -353,11 +377,19 @@ impl Replicas {
         };
         let Some(replica) = found else { return };
         replica.acknowledged.fetch_max(offset, Ordering::AcqRel);
+        if let Some(on_disk) = on_disk {
+            replica.on_disk.fetch_max(on_disk, Ordering::AcqRel);
+        }
         replica.acknowledged_ms.store(now_ms, Ordering::Relaxed);
-        let mut waiting = self.waiting.lock();
+        self.tell_waiting(&mut self.waiting.lock());
+    }
+
+    /// Tells those who have what they waited for.
+    fn tell_waiting(&self, waiting: &mut Vec<Waiting>) {
         waiting.retain(|waiting| {
-            let count = self.count_acknowledged(waiting.offset);
-            let done = count >= waiting.replicas && waiting.waiter.claim();
+            let wanted = &waiting.wanted;
+            let count = self.count(wanted.offset, wanted.disk.is_some());
+            let done = waiting.log.is_none() && count >= wanted.replicas && waiting.waiter.claim();
             if done {
                 waiting.waiter.deliver(Box::new(Acknowledged(count)));
             }
@@ -365,33 +397,62 @@ impl Replicas {
         });
     }
 
-    /// How many replicas have everything up to this offset.
+    /// How many replicas have everything up to this offset, in memory or on their disks.
     #[must_use]
-    pub fn count_acknowledged(&self, offset: u64) -> usize {
+    pub fn count(&self, offset: u64, on_disk: bool) -> usize {
         let stream = self.stream.lock();
         let followers = stream.followers.iter();
+        let has_come_to = |one: &&Arc<Replica>| match on_disk {
+            true => one.on_disk.load(Ordering::Acquire) >= offset,
+            false => one.acknowledged() >= offset,
+        };
         followers
-            .filter(|one| one.stage() == Stage::Online && one.acknowledged() >= offset)
+            .filter(|one| one.stage() == Stage::Online)
+            .filter(has_come_to)
             .count()
     }
 
-    /// Tells a waiter when so many replicas have everything up to this offset, and asks them.
-    pub fn wait(&self, waiter: Arc<Waiter>, replicas: usize, offset: u64, now_ms: i64) {
+    /// Tells a waiter when it has what it wants, and asks the replicas.
+    pub fn wait(&self, waiter: Arc<Waiter>, wanted: Wanted, now_ms: i64) {
         let mut waiting = self.waiting.lock();
         waiting.retain(|waiting| !waiting.waiter.is_claimed());
+        let log = wanted
+            .disk
+            .filter(|disk| disk.here)
+            .and_then(|disk| disk.log);
         waiting.push(Waiting {
             waiter,
-            replicas,
-            offset,
+            wanted,
+            log,
         });
         drop(waiting);
         if !self.stream.lock().followers.is_empty() {
             self.feed_command(&[b"REPLCONF", b"GETACK", b"*"], now_ms);
         }
     }
+
+    /// Who waits for our own log, and up to which position.
+    #[must_use]
+    pub fn waiting_for_log(&self) -> Vec<(Arc<Waiter>, u64)> {
+        let waiting = self.waiting.lock();
+        let open = waiting
+            .iter()
+            .filter(|waiting| !waiting.waiter.is_claimed());
+        open.filter_map(|waiting| Some((Arc::clone(&waiting.waiter), waiting.log?)))
+            .collect()
+    }
+
+    /// Our own log is on disk up to this position; those who waited for it are told.
+    pub fn log_is_on_disk(&self, position: u64) {
+        let mut waiting = self.waiting.lock();
+        for Waiting { log, .. } in waiting.iter_mut() {
+            *log = log.filter(|wanted| *wanted > position);
+        }
+        self.tell_waiting(&mut waiting);
+    }
 }
 
-/// What the waiter of WAIT is handed: how many replicas have acknowledged.
+/// What the waiter of WAIT and WAITAOF is handed: how many replicas have acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged(pub usize);
 
@@ -483,17 +544,51 @@ mod tests {
         let replicas = Replicas::default();
         let (first, second) = (follower(&replicas, 1), follower(&replicas, 2));
         let waiter = Arc::new(Waiter::new(9, &[], 0, false, 0, Vec::new()));
-        replicas.wait(Arc::clone(&waiter), 2, 10, 0);
+        let wanted = Wanted {
+            replicas: 2,
+            offset: 10,
+            disk: None,
+        };
+        replicas.wait(Arc::clone(&waiter), wanted, 0);
         assert!(received(&first).contains("GETACK"));
-        replicas.acknowledge(1, 10, 5);
-        replicas.acknowledge(2, 9, 5);
+        replicas.acknowledge(1, 10, None, 5);
+        replicas.acknowledge(2, 9, None, 5);
         assert!(!waiter.is_claimed());
-        assert_eq!(replicas.count_acknowledged(10), 1);
-        replicas.acknowledge(2, 12, 5);
+        assert_eq!(replicas.count(10, false), 1);
+        replicas.acknowledge(2, 12, None, 5);
         assert!(waiter.is_claimed());
         assert_eq!(second.silent_ms(1005), 1000);
         assert_eq!(replicas.good(1, 1005), 2);
         assert_eq!(replicas.good(1, 2005), 0);
+    }
+
+    #[test]
+    fn who_waits_for_disks_is_told_when_ours_and_theirs_have_it() {
+        let replicas = Replicas::default();
+        let _first = follower(&replicas, 1);
+        let waiter = Arc::new(Waiter::new(9, &[], 0, false, 0, Vec::new()));
+        let disk = OnDisk {
+            log: Some(70),
+            here: true,
+        };
+        let wanted = Wanted {
+            replicas: 1,
+            offset: 10,
+            disk: Some(disk),
+        };
+        replicas.wait(Arc::clone(&waiter), wanted, 0);
+        replicas.acknowledge(1, 12, None, 5);
+        assert_eq!(
+            (replicas.count(10, false), replicas.count(10, true)),
+            (1, 0)
+        );
+        replicas.log_is_on_disk(69);
+        replicas.acknowledge(1, 12, Some(10), 5);
+        assert!(!waiter.is_claimed());
+        assert_eq!(replicas.waiting_for_log().len(), 1);
+        replicas.log_is_on_disk(70);
+        assert!(waiter.is_claimed());
+        assert!(replicas.waiting_for_log().is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use id::{IdText, StreamId};
 use node::Node;
 pub use node::{Entry, Fields, NodeError};
 pub use range::{Range, ReverseRange};
-pub use trim::{Trim, TrimTo};
+pub use trim::{References, Trim, TrimTo};
 
 /// The configuration under which entries are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod field_times;
 mod full_disk;
 mod interchange;
 mod kill;
+mod on_disk;
 mod simulated;
 mod snapshots;
 mod starting;

@@ -282,20 +282,29 @@ impl Node {
         self.set_counts(live.saturating_sub(1), dead + 1);
     }
 
-    /// Marks entries as deleted from the first one on, until `stop` says so of a live one; how many.
-    pub(super) fn delete_until(
+    /// The ids of the live entries, in order.
+    pub(super) fn entries(&self, master: StreamId) -> impl Iterator<Item = StreamId> + '_ {
+        let first = self.first(master);
+        let all = std::iter::successors(first, move |entry| self.after(master, entry));
+        all.filter(|entry| !entry.deleted).map(|entry| entry.id)
+    }
+
+    /// Marks as deleted, from the first live entry on, those of which `goes` says so, until it has no answer; how many.
+    /// It is told how many there are by then.
+    pub(super) fn delete_where(
         &mut self,
         master: StreamId,
-        mut stop: impl FnMut(StreamId, usize) -> bool,
+        mut goes: impl FnMut(StreamId, usize) -> Option<bool>,
     ) -> usize {
         let mut marked = Vec::new();
         let mut next = self.first(master);
         while let Some(entry) = next {
             if !entry.deleted {
-                if stop(entry.id, marked.len()) {
-                    break;
+                match goes(entry.id, marked.len()) {
+                    None => break,
+                    Some(true) => marked.push((entry.start, entry.flags())),
+                    Some(false) => {}
                 }
-                marked.push((entry.start, entry.flags()));
             }
             next = self.after(master, &entry);
         }

@@ -263,6 +263,7 @@ impl Model {
                 to: TrimTo::Length(wanted),
                 approximate,
                 limit: if approximate { limit } else { 0 },
+                references: References::Kept,
             }),
             Step::TrimIds(at, approximate) => {
                 let id = self.nth(at).unwrap_or(StreamId::MAX);
@@ -270,6 +271,7 @@ impl Model {
                     to: TrimTo::MinId(id),
                     approximate,
                     limit: 0,
+                    references: References::Kept,
                 });
             }
             Step::Range(from, to) => {
@@ -373,5 +375,86 @@ proptest! {
             let own: Vec<_> = own.map(|(seq, _)| StreamId::new(1, *seq)).collect();
             prop_assert!(consumer.pending().eq(own));
         }
+    }
+}
+
+/// A stream of twelve entries in nodes of three, of which a group has read eight and acknowledged 2, 3, 4 and 8.
+fn read_by_a_group() -> Stream {
+    let limits = StreamLimits {
+        max_node_entries: 3,
+        ..StreamLimits::default()
+    };
+    let mut stream = Stream::new();
+    for ms in 1..=12 {
+        assert!(stream.add(StreamId::new(ms, 0), &[b"a", b"b"], &limits));
+    }
+    stream.add_group(b"g", Group::new(StreamId::MIN, Some(0)));
+    let group = stream.group_mut(b"g").expect("it was added");
+    group.add_consumer(b"c", 0);
+    for ms in 1..=8 {
+        assert!(group.deliver(StreamId::new(ms, 0), b"c", 0, 1));
+    }
+    group.last_delivered = StreamId::new(8, 0);
+    for ms in [2, 3, 4, 8] {
+        assert!(group.acknowledge(StreamId::new(ms, 0)));
+    }
+    stream
+}
+
+#[test]
+fn trims_mind_what_groups_want() {
+    use References::{Awaited, Deleted, Kept};
+    let (length, least) = (TrimTo::Length, |ms| TrimTo::MinId(StreamId::new(ms, 0)));
+    let all: Vec<u64> = (1..=12).collect();
+    for (to, approximate, references, left, pending) in [
+        (length(9), false, Kept, &all[3..], &[1, 5, 6, 7][..]),
+        (length(9), false, Deleted, &all[3..], &[5, 6, 7]),
+        (length(5), true, Deleted, &all[6..], &[7]),
+        (least(6), false, Deleted, &all[5..], &[6, 7]),
+        (
+            length(9),
+            false,
+            Awaited,
+            &[1, 5, 6, 7, 8, 9, 10, 11, 12],
+            &[1, 5, 6, 7],
+        ),
+        (
+            length(10),
+            false,
+            Awaited,
+            &[1, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+            &[1, 5, 6, 7],
+        ),
+        (
+            length(0),
+            false,
+            Awaited,
+            &[1, 5, 6, 7, 9, 10, 11, 12],
+            &[1, 5, 6, 7],
+        ),
+        (
+            least(4),
+            false,
+            Awaited,
+            &[1, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+            &[1, 5, 6, 7],
+        ),
+        (length(0), true, Awaited, &all, &[1, 5, 6, 7]),
+    ] {
+        let mut stream = read_by_a_group();
+        let how = Trim {
+            to,
+            approximate,
+            limit: 0,
+            references,
+        };
+        let removed = stream.trim(&how);
+        let entries = stream.range(StreamId::MIN, StreamId::MAX);
+        let entries: Vec<u64> = entries.map(|entry| entry.id.ms).collect();
+        let group = stream.group(b"g").expect("it stays");
+        let still = group.pending(StreamId::MIN..=StreamId::MAX);
+        let still: Vec<u64> = still.map(|(id, _)| id.ms).collect();
+        assert_eq!((&*entries, &*still), (left, pending), "{how:?}");
+        assert_eq!((removed, stream.len()), (12 - left.len(), left.len()));
     }
 }
