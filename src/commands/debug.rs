@@ -12,6 +12,7 @@ use crate::rdb::Encoder;
 use crate::reply::Reply;
 use crate::services::hooks::REPLY_PEAK_RESET_MS;
 use crate::services::stats::random_id;
+use crate::value::lossless;
 use crate::value::number::parse_i64;
 
 /// The entries of this family.
@@ -192,7 +193,7 @@ fn done(ctx: &mut Context<'_, '_>, write: impl FnOnce(&mut dyn Reply)) -> Comman
 
 /// An error or a line of the log holds no line breaks.
 fn one_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
+    lossless::text(text).replace(['\r', '\n'], " ")
 }
 
 /// The subcommands that set a switch to 0 or 1.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::keyspace::WrongType;
+use crate::value::lossless;
 
 /// The error reply of a command, without the leading dash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl CommandError {
 /// A client's word as it stands in an error's text: not past a NUL byte, where a C string ends.
 #[must_use]
 pub fn shown(word: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(word.split(|byte| *byte == 0).next().unwrap_or_default())
+    lossless::text(word.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
 impl From<WrongType> for CommandError {

@@ -13,6 +13,7 @@ use crate::script::Script;
 use crate::script::lua::RegisteredFunction;
 use crate::script::store::{Library, RestorePolicy};
 use crate::value::glob::matches;
+use crate::value::lossless;
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[
@@ -225,7 +226,7 @@ fn call_function(context: &mut Context<'_, '_>, read_only: bool) -> CommandResul
     let mut known = known.filter(|known| known.name.eq_ignore_ascii_case(name));
     let name = known.next().map_or(name, |known| &known.name);
     let program = Program {
-        name: String::from_utf8_lossy(name),
+        name: lossless::text(name),
         is_function: true,
         flags,
         read_only,
@@ -271,7 +272,7 @@ impl<'a> Listing<'a> {
                 let missing = CommandError::text("ERR library name argument was not given");
                 listing.pattern = Some(*context.args.get(position).ok_or(missing)?);
             } else {
-                let word = String::from_utf8_lossy(word).replace(['\r', '\n'], " ");
+                let word = lossless::text(word).replace(['\r', '\n'], " ");
                 return Err(format!("ERR Unknown argument {word}").into());
             }
             position += 1;
@@ -435,7 +436,7 @@ fn function_load(context: &mut Context<'_, '_>) -> CommandResult {
     let mut replace = false;
     for position in 2..last {
         if !context.is(position, "replace") {
-            let word = String::from_utf8_lossy(context.args[position]);
+            let word = lossless::text(context.args[position]);
             return Err(format!("ERR Unknown option given: {word}").into());
         }
         replace = true;

@@ -9,6 +9,7 @@ use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::{Entry, Txn, ValueRef};
 use crate::reply::Reply;
 use crate::value::geohash::{self, Area, Place, Shape};
+use crate::value::lossless;
 use crate::value::number::{parse_f64, parse_i64};
 use crate::value::zset::{ScoreBound, SortedSet, ZSetLimits};
 
@@ -527,7 +528,7 @@ impl<'a> Query<'a> {
             }
             Some(_) => return Ok(()),
         };
-        let name = String::from_utf8_lossy(name);
+        let name = lossless::text(name);
         Err(format!("ERR {missing} {name}").into())
     }
 

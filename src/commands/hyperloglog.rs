@@ -6,6 +6,7 @@ use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::{Entry, EventClass, Txn, Value, ValueRef};
 use crate::value::hyperloglog::{self, Corrupted, Encoding, Registers};
 use crate::value::listpack::Element;
+use crate::value::lossless;
 
 const NO_HYPERLOGLOG: CommandError =
     CommandError::text("WRONGTYPE Key is not a valid HyperLogLog string value.");
@@ -258,7 +259,7 @@ fn pfdebug(context: &mut Context<'_, '_>) -> CommandResult {
             context.reply.int(i64::from(converted));
         }
         _ => {
-            let name = String::from_utf8_lossy(context.args[1]);
+            let name = lossless::text(context.args[1]);
             return Err(format!("ERR Unknown PFDEBUG subcommand '{name}'").into());
         }
     }

@@ -1,15 +1,19 @@
 //! INFO: what is known of the server, by sections. Names and order of the fields are Redis's; exporters read them.
 
+use std::collections::HashSet;
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandResult, Context, Outcome, table};
-use crate::keyspace::ShardStats;
+use crate::config::Config;
+use crate::keyspace::{ShardStats, WaitKey};
+use crate::services::acl::Reason;
 use crate::services::replicas::Stage;
 use crate::services::stats::{CommandStats, LoadStats, LogStats, Stats, resident_memory};
 use crate::services::{ClientFlags, ClientInfo, Services};
+use crate::value::lossless;
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -37,6 +41,8 @@ struct Sources<'a> {
     services: &'a Services,
     now_ms: i64,
     keyspace: ShardStats,
+    /// Keys that somebody watches.
+    watched_keys: usize,
     /// Empty ones are left out.
     databases: Vec<DatabaseSize>,
 }
@@ -102,6 +108,7 @@ fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
         services: ctx.services,
         now_ms: txn.now_ms(),
         keyspace: txn.stats(),
+        watched_keys: txn.watched_keys(),
         databases,
     };
     if !ctx.mode.nested {
@@ -116,7 +123,7 @@ fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
             write(&mut page, &sources);
         }
     }
-    ctx.reply.verbatim("txt", page.text.as_bytes());
+    ctx.reply.verbatim("txt", &lossless::bytes(&page.text));
     Ok(Outcome::Done)
 }
 
@@ -252,6 +259,24 @@ fn server(page: &mut Page, sources: &Sources<'_>) {
     let file = config.file.as_deref().unwrap_or(std::path::Path::new(""));
     page.field("config_file", file.display());
     page.field("io_threads_active", 0);
+    listeners(page, &config);
+}
+
+/// Where clients are listened for, each on a line.
+fn listeners(page: &mut Page, config: &Config) {
+    let port = config.u64("port");
+    let addresses: Vec<String> = config
+        .bind()
+        .iter()
+        .map(|address| format!("bind={}", String::from_utf8_lossy(address)))
+        .collect();
+    let tcp = (port > 0).then(|| format!("name=tcp,{},port={port}", addresses.join(",")));
+    let path = config.path("unixsocket");
+    let unix = !path.as_os_str().is_empty();
+    let unix = unix.then(|| format!("name=unix,bind={}", path.display()));
+    for (index, listener) in tcp.into_iter().chain(unix).enumerate() {
+        page.field(&format!("listener{index}"), listener);
+    }
 }
 
 fn clients(page: &mut Page, sources: &Sources<'_>) {
@@ -280,7 +305,23 @@ fn clients(page: &mut Page, sources: &Sources<'_>) {
     page.field("client_recent_max_output_buffer", output);
     page.field("blocked_clients", having(ClientFlags::BLOCKED));
     page.field("tracking_clients", having(ClientFlags::TRACKING));
+    page.field("pubsub_clients", having(ClientFlags::PUBSUB));
+    page.field("watching_clients", having(ClientFlags::WATCHES));
     page.field("clients_in_timeout_table", 0);
+    page.field("total_watched_keys", sources.watched_keys);
+    let waiters: Vec<_> = clients
+        .iter()
+        .filter_map(|client| client.blocked.lock().clone())
+        .collect();
+    let keys_of = |when_gone: bool| {
+        let waiters = waiters
+            .iter()
+            .filter(|waiter| waiter.when_gone || !when_gone);
+        let keys: HashSet<&WaitKey> = waiters.flat_map(|waiter| &waiter.keys).collect();
+        keys.len()
+    };
+    page.field("total_blocking_keys", keys_of(false));
+    page.field("total_blocking_keys_on_nokey", keys_of(true));
 }
 
 fn output_memory(client: &ClientInfo) -> usize {
@@ -559,6 +600,10 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
         "reply_buffer_shrinks",
         "reply_buffer_expands",
     ]);
+    for (reason, denied) in Reason::ALL.iter().zip(&stats.denied) {
+        let name = format!("acl_access_denied_{}", reason.counted_as());
+        page.field(&name, get(denied));
+    }
 }
 
 fn synchronisations(page: &mut Page, stats: &Stats) {

@@ -6,6 +6,7 @@ use super::{CommandError, CommandResult, Context, Outcome};
 use crate::reply::Reply;
 use crate::services::replicas::{Acknowledged, Announced, OnDisk, Wanted};
 use crate::services::{LogProgress, Services};
+use crate::value::lossless;
 use crate::value::number::parse_i64;
 
 /// The entries of this family.
@@ -227,13 +228,13 @@ fn announce(ctx: &mut Context<'_, '_>, what: &[u8], value: &[u8]) -> Result<bool
                 .filter(|word| !word.is_empty());
             let functions_only = words.clone().next().is_some();
             if let Some(word) = words.find(|word| !word.eq_ignore_ascii_case(b"functions")) {
-                let word = String::from_utf8_lossy(word);
+                let word = lossless::text(word);
                 return Err(format!("ERR Unsupported rdb-filter-only option: {word}").into());
             }
             announced(ctx).functions_only = functions_only;
         }
         _ => {
-            let what = String::from_utf8_lossy(what);
+            let what = lossless::text(what);
             return Err(format!("ERR Unrecognized REPLCONF option: {what}").into());
         }
     }

@@ -7,6 +7,7 @@ use super::streams::{bulk_id, strict_id, write_entries, write_entry};
 use super::{Block, CommandError, CommandResult, Context, Outcome, TimeoutReply};
 use crate::keyspace::{Entry, Txn, ValueRef};
 use crate::reply::Reply;
+use crate::value::lossless;
 use crate::value::number::parse_i64;
 use crate::value::stream::{Stream, StreamId};
 
@@ -95,7 +96,7 @@ impl<'a> Words<'a> {
             let more = args.len() - 1 - at;
             if more > 0 && context.is(at, "block") {
                 if context.mode.script {
-                    let name = String::from_utf8_lossy(args[0]);
+                    let name = lossless::text(args[0]);
                     return Err(format!(
                         "ERR {name} command is not allowed with BLOCK option from scripts"
                     )

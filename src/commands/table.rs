@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use super::spec::{Begin, CommandSpec, Find, Flags, KeyFinder};
 use super::{CommandError, FAMILIES};
+use crate::value::lossless;
 
 /// Longest name of a command.
 const MAX_NAME: usize = 32;
@@ -260,7 +261,7 @@ pub fn unknown_command(args: &[&[u8]]) -> CommandError {
 fn printable(bytes: &[u8], limit: usize) -> String {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let cut = text.get(..limit).unwrap_or(text);
-    String::from_utf8_lossy(cut)
+    lossless::text(cut)
         .chars()
         .map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c })
         .collect()

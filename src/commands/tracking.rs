@@ -4,6 +4,7 @@ use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::Txn;
 use crate::services::tracking::{Change, TrackingMode};
 use crate::services::{ClientFlags, Services, SessionState};
+use crate::value::lossless;
 
 /// Reads what CLIENT TRACKING ON wants.
 fn parse(ctx: &Context<'_, '_>) -> Result<TrackingMode, CommandError> {
@@ -67,7 +68,7 @@ fn contradiction(mode: &TrackingMode, before: Option<&TrackingMode>) -> Option<&
 fn check_prefixes(new: &[Box<[u8]>], before: &[Box<[u8]>]) -> Result<(), CommandError> {
     let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
     let error = |one: &[u8], kind: &str, other: &[u8]| {
-        let (one, other) = (String::from_utf8_lossy(one), String::from_utf8_lossy(other));
+        let (one, other) = (lossless::text(one), lossless::text(other));
         format!(
             "ERR Prefix '{one}' overlaps with {kind} prefix '{other}'. Prefixes for a single client must not overlap."
         )

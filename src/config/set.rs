@@ -6,6 +6,7 @@ use std::fmt;
 use super::parameter::Parameter;
 use super::value::{Refusal, Value};
 use super::{Config, PARAMETERS, place_of};
+use crate::value::lossless;
 
 /// What decides whether flagged parameters may be changed now.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,7 +108,7 @@ impl fmt::Display for SetError {
 
 /// A name that a client has given, not past a NUL byte: there ends what Redis prints of it.
 fn until_nul(name: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(c_string(name))
+    lossless::text(c_string(name))
 }
 
 fn c_string(bytes: &[u8]) -> &[u8] {

@@ -62,7 +62,7 @@ impl Session {
         if self.is_closed() {
             return Response::Error(CLOSED.to_owned());
         }
-        let mut reply = ResponseReply::new(self.state.resp3);
+        let mut reply = ResponseReply::legible(self.state.resp3);
         loop {
             match self.execute_into(args, &mut reply) {
                 Flow::Paused(until_ms) => self.park_while_paused(until_ms),
@@ -99,7 +99,7 @@ impl Session {
         if self.is_closed() {
             return Response::Error(CLOSED.to_owned());
         }
-        let mut reply = ResponseReply::new(self.state.resp3);
+        let mut reply = ResponseReply::legible(self.state.resp3);
         loop {
             match self.execute_into(args, &mut reply) {
                 Flow::Paused(until_ms) => {

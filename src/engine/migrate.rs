@@ -17,6 +17,7 @@ use crate::commands::CommandError;
 use crate::commands::migrate::{Migration, MovedKey};
 use crate::keyspace::txn::encode_command;
 use crate::keyspace::{EventClass, Txn};
+use crate::value::lossless;
 
 /// How long an unused connection is kept.
 const KEPT_MS: i64 = 10_000;
@@ -275,7 +276,7 @@ fn encode_restore(out: &mut Vec<u8>, key: &MovedKey, replace: bool) {
 /// What an error says, on one line.
 fn refusal(line: &[u8]) -> Option<String> {
     let text = line.strip_prefix(b"-")?;
-    Some(String::from_utf8_lossy(text).replace(['\r', '\n'], " "))
+    Some(lossless::text(text).replace(['\r', '\n'], " "))
 }
 
 fn read_line(input: &mut impl Read) -> io::Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! Replies as RESP2 or RESP3 bytes, in one growing buffer. Knows no sockets: whoever owns the buffer sends it.
 
 use super::Reply;
+use crate::value::lossless;
 use crate::value::number::{DoubleBuffer, format_plain};
 
 /// Writes replies in the protocol's bytes. One buffer serves many replies; no reply allocates, unless the buffer has to
@@ -95,9 +96,10 @@ impl RespReply {
     /// A status or error line: a line break inside it would end it early, so it becomes a space.
     fn text_line(&mut self, kind: u8, text: &str) {
         let start = self.buffer.len() + 1;
-        self.line(kind, text.as_bytes());
+        let text = &*lossless::bytes(text);
+        self.line(kind, text);
         let breaks = |byte: &u8| matches!(*byte, b'\r' | b'\n');
-        if text.as_bytes().iter().any(breaks) {
+        if text.iter().any(breaks) {
             let end = start + text.len();
             let written = self.buffer.iter_mut().take(end).skip(start);
             written
@@ -262,6 +264,16 @@ mod tests {
     use redis_protocol::resp3::types::{OwnedFrame as Frame3, VerbatimStringFormat};
 
     // Expected bytes: DEBUG PROTOCOL of redis-server 7.0.15.
+    #[test]
+    fn errors_quote_any_bytes() {
+        let mut reply = RespReply::new(false);
+        reply.error(&format!(
+            "ERR no '{}'",
+            lossless::text(b"a\xff\r\n\xc3\xa9")
+        ));
+        assert_eq!(reply.take(), b"-ERR no 'a\xff  \xc3\xa9'\r\n");
+    }
+
     #[test]
     fn shapes_are_those_of_redis() {
         let write = |resp3| {

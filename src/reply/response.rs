@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::Reply;
+use crate::value::lossless;
 use crate::value::number::{DoubleBuffer, format_plain};
 
 /// One reply. Which variants occur follows the protocol asked for: with RESP2 there are `Null`, `Int`, `Bulk`, `Simple`,
@@ -110,6 +111,8 @@ fn write_pairs(pairs: &[(Response, Response)], reply: &mut dyn Reply) {
 #[derive(Debug, Default)]
 pub struct ResponseReply {
     resp3: bool,
+    /// Whether texts are to be read by people, instead of standing for bytes that a client is sent.
+    legible: bool,
     /// Aggregates that wait for values, the innermost last.
     open: Vec<Open>,
     first: Option<Response>,
@@ -124,6 +127,23 @@ impl ResponseReply {
         Self {
             resp3,
             ..Self::default()
+        }
+    }
+
+    /// An empty collector of what nobody turns into bytes again: what an error quotes is text.
+    #[must_use]
+    pub fn legible(resp3: bool) -> Self {
+        Self {
+            legible: true,
+            ..Self::new(resp3)
+        }
+    }
+
+    fn text(&self, text: &str) -> String {
+        if self.legible {
+            lossless::legible(text.to_owned())
+        } else {
+            text.to_owned()
         }
     }
 
@@ -229,11 +249,11 @@ impl Reply for ResponseReply {
     }
 
     fn simple(&mut self, text: &str) {
-        self.put(Response::Simple(Cow::Owned(text.to_owned())));
+        self.put(Response::Simple(Cow::Owned(self.text(text))));
     }
 
     fn error(&mut self, text: &str) {
-        self.put(Response::Error(text.to_owned()));
+        self.put(Response::Error(self.text(text)));
     }
 
     fn int(&mut self, value: i64) {

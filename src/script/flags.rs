@@ -138,6 +138,6 @@ fn first_line(text: &[u8]) -> Option<(Vec<String>, &[u8])> {
     let words = crate::value::split::split_args(line)?;
     let words = words
         .iter()
-        .map(|word| String::from_utf8_lossy(word).into_owned());
+        .map(|word| crate::value::lossless::text(word).into_owned());
     Some((words.collect(), rest))
 }

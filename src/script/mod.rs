@@ -19,6 +19,7 @@ use registry::parse_sha1;
 pub use registry::{RegisterError, Registry, Sha1, sha1_of};
 
 use crate::reply::Response;
+use crate::value::lossless;
 use crate::value::number::{parse_f64, parse_i64};
 
 /// What a script calls back: one command at a time, within the transaction that the script runs in.
@@ -330,7 +331,7 @@ impl<'a> ScriptContext<'a> {
 }
 
 fn unexpected_reply(args: &[&[u8]]) -> ScriptError {
-    let name = String::from_utf8_lossy(args.first().copied().unwrap_or_default());
+    let name = lossless::text(args.first().copied().unwrap_or_default());
     ScriptError::new(format!(
         "ERR '{name}' answered a script something unexpected"
     ))

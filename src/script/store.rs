@@ -11,6 +11,7 @@ use super::flags::{ScriptFlags, library_header, script_header};
 use super::lua::{Failure, Host, Interpreter, RegisteredFunction, hex};
 use super::{Sha1, parse_sha1, sha1_of};
 use crate::reply::{Reply, Response};
+use crate::value::lossless;
 
 /// A script that EVALSHA finds.
 #[derive(Debug)]
@@ -285,7 +286,7 @@ impl LuaStore {
                 let mut libraries = self.libraries.write();
                 let others = libraries.iter().filter(|library| library.name != name);
                 if let Some(taken) = first_taken(&functions, others) {
-                    let taken = String::from_utf8_lossy(&taken.name).into_owned();
+                    let taken = lossless::text(&taken.name).into_owned();
                     return Err(failure(format!("ERR Function {taken} already exists")));
                 }
                 let library = Arc::new(Library {
@@ -379,7 +380,7 @@ impl LuaStore {
                 return Err(failure(format!("ERR Library {name} already exists")));
             }
             if let Some(taken) = first_taken(&library.functions, kept.iter()) {
-                let taken = String::from_utf8_lossy(&taken.name).into_owned();
+                let taken = lossless::text(&taken.name).into_owned();
                 return Err(failure(format!("ERR Function {taken} already exists")));
             }
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use super::acl::Reason;
 use super::histogram::Histogram;
 use crate::memory::{allocated_memory, peak_memory};
 
@@ -141,6 +142,8 @@ pub struct Stats {
     pub loaded_keys: AtomicU64,
     /// State of the log.
     pub log: LogStats,
+    /// How often rights were missing, by reason.
+    pub denied: [AtomicU64; Reason::ALL.len()],
     /// Since when (Unix microseconds) more memory is used than `maxmemory` allows, though keys may be evicted; 0: it is
     /// not.
     pub exceeded_since_us: AtomicI64,
@@ -154,6 +157,9 @@ pub struct Stats {
     pub memory_source: OnceLock<MemorySource>,
     rate: Mutex<Rate>,
 }
+
+/// Codes of errors that are counted each by itself.
+const MAX_ERROR_CODES: usize = 128;
 
 /// How far loading is, as `loading_…` of INFO tells it.
 #[derive(Debug, Default)]
@@ -282,6 +288,7 @@ impl Stats {
             started_ms: now_ms,
             run_id: random_id(),
             replication_id: Mutex::new(random_id()),
+            denied: Default::default(),
             connections: AtomicU64::new(0),
             rejected_connections: AtomicU64::new(0),
             commands: AtomicU64::new(0),
@@ -326,7 +333,12 @@ impl Stats {
     /// Counts an error reply by its code.
     pub fn count_error(&self, text: &str) {
         self.errors.fetch_add(1, Ordering::Relaxed);
-        let code = text.split(' ').next().unwrap_or("ERR");
+        // A text without a space has no code.
+        let code = text.split_once(' ').map_or("ERR", |(code, _)| code);
+        // Scripts make codes as they like.
+        if self.errors_by_code.len() >= MAX_ERROR_CODES && !self.errors_by_code.contains_key(code) {
+            return;
+        }
         *self.errors_by_code.entry(code.to_owned()).or_insert(0) += 1;
     }
 
@@ -352,6 +364,9 @@ impl Stats {
         ];
         for counter in counters {
             counter.store(0, Ordering::Relaxed);
+        }
+        for denied in &self.denied {
+            denied.store(0, Ordering::Relaxed);
         }
         self.errors_by_code.clear();
         self.by_command.iter().for_each(CommandStats::reset);

@@ -11,6 +11,7 @@ pub mod lcs;
 pub mod list;
 pub mod listpack;
 pub mod long_double;
+pub mod lossless;
 mod member;
 pub mod number;
 pub mod prefetch;

@@ -73,11 +73,23 @@ fn nothing_expires_while_writes_are_paused() {
     let mut session = engine.session();
     engine.keyspace().set_now_ms(Some(1_000_000));
     ask(&mut session, "SET a 1 PX 10");
+    ask(&mut session, "HSET h f 1 g 2");
+    ask(&mut session, "HPEXPIRE h 10 FIELDS 1 f");
+    ask(&mut session, "HSET none f 1");
+    ask(&mut session, "HPEXPIRE none 10 FIELDS 1 f");
     ask(&mut session, "CLIENT PAUSE 100000 WRITE");
     engine.keyspace().set_now_ms(Some(1_001_000));
     assert_eq!(ask(&mut session, "GET a"), Response::Null);
-    assert_eq!(ask(&mut session, "DBSIZE"), Response::Int(1));
+    assert_eq!(ask(&mut session, "HGET h f"), Response::Null);
+    assert_eq!(ask(&mut session, "HLEN h"), Response::Int(1));
+    assert_eq!(ask(&mut session, "HGET none f"), Response::Null);
+    assert_eq!(ask(&mut session, "DBSIZE"), Response::Int(3));
     ask(&mut session, "CLIENT UNPAUSE");
     assert_eq!(ask(&mut session, "GET a"), Response::Null);
-    assert_eq!(ask(&mut session, "DBSIZE"), Response::Int(0));
+    assert_eq!(
+        ask(&mut session, "HGETALL none"),
+        Response::Array(Vec::new())
+    );
+    assert_eq!(ask(&mut session, "HLEN h"), Response::Int(1));
+    assert_eq!(ask(&mut session, "DBSIZE"), Response::Int(1));
 }

@@ -1,5 +1,7 @@
 //! Whether a user may run a command on these keys and channels: what sessions, EXEC, scripts and ACL DRYRUN ask.
 
+use std::sync::atomic::Ordering;
+
 use crate::commands::client;
 use crate::commands::command::keys_with_flags;
 use crate::commands::spec::Flags;
@@ -271,6 +273,9 @@ fn note(
     running: &client::Running<'_>,
     now_ms: i64,
 ) {
+    if let Some(denied) = services.stats.denied.get(reason as usize) {
+        denied.fetch_add(1, Ordering::Relaxed);
+    }
     services.acl.log.record(LogEntry {
         id: 0,
         count: 0,

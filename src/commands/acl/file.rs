@@ -7,6 +7,7 @@ use super::rules::{apply, is_user_name, merge_selectors, new_user};
 use crate::config::{Config, LoadError, read_file};
 use crate::services::Services;
 use crate::services::acl::Rights;
+use crate::value::lossless;
 use crate::value::split::split_args;
 
 /// A user as a line describes it.
@@ -15,7 +16,7 @@ type Described = (Box<[u8]>, Rights);
 /// The rights that rules give to a new user. The error names the rule, where it is one that fails.
 fn rights_of(rules: &[&[u8]], all_channels: bool) -> Result<Rights, String> {
     let merged = merge_selectors(rules).map_err(|word| {
-        let word = String::from_utf8_lossy(&word);
+        let word = lossless::text(&word);
         format!("Unmatched parenthesis in selector definition. (starting at '{word}')")
     })?;
     let mut rights = new_user(all_channels);

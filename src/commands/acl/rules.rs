@@ -5,6 +5,7 @@ use std::fmt;
 use crate::commands::command::find;
 use crate::commands::table::{Command, table};
 use crate::services::acl::{Access, CommandRule, KeyPattern, PasswordHash, Rights, Selector};
+use crate::value::lossless;
 use crate::value::split::split_args;
 
 /// Every category, in the order in which ACL CAT names them.
@@ -285,7 +286,7 @@ fn set_with_subcommands(selector: &mut Selector, command: &Command, allow: bool)
 
 /// `+get`, `-client|kill`, and `+select|0`, which allows a command with one first argument only.
 fn set_command(selector: &mut Selector, name: &[u8], allow: bool) -> Result<(), RuleError> {
-    let shown = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let shown = lossless::text(name).to_ascii_lowercase();
     if let Some(command) = find_exactly(name) {
         let mut concerned = command.subcommands.values().chain([&command]);
         // What changes nothing is not shown.

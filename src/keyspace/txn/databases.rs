@@ -262,6 +262,13 @@ impl Txn<'_> {
             })
     }
 
+    /// Keys that somebody watches, in the shards that are locked.
+    #[must_use]
+    pub fn watched_keys(&self) -> usize {
+        let shards = self.guards.iter();
+        shards.map(|shard| shard.watchers.len()).sum()
+    }
+
     /// Sets the counters of all locked shards to zero.
     pub fn reset_stats(&mut self) {
         self.guards

@@ -1,7 +1,8 @@
 //! Fields of hashes that run out.
 
 use super::Txn;
-use crate::keyspace::{Entry, EventClass};
+use crate::keyspace::{Entry, EventClass, ValueRef};
+use crate::value::hash::Hash;
 
 /// Fields that one command of the log removes at most.
 const FIELDS_PER_EFFECT: usize = 64;
@@ -18,12 +19,26 @@ impl Txn<'_> {
     }
 
     fn remove_due_fields_of(&mut self, hash: u64, key: &[u8]) {
-        let due = self.shard(hash).databases[self.db]
-            .find(hash, key)
-            .is_some_and(|entry| !self.is_due(entry) && entry.has_due_fields(self.now_ms));
-        if due && !self.options.keep_expired {
+        if self.has_due_fields(key) {
             self.expire_fields(hash, key, usize::MAX);
         }
+    }
+
+    pub(super) fn has_due_fields(&self, key: &[u8]) -> bool {
+        let due = |entry: &Entry| !self.is_due(entry) && entry.has_due_fields(self.now_ms);
+        !self.options.keep_expired && self.stored(key).is_some_and(due)
+    }
+
+    /// What is left of a hash, if anything, where nothing may be removed: a copy. O(fields).
+    pub(super) fn hash_without_due_fields(&mut self, key: &[u8]) -> Option<&Hash> {
+        let ValueRef::Hash(hash) = self.read(key)?.value() else {
+            return None;
+        };
+        let mut left = hash.clone();
+        left.remove_due(self.now_ms, usize::MAX);
+        let left = (!left.is_empty()).then(|| Box::new(left));
+        self.left_of_hash = left;
+        self.left_of_hash.as_deref()
     }
 
     /// Removes up to `limit` due fields, and the hash with the last of its fields; returns how many.

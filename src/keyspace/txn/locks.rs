@@ -75,6 +75,7 @@ impl Keyspace {
             rewritten: false,
             waited: false,
             give_way: None,
+            left_of_hash: None,
             journal,
         }
     }

@@ -13,6 +13,7 @@ mod waiting;
 
 use crate::keyspace::batch::Guards;
 use crate::keyspace::{EventClass, Keyspace, Limits, ShardSet};
+use crate::value::hash::Hash;
 
 pub use hint::HashHint;
 pub use journal::{Audience, Effects, Journal, encode_command};
@@ -55,6 +56,8 @@ pub struct Txn<'k> {
     waited: bool,
     /// Lets other work of this thread run while the locks stay held.
     give_way: Option<&'k dyn Fn()>,
+    /// A copy of the hash that is read, without what is due, where nothing may be removed.
+    left_of_hash: Option<Box<Hash>>,
     /// Collected for the engine.
     pub journal: Box<Journal>,
 }

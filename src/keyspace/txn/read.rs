@@ -147,6 +147,9 @@ impl Txn<'_> {
 
     /// The hash at `key`.
     pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
+        if self.options.frozen && self.has_due_fields(key) {
+            return Ok(self.hash_without_due_fields(key));
+        }
         self.remove_due_fields(key);
         match self.read(key).map(Entry::value) {
             None => Ok(None),

@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 
 use super::api::Shared;
 use crate::reply::Response;
+use crate::value::lossless;
 use crate::value::number::DoubleBuffer;
 
 const NO_SCRIPT_RUNS: &str = "ERR redis.call can only be called inside a script invocation";
@@ -185,7 +186,7 @@ unsafe fn set_text(state: *mut lua_State, name: &CStr, text: &[u8]) {
 unsafe fn push_error(state: *mut lua_State, text: &str, counted: bool) {
     unsafe {
         ffi::lua_createtable(state, 0, 2);
-        set_text(state, c"err", text.as_bytes());
+        set_text(state, c"err", &lossless::bytes(text));
         if counted {
             push_text(state, b"ignore_error_stats_update");
             ffi::lua_pushboolean(state, 1);
@@ -216,7 +217,7 @@ unsafe fn push(state: *mut lua_State, response: &Response, resp3: bool) {
             Response::Bulk(bytes) => push_text(state, bytes),
             Response::Simple(text) => {
                 ffi::lua_createtable(state, 0, 1);
-                set_text(state, c"ok", text.as_bytes());
+                set_text(state, c"ok", &lossless::bytes(text));
             }
             Response::Error(text) => push_error(state, text, true),
             Response::Array(items) | Response::Push(items) => push_array(state, items, resp3),

@@ -3,6 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use crate::reply::Reply;
+use crate::value::lossless;
 
 /// Tables nested deeper are answered as an error where Redis runs out of Lua's stack.
 const MAX_DEPTH: usize = 3998;
@@ -56,8 +57,8 @@ fn number(value: Value) -> Option<f64> {
 
 /// A text on one line.
 fn one_line(text: &mlua::LuaString) -> String {
-    let text = text.to_string_lossy();
-    text.replace(['\r', '\n'], " ")
+    let text = text.as_bytes();
+    lossless::text(&text).replace(['\r', '\n'], " ")
 }
 
 /// The error that a table stands for, if it does.

@@ -30,6 +30,7 @@ use self::convert::{error_table, failure_of, write_reply};
 use self::guard::{Checked, Raise, checked};
 use super::Sha1;
 use crate::reply::Reply;
+use crate::value::lossless;
 
 /// Instructions between two looks at the clock.
 const TICK: u32 = 100_000;
@@ -184,7 +185,7 @@ impl Interpreter {
         let Some(function) = self.functions.get(&name.to_ascii_lowercase()[..]) else {
             return Err(broken("ERR the function was not loaded".into()));
         };
-        let name = || String::from_utf8_lossy(name).into_owned();
+        let name = || lossless::text(name).into_owned();
         let called = Called::Function(function);
         self.run(&name, called, (keys, args), host, reply)
     }
@@ -320,7 +321,7 @@ fn text_of(value: &Value) -> String {
                 other => other.to_string(),
             }
         }
-        Value::String(text) => text.to_string_lossy(),
+        Value::String(text) => lossless::text(&text.as_bytes()).into_owned(),
         other => other.to_string().unwrap_or_default(),
     }
 }

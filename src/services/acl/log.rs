@@ -15,17 +15,29 @@ const DEFAULT_LENGTH: usize = 128;
 /// Why something was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
+    /// The password.
+    Auth,
     /// The command.
     Command,
     /// A key.
     Key,
     /// A channel.
     Channel,
-    /// The password.
-    Auth,
 }
 
 impl Reason {
+    /// All of them, in the order in which INFO counts them, which is that of their numbers.
+    pub const ALL: [Self; 4] = [Self::Auth, Self::Command, Self::Key, Self::Channel];
+
+    /// As INFO names it.
+    #[must_use]
+    pub const fn counted_as(self) -> &'static str {
+        match self {
+            Self::Command => "cmd",
+            other => other.name(),
+        }
+    }
+
     /// As ACL LOG names it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::pattern::{Access, KeyPattern};
 use crate::value::glob::matches;
+use crate::value::lossless;
 
 /// Somebody who may log in. Sessions share it, so a change of its rights holds for them at once.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl User {
     /// The name as text.
     #[must_use]
     pub fn display_name(&self) -> String {
-        String::from_utf8_lossy(&self.name).into_owned()
+        lossless::text(&self.name).into_owned()
     }
 }
 
