@@ -600,6 +600,10 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
         "reply_buffer_shrinks",
         "reply_buffer_expands",
     ]);
+    refusals(page, stats);
+}
+
+fn refusals(page: &mut Page, stats: &Stats) {
     for (reason, denied) in Reason::ALL.iter().zip(&stats.denied) {
         let name = format!("acl_access_denied_{}", reason.counted_as());
         page.field(&name, get(denied));
