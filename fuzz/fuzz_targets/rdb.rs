@@ -3,7 +3,7 @@
 #![no_main]
 
 use innkeep::keyspace::{Limits, ValueRef};
-use innkeep::rdb::{RdbError, dump, read, restore};
+use innkeep::rdb::{RawEntries, RawEntry, RawKind, RdbError, dump, read, restore, skim};
 use innkeep::value::stream::StreamId;
 use libfuzzer_sys::fuzz_target;
 
@@ -21,15 +21,41 @@ fuzz_target!(|input: &[u8]| {
             check(entry.value.as_ref());
             Ok(())
         });
-        match result {
+        match &result {
             Ok(summary) => {
                 assert_eq!(summary.keys, keys);
                 assert!(summary.bytes <= bytes.len() as u64);
             }
             Err(error) => assert!(error.offset <= bytes.len() as u64, "{error}"),
         }
+        let mut sink = Sink::default();
+        let skimmed = skim(&mut bytes.as_slice(), &mut sink).is_ok() && !sink.damaged;
+        assert_eq!(skimmed, result.is_ok());
     }
 });
+
+/// Makes values of bytes at once.
+#[derive(Default)]
+struct Sink {
+    kind: Option<RawKind>,
+    damaged: bool,
+}
+
+impl RawEntries for Sink {
+    type Error = RdbError;
+
+    fn expect(&mut self, _: usize, _: u64) {}
+
+    fn begin(&mut self, entry: RawEntry<'_>) -> Result<Option<Vec<u8>>, RdbError> {
+        self.kind = Some(entry.kind);
+        Ok(Some(Vec::new()))
+    }
+
+    fn end(&mut self, bytes: Vec<u8>) {
+        let decoded = self.kind.map(|kind| kind.decode(&bytes, &Limits::default()).is_ok());
+        self.damaged |= decoded != Some(true);
+    }
+}
 
 fn check(value: ValueRef<'_>) {
     let (len, counted) = match value {

@@ -4,8 +4,10 @@
 use std::cell::Cell;
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::{info, warn};
+use smallvec::SmallVec;
 
 use super::Inner;
 use super::crew::{Crew, with_crew, workers};
@@ -13,12 +15,20 @@ use super::disk_file::FileReader;
 use super::progress::Progress;
 use crate::commands::dump::access_of;
 use crate::error::Error;
-use crate::keyspace::{Keyspace, Limits, Txn};
-use crate::rdb::{self, Problem, RdbEntry, RdbError, RdbSummary};
-use std::sync::atomic::Ordering;
+use crate::keyspace::txn::{HashHint, Journal};
+use crate::keyspace::{Entry, Keyspace, Limits, Txn};
+use crate::rdb::{
+    self, Decoded, Problem, RawEntries, RawEntry, RawKind, RdbError, RdbSummary, Usage,
+};
 
-/// Keys that go to a thread at once.
+/// A batch is handed over when it has so many keys …
 const BATCH_KEYS: usize = 256;
+/// … or so many bytes.
+const BATCH_BYTES: usize = 64 << 10;
+/// Keys whose places are looked for together.
+const FETCHED_KEYS: usize = 16;
+/// A key takes at least so many bytes of an RDB, and about as many as room for it takes.
+const LEAST_ENTRY_BYTES: u64 = 8;
 
 /// What becomes of the keys of an RDB.
 #[derive(Debug, Clone, Copy, Default)]
@@ -82,24 +92,31 @@ impl Inner {
             reader: bytes,
             taken: &taken,
         };
-        let mut is_wanted = |entry: &RdbEntry| {
-            let is_due = entry.expires_at_ms.is_some_and(|at| at < now_ms);
+        let mut is_wanted = |expires_at_ms: Option<i64>| {
+            let is_due = expires_at_ms.is_some_and(|at| at < now_ms);
             expired += u64::from(is_due && !wanted.expired);
             !is_due || wanted.expired
         };
         let read = if progress.lets_others_in() && workers(&self.keyspace) > 1 {
             txn.relock(0);
-            let note = || {
+            let mut note = || {
                 progress.note(taken.get());
             };
-            let read =
-                self.read_together((path, wanted.merge), &mut bytes, &limits, is_wanted, note);
+            let how = (path, wanted.merge);
+            let read = self.read_together(how, &mut bytes, &limits, &mut is_wanted, &mut note);
             txn.lock_all();
             read
         } else {
             rdb::read(&mut bytes, &limits, |entry| {
-                if is_wanted(&entry) {
-                    insert(txn, path, entry, wanted.merge)?;
+                if is_wanted(entry.expires_at_ms) {
+                    let place = Place {
+                        db: entry.db,
+                        key: &entry.key,
+                        expires_at_ms: entry.expires_at_ms,
+                        usage: entry.usage,
+                    };
+                    let value = Decoded::Value(entry.value);
+                    insert(txn, path, &place, value, wanted.merge)?;
                 }
                 txn.journal.clear();
                 progress.advance(txn, taken.get());
@@ -107,10 +124,7 @@ impl Inner {
             })
         };
         let summary = read.map_err(|error| match error {
-            Error::Rdb { source, .. } => Error::Rdb {
-                path: path.to_owned(),
-                source,
-            },
+            Error::Rdb { source, .. } => damaged(path, source),
             error => error,
         })?;
         let stats = &self.services.stats;
@@ -130,85 +144,208 @@ impl Inner {
 }
 
 impl Inner {
-    /// Reads an RDB while several threads insert what it holds. Nothing is locked.
+    /// Reads an RDB while several threads make values of its bytes. Nothing is locked.
     fn read_together(
         &self,
         (path, merge): (&Path, bool),
         bytes: &mut impl Read,
         limits: &Limits,
-        mut is_wanted: impl FnMut(&RdbEntry) -> bool,
-        mut note: impl FnMut(),
+        is_wanted: &mut dyn FnMut(Option<i64>) -> bool,
+        note: &mut dyn FnMut(),
     ) -> Result<RdbSummary, Error> {
-        with_crew(
+        let empty_keys = AtomicU64::new(0);
+        let mut summary = with_crew(
             self,
-            |txn, entries: Vec<RdbEntry>| insert_all(txn, path, entries, merge),
+            |txn, batch: Batch| {
+                let empty = batch.insert(txn, path, limits, merge)?;
+                empty_keys.fetch_add(empty, Ordering::Relaxed);
+                Ok(())
+            },
             |crew| {
-                let mut batches = Batches::new(self, crew);
-                let summary = rdb::read(bytes, limits, |entry| {
-                    note();
-                    if is_wanted(&entry) {
-                        batches.take(entry)?;
-                    }
-                    Ok::<(), Error>(())
-                })?;
-                batches.hand_over_all();
+                let mut dispatch = Dispatch {
+                    inner: self,
+                    crew,
+                    is_wanted,
+                    note,
+                    by_worker: (0..crew.len()).map(|_| Batch::default()).collect(),
+                    present: 0,
+                };
+                let summary = rdb::skim(bytes, &mut dispatch)?;
+                dispatch.hand_over_all();
                 Ok(summary)
             },
-        )
+        )?;
+        summary.empty_keys = empty_keys.into_inner();
+        summary.keys -= summary.empty_keys;
+        Ok(summary)
     }
 }
 
-/// Keys on their way to the threads that insert them.
-struct Batches<'a> {
-    inner: &'a Inner,
-    crew: &'a Crew<'a, Vec<RdbEntry>>,
-    by_worker: Vec<Vec<RdbEntry>>,
+/// A key whose value is bytes still.
+#[derive(Debug)]
+struct Queued {
+    db: usize,
+    hash: u64,
+    /// Where it begins in the bytes of its batch, and where its value does.
+    begin: usize,
+    value: usize,
+    kind: RawKind,
+    expires_at_ms: Option<i64>,
+    usage: Option<Usage>,
 }
 
-impl<'a> Batches<'a> {
-    fn new(inner: &'a Inner, crew: &'a Crew<'a, Vec<RdbEntry>>) -> Self {
-        Self {
-            inner,
-            crew,
-            by_worker: (0..crew.len()).map(|_| Vec::new()).collect(),
+/// Keys with their values, on their way to a thread.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    keys: Vec<Queued>,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.keys.len() >= BATCH_KEYS || self.bytes.len() >= BATCH_BYTES
+    }
+
+    /// Brings the places of the next keys towards the processor together.
+    fn fetch(&self, txn: &mut Txn<'_>, from: usize) {
+        let next = self.keys.iter().skip(from).take(FETCHED_KEYS);
+        let hashes: SmallVec<[u64; FETCHED_KEYS]> = next.map(|queued| queued.hash).collect();
+        let db = self.keys.get(from).map_or(0, |queued| queued.db);
+        if db < txn.keyspace().databases() {
+            txn.in_db(db, |txn| txn.fetch(&hashes));
         }
     }
 
-    fn take(&mut self, entry: RdbEntry) -> Result<(), Error> {
+    /// Inserts all; answers how many collections were empty and were passed over.
+    fn insert(
+        &self,
+        txn: &mut Txn<'_>,
+        path: &Path,
+        limits: &Limits,
+        merge: bool,
+    ) -> Result<u64, Error> {
+        let mut empty = 0;
+        let ends = self.keys.iter().skip(1).map(|next| next.begin);
+        for (at, (queued, end)) in self
+            .keys
+            .iter()
+            .zip(ends.chain([self.bytes.len()]))
+            .enumerate()
+        {
+            if at.is_multiple_of(FETCHED_KEYS) {
+                self.fetch(txn, at);
+            }
+            let key = self.bytes.get(queued.begin..queued.value);
+            let (Some(key), Some(bytes)) = (key, self.bytes.get(queued.value..end)) else {
+                continue;
+            };
+            let value = queued.kind.decode(bytes, limits).map_err(|error| {
+                let key = Some((queued.db, key.to_vec()));
+                damaged(path, RdbError { key, ..error })
+            })?;
+            txn.hint(HashHint::new(key, queued.hash));
+            let place = Place {
+                db: queued.db,
+                key,
+                expires_at_ms: queued.expires_at_ms,
+                usage: queued.usage,
+            };
+            match value {
+                Decoded::Empty => empty += 1,
+                value => insert(txn, path, &place, value, merge)?,
+            }
+            txn.journal.clear();
+        }
+        txn.hint(HashHint::NONE);
+        Ok(empty)
+    }
+}
+
+/// What is read, and is to be handed over.
+struct Dispatch<'a> {
+    inner: &'a Inner,
+    crew: &'a Crew<'a, Batch>,
+    is_wanted: &'a mut dyn FnMut(Option<i64>) -> bool,
+    note: &'a mut dyn FnMut(),
+    by_worker: Vec<Batch>,
+    /// Whose the present key is.
+    present: usize,
+}
+
+impl RawEntries for Dispatch<'_> {
+    type Error = Error;
+
+    fn expect(&mut self, db: usize, keys: u64) {
+        // What a damaged file says costs no more than the file itself.
+        let bytes = self
+            .inner
+            .services
+            .stats
+            .load
+            .total_bytes
+            .load(Ordering::Relaxed);
+        let keys = usize::try_from(keys.min(bytes / LEAST_ENTRY_BYTES)).unwrap_or(usize::MAX);
+        if db < self.inner.keyspace.databases() {
+            let all = self.inner.keyspace.all_shards();
+            let mut txn = self.inner.begin(all, db, Journal::default());
+            txn.expect_keys(keys);
+            self.inner.close(txn);
+        }
+    }
+
+    fn begin(&mut self, entry: RawEntry<'_>) -> Result<Option<Vec<u8>>, Error> {
+        (self.note)();
         if self.crew.has_failed() {
             // The error of the thread is told instead.
             return Err(Error::Io(std::io::ErrorKind::Interrupted.into()));
         }
-        let shard = self.inner.keyspace.shard_of(Keyspace::hash(&entry.key));
-        let worker = self.crew.worker_of(shard);
-        if let Some(batch) = self.by_worker.get_mut(worker) {
-            batch.push(entry);
-            if batch.len() >= BATCH_KEYS {
-                let next = Vec::with_capacity(BATCH_KEYS);
-                self.crew.send(worker, std::mem::replace(batch, next));
-            }
+        if !(self.is_wanted)(entry.expires_at_ms) {
+            return Ok(None);
         }
-        Ok(())
+        let hash = Keyspace::hash(entry.key);
+        self.present = self.crew.worker_of(self.inner.keyspace.shard_of(hash));
+        if self.by_worker.get(self.present).is_some_and(Batch::is_full) {
+            self.hand_over(self.present);
+        }
+        Ok(self.by_worker.get_mut(self.present).map(|batch| {
+            let mut bytes = std::mem::take(&mut batch.bytes);
+            let begin = bytes.len();
+            bytes.extend_from_slice(entry.key);
+            batch.keys.push(Queued {
+                db: entry.db,
+                hash,
+                begin,
+                value: bytes.len(),
+                kind: entry.kind,
+                expires_at_ms: entry.expires_at_ms,
+                usage: entry.usage,
+            });
+            bytes
+        }))
     }
 
-    fn hand_over_all(&mut self) {
-        for (worker, batch) in self.by_worker.iter_mut().enumerate() {
-            self.crew.send(worker, std::mem::take(batch));
+    fn end(&mut self, bytes: Vec<u8>) {
+        if let Some(batch) = self.by_worker.get_mut(self.present) {
+            batch.bytes = bytes;
         }
     }
 }
 
-fn insert_all(
-    txn: &mut Txn<'_>,
-    path: &Path,
-    entries: Vec<RdbEntry>,
-    merge: bool,
-) -> Result<(), Error> {
-    for entry in entries {
-        insert(txn, path, entry, merge)?;
-        txn.journal.clear();
+impl Dispatch<'_> {
+    fn hand_over(&mut self, worker: usize) {
+        let Some(batch) = self.by_worker.get_mut(worker) else {
+            return;
+        };
+        let next = Batch {
+            bytes: Vec::with_capacity(batch.bytes.capacity().min(2 * BATCH_BYTES)),
+            keys: Vec::with_capacity(BATCH_KEYS),
+        };
+        self.crew.send(worker, std::mem::replace(batch, next));
     }
-    Ok(())
+
+    fn hand_over_all(&mut self) {
+        (0..self.by_worker.len()).for_each(|worker| self.hand_over(worker));
+    }
 }
 
 /// Counts what is read.
@@ -225,30 +362,55 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-fn insert(txn: &mut Txn<'_>, path: &Path, entry: RdbEntry, merge: bool) -> Result<(), Error> {
-    if entry.db >= txn.keyspace().databases() {
+/// Where a value belongs, and how long.
+struct Place<'a> {
+    db: usize,
+    key: &'a [u8],
+    expires_at_ms: Option<i64>,
+    usage: Option<Usage>,
+}
+
+fn insert(
+    txn: &mut Txn<'_>,
+    path: &Path,
+    place: &Place<'_>,
+    value: Decoded<'_>,
+    merge: bool,
+) -> Result<(), Error> {
+    if place.db >= txn.keyspace().databases() {
         return Err(Error::Unsupported {
             path: path.to_owned(),
             what: "keys of a database that is not configured (raise `databases`)",
         });
     }
-    txn.in_db(entry.db, |txn| {
-        if !merge && txn.peek(&entry.key).is_some() {
-            return Err(Error::Rdb {
-                path: path.to_owned(),
-                source: RdbError::twice(entry.db, &entry.key),
-            });
+    let key = place.key;
+    txn.in_db(place.db, |txn| {
+        let at = place.expires_at_ms;
+        let access = place.usage.and_then(|usage| {
+            let (clock, now_ms) = (txn.limits().access, txn.now_ms());
+            access_of(clock, usage, now_ms)
+        });
+        let entry = match value {
+            Decoded::Text(text) => Entry::new_string(key, text, at),
+            Decoded::Value(value) => Entry::new(key, value, at),
+            Decoded::Empty => return Ok(()),
+        };
+        if merge {
+            txn.remove(key);
         }
-        let (clock, now_ms) = (txn.limits().access, txn.now_ms());
-        txn.insert(&entry.key, entry.value, entry.expires_at_ms);
-        let access = entry
-            .usage
-            .and_then(|usage| access_of(clock, usage, now_ms));
-        if let Some(access) = access {
-            txn.set_access(&entry.key, access);
+        if txn.insert_loaded(key, entry, access) {
+            Ok(())
+        } else {
+            Err(damaged(path, RdbError::twice(place.db, key)))
         }
-        Ok(())
     })
+}
+
+fn damaged(path: &Path, source: RdbError) -> Error {
+    Error::Rdb {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Says why a snapshot cannot be loaded, in the lines of Redis.

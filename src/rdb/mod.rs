@@ -18,6 +18,7 @@ mod primitive;
 mod reader;
 #[cfg(test)]
 mod redis_tests;
+mod skim;
 mod source;
 mod stream;
 #[cfg(test)]
@@ -32,4 +33,5 @@ pub use encoder::{Encoder, KeyHeader, Usage};
 pub use error::{Problem, RdbError};
 pub use payload::{PayloadError, dump, restore};
 pub use reader::{RdbEntry, RdbSummary, read};
+pub use skim::{Decoded, RawEntries, RawEntry, RawKind, skim};
 pub use writer::{RdbHeader, RdbWriter};

@@ -18,29 +18,29 @@ use crate::value::zset::{Inserted, SortedSet};
 pub(super) const MAX_TYPE: u8 = 26;
 
 pub(super) const STRING: u8 = 0;
-const LIST: u8 = 1;
+pub(super) const LIST: u8 = 1;
 pub(super) const SET: u8 = 2;
-const ZSET: u8 = 3;
+pub(super) const ZSET: u8 = 3;
 pub(super) const HASH: u8 = 4;
 pub(super) const ZSET_2: u8 = 5;
 const MODULE_OLD: u8 = 6;
 const MODULE: u8 = 7;
-const HASH_ZIPMAP: u8 = 9;
-const LIST_ZIPLIST: u8 = 10;
+pub(super) const HASH_ZIPMAP: u8 = 9;
+pub(super) const LIST_ZIPLIST: u8 = 10;
 pub(super) const SET_INTSET: u8 = 11;
-const ZSET_ZIPLIST: u8 = 12;
-const HASH_ZIPLIST: u8 = 13;
-const LIST_QUICKLIST: u8 = 14;
+pub(super) const ZSET_ZIPLIST: u8 = 12;
+pub(super) const HASH_ZIPLIST: u8 = 13;
+pub(super) const LIST_QUICKLIST: u8 = 14;
 pub(super) const STREAM: u8 = 15;
 pub(super) const HASH_LISTPACK: u8 = 16;
 pub(super) const ZSET_LISTPACK: u8 = 17;
 pub(super) const LIST_QUICKLIST_2: u8 = 18;
 pub(super) const STREAM_2: u8 = 19;
-const SET_LISTPACK: u8 = 20;
+pub(super) const SET_LISTPACK: u8 = 20;
 pub(super) const STREAM_3: u8 = 21;
 /// Hashes with times of fields as the release candidates of Redis 7.4 wrote them, without the earliest time.
-const HASH_TIMES_BEFORE_RELEASE: u8 = 22;
-const HASH_LISTPACK_TIMES_BEFORE_RELEASE: u8 = 23;
+pub(super) const HASH_TIMES_BEFORE_RELEASE: u8 = 22;
+pub(super) const HASH_LISTPACK_TIMES_BEFORE_RELEASE: u8 = 23;
 pub(super) const HASH_TIMES: u8 = 24;
 pub(super) const HASH_LISTPACK_TIMES: u8 = 25;
 const STREAM_4: u8 = 26;
@@ -95,7 +95,7 @@ impl<R: Read> Source<'_, R> {
         }
     }
 
-    fn unsupported(&mut self, kind: u8) -> Problem {
+    pub(super) fn unsupported(&mut self, kind: u8) -> Problem {
         match kind {
             STREAM_4 => Problem::unsupported("streams of Redis 8.2"),
             MODULE_OLD | MODULE => match self.module_name() {
@@ -125,8 +125,8 @@ impl<R: Read> Source<'_, R> {
     }
 
     pub(super) fn listpack(&mut self) -> Result<Listpack, Problem> {
-        let bytes = self.compact()?;
-        Listpack::from_bytes_checked(&bytes).map_err(Problem::malformed)
+        let pack = self.with_string(Listpack::from_bytes_checked)?;
+        pack.map_err(Problem::malformed)
     }
 
     /// Fields and values, or members and scores, in whichever compact form.

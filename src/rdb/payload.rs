@@ -63,8 +63,9 @@ pub fn restore(
     content(body, limits).map_err(PayloadError::Content)
 }
 
-fn content(mut body: &[u8], limits: &Limits) -> Result<Option<Value>, Problem> {
-    let mut source = Source::new(&mut body);
+fn content(body: &[u8], limits: &Limits) -> Result<Option<Value>, Problem> {
+    let mut nothing = std::io::empty();
+    let mut source = Source::of(body, 0, &mut nothing);
     let kind = source.byte()?;
     let value = source.value(kind, limits)?;
     // As Redis, which loads a value and does not ask whether more stands behind it.

@@ -18,6 +18,21 @@ use crate::value::number::parse_f64;
 /// field with its value must fit one.
 pub(super) const MAX_PART_LEN: usize = 768 << 20;
 
+/// The string that the bytes of a value are, where it stands there as it is.
+pub(super) fn whole_string(bytes: &[u8]) -> Option<&[u8]> {
+    let mut nothing = std::io::empty();
+    let mut source = Source::of(bytes, 0, &mut nothing);
+    let Ok(Length::Plain(length)) = source.any_length() else {
+        return None;
+    };
+    let text = bytes.get(usize::try_from(source.offset()).ok()?..)?;
+    (text.len() as u64 == length).then_some(text)
+}
+
+fn unknown_encoding(encoding: u8) -> Problem {
+    Problem::malformed(format_args!("unknown encoding {encoding} of a string"))
+}
+
 enum Length {
     Plain(u64),
     Encoded(u8),
@@ -49,19 +64,22 @@ impl<R: Read> Source<'_, R> {
     /// Reads a string into `out`, in place of what is there.
     pub(super) fn string_into(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         out.clear();
-        let integer = match self.any_length()? {
-            Length::Plain(length) => return self.append(length, out),
-            Length::Encoded(0) => i32::from(i8::from_le_bytes(self.array()?)),
-            Length::Encoded(1) => i32::from(i16::from_le_bytes(self.array()?)),
-            Length::Encoded(2) => i32::from_le_bytes(self.array()?),
-            Length::Encoded(3) => {
+        match self.any_length()? {
+            Length::Plain(length) => self.append(length, out),
+            Length::Encoded(encoding) => self.encoded_into(encoding, out),
+        }
+    }
+
+    fn encoded_into(&mut self, encoding: u8, out: &mut Vec<u8>) -> Result<(), Problem> {
+        let integer = match encoding {
+            0 => i32::from(i8::from_le_bytes(self.array()?)),
+            1 => i32::from(i16::from_le_bytes(self.array()?)),
+            2 => i32::from_le_bytes(self.array()?),
+            3 => {
                 *out = self.compressed()?;
                 return Ok(());
             }
-            Length::Encoded(encoding) => {
-                let what = format_args!("unknown encoding {encoding} of a string");
-                return Err(Problem::malformed(what));
-            }
+            _ => return Err(unknown_encoding(encoding)),
         };
         out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
         Ok(())
@@ -71,6 +89,38 @@ impl<R: Read> Source<'_, R> {
         let mut string = Vec::new();
         self.string_into(&mut string)?;
         Ok(string)
+    }
+
+    /// Passes over a string.
+    pub(super) fn skip_string(&mut self) -> Result<(), Problem> {
+        let len = match self.any_length()? {
+            Length::Plain(length) => length,
+            Length::Encoded(0) => 1,
+            Length::Encoded(1) => 2,
+            Length::Encoded(2) => 4,
+            Length::Encoded(3) => {
+                let compressed_len = self.length()?;
+                self.length()?;
+                compressed_len
+            }
+            Length::Encoded(encoding) => return Err(unknown_encoding(encoding)),
+        };
+        self.skip(len)
+    }
+
+    /// A string, as long as it is looked at: without a copy where it stands in the buffer as it is.
+    pub(super) fn with_string<T>(&mut self, look: impl FnOnce(&[u8]) -> T) -> Result<T, Problem> {
+        let mut copy = Vec::new();
+        match self.any_length()? {
+            Length::Plain(length) => {
+                if let Some(bytes) = self.together(length) {
+                    return Ok(look(bytes));
+                }
+                self.append(length, &mut copy)?;
+            }
+            Length::Encoded(encoding) => self.encoded_into(encoding, &mut copy)?,
+        }
+        Ok(look(&copy))
     }
 
     /// A string that becomes part of a collection.

@@ -76,53 +76,70 @@ pub fn read<E: From<RdbError>>(
     limits: &Limits,
     mut handler: impl FnMut(RdbEntry) -> Result<(), E>,
 ) -> Result<RdbSummary, E> {
-    let mut decoder = Decoder {
-        source: Source::new(reader),
-        limits,
-        summary: RdbSummary::default(),
-        db: 0,
-        expires_at_ms: None,
-        usage: None,
-        key: None,
-    };
-    decoder.header().map_err(|problem| decoder.error(problem))?;
+    let mut decoder = Decoder::begin(reader)?;
     loop {
-        match decoder.item() {
-            Ok(Item::Entry(entry)) => handler(entry)?,
-            Ok(Item::Other) => {}
+        let kind = match decoder.item() {
+            Ok(Item::Entry(kind)) => kind,
+            Ok(Item::Size(_) | Item::Other) => continue,
             Ok(Item::End) => return Ok(decoder.summary),
+            Err(problem) => return Err(decoder.error(problem).into()),
+        };
+        match decoder.entry(kind, limits) {
+            Ok(Some(entry)) => handler(entry)?,
+            Ok(None) => {}
             Err(problem) => return Err(decoder.error(problem).into()),
         }
     }
 }
 
-struct Decoder<'a, R> {
-    source: Source<'a, R>,
-    limits: &'a Limits,
-    summary: RdbSummary,
-    db: usize,
+/// What stands between an RDB's header and its end, item by item; what becomes of the values is for others to say.
+pub(super) struct Decoder<'a, R> {
+    pub(super) source: Source<'a, R>,
+    pub(super) summary: RdbSummary,
+    pub(super) db: usize,
     /// For the next key.
-    expires_at_ms: Option<i64>,
-    usage: Option<Usage>,
-    /// The key whose value is being read.
-    key: Option<Vec<u8>>,
+    pub(super) expires_at_ms: Option<i64>,
+    pub(super) usage: Option<Usage>,
+    /// The last key, and whether its value is being read.
+    key: Vec<u8>,
+    in_value: bool,
 }
 
-enum Item {
-    Entry(RdbEntry),
+pub(super) enum Item {
+    /// A key and a value of this type follow.
+    Entry(u8),
+    /// About how many keys the database has.
+    Size(u64),
     Other,
     End,
 }
 
-impl<R: Read> Decoder<'_, R> {
-    fn error(&mut self, problem: Problem) -> RdbError {
+impl<'a, R: Read> Decoder<'a, R> {
+    /// Reads the header.
+    pub(super) fn begin(reader: &'a mut R) -> Result<Self, RdbError> {
+        let mut decoder = Self {
+            source: Source::new(reader),
+            summary: RdbSummary::default(),
+            db: 0,
+            expires_at_ms: None,
+            usage: None,
+            key: Vec::new(),
+            in_value: false,
+        };
+        match decoder.header() {
+            Ok(()) => Ok(decoder),
+            Err(problem) => Err(decoder.error(problem)),
+        }
+    }
+
+    pub(super) fn error(&mut self, problem: Problem) -> RdbError {
         let offset = match problem {
             Problem::Truncated | Problem::Io(_) => self.source.offset(),
             _ => self.source.mark(),
         };
         RdbError {
             offset,
-            key: self.key.take().map(|key| (self.db, key)),
+            key: self.in_value.then(|| (self.db, self.key.clone())),
             problem,
         }
     }
@@ -144,11 +161,11 @@ impl<R: Read> Decoder<'_, R> {
         Ok(())
     }
 
-    fn item(&mut self) -> Result<Item, Problem> {
+    pub(super) fn item(&mut self) -> Result<Item, Problem> {
         let source = &mut self.source;
         source.set_mark();
         match source.byte()? {
-            kind @ ..=MAX_TYPE => return self.entry(kind),
+            kind @ ..=MAX_TYPE => return Ok(Item::Entry(kind)),
             EOF => return self.end().map(|()| Item::End),
             SELECT_DB => {
                 let db = source.length()?;
@@ -160,8 +177,12 @@ impl<R: Read> Decoder<'_, R> {
                 self.expires_at_ms = Some(i64::from(seconds) * 1000);
             }
             EXPIRE_TIME_MS => self.expires_at_ms = Some(i64::from_le_bytes(source.array()?)),
-            RESIZE_DB => self.skip_lengths(2)?,
-            SLOT_INFO => self.skip_lengths(3)?,
+            RESIZE_DB => {
+                let keys = source.length()?;
+                source.skip_lengths(1)?;
+                return Ok(Item::Size(keys));
+            }
+            SLOT_INFO => source.skip_lengths(3)?,
             IDLE => self.usage = Some(Usage::Idle(source.length()?)),
             FREQUENCY => self.usage = Some(Usage::Frequency(source.byte()?)),
             AUX => {
@@ -188,30 +209,40 @@ impl<R: Read> Decoder<'_, R> {
         Ok(Item::Other)
     }
 
-    fn skip_lengths(&mut self, count: usize) -> Result<(), Problem> {
-        for _ in 0..count {
-            self.source.length()?;
-        }
-        Ok(())
+    /// The key whose value follows.
+    pub(super) fn read_key(&mut self) -> Result<Vec<u8>, Problem> {
+        let begin = self.source.mark();
+        let mut key = std::mem::take(&mut self.key);
+        self.source.string_into(&mut key)?;
+        self.source.return_to_mark(begin);
+        Ok(key)
     }
 
-    fn entry(&mut self, kind: u8) -> Result<Item, Problem> {
+    /// An error that comes from now on is one of the value of this key.
+    pub(super) fn begin_value(&mut self, key: Vec<u8>) {
+        (self.key, self.in_value) = (key, true);
+    }
+
+    pub(super) fn end_value(&mut self) {
+        self.in_value = false;
+    }
+
+    fn entry(&mut self, kind: u8, limits: &Limits) -> Result<Option<RdbEntry>, Problem> {
         let (expires_at_ms, usage) = (self.expires_at_ms.take(), self.usage.take());
-        let begin = self.source.mark();
-        let key = self.key.insert(self.source.string()?);
-        self.source.return_to_mark(begin);
-        let value = self.source.value(kind, self.limits)?;
-        let key = std::mem::take(key);
-        self.key = None;
+        let key = self.read_key()?;
+        self.begin_value(key);
+        let value = self.source.value(kind, limits)?;
+        self.end_value();
+        let key = std::mem::take(&mut self.key);
         let Some(value) = value else {
             if self.summary.empty_keys < EMPTY_KEYS_TOLD {
                 log::info!("skipping empty key: {}", key.escape_ascii());
             }
             self.summary.empty_keys += 1;
-            return Ok(Item::Other);
+            return Ok(None);
         };
         self.summary.keys += 1;
-        Ok(Item::Entry(RdbEntry {
+        Ok(Some(RdbEntry {
             db: self.db,
             key,
             value,

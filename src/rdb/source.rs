@@ -1,6 +1,7 @@
 //! The bytes of an RDB as they arrive: buffered, counted and checksummed. Knows nothing of what they mean.
 
-use std::io::{ErrorKind, Read};
+use std::borrow::Cow;
+use std::io::{Empty, ErrorKind, Read};
 
 use super::{Problem, crc64};
 
@@ -9,7 +10,8 @@ const BUFFER_LEN: usize = 64 * 1024;
 
 pub(super) struct Source<'r, R> {
     reader: &'r mut R,
-    buffer: Box<[u8]>,
+    /// Borrowed: all there is.
+    buffer: Cow<'r, [u8]>,
     /// The next byte to be handed out, and the end of those that were read.
     at: usize,
     end: usize,
@@ -20,19 +22,39 @@ pub(super) struct Source<'r, R> {
     checked: usize,
     /// Where the item began that is being read.
     mark: u64,
+    /// Where what is handed out is kept, and from where on in the buffer it is not kept yet.
+    record: Option<(Vec<u8>, usize)>,
+}
+
+impl<'r> Source<'r, Empty> {
+    /// Bytes that are all there, and stand at `offset` of their file. `nothing` is what follows them.
+    pub(super) fn of(bytes: &'r [u8], offset: u64, nothing: &'r mut Empty) -> Self {
+        Self {
+            buffer: Cow::Borrowed(bytes),
+            end: bytes.len(),
+            buffer_offset: offset,
+            mark: offset,
+            ..Self::on(nothing, Cow::Borrowed(bytes))
+        }
+    }
 }
 
 impl<'r, R: Read> Source<'r, R> {
     pub(super) fn new(reader: &'r mut R) -> Self {
+        Self::on(reader, Cow::Owned(vec![0; BUFFER_LEN]))
+    }
+
+    fn on(reader: &'r mut R, buffer: Cow<'r, [u8]>) -> Self {
         Self {
             reader,
-            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
+            buffer,
             at: 0,
             end: 0,
             buffer_offset: 0,
             crc: 0,
             checked: 0,
             mark: 0,
+            record: None,
         }
     }
 
@@ -72,11 +94,15 @@ impl<'r, R: Read> Source<'r, R> {
     }
 
     fn fill(&mut self) -> Result<(), Problem> {
+        let Cow::Owned(_) = self.buffer else {
+            return Err(Problem::Truncated);
+        };
         self.checksum();
+        self.keep(self.end);
         self.buffer_offset += self.end as u64;
         (self.at, self.end, self.checked) = (0, 0, 0);
         loop {
-            match self.reader.read(&mut self.buffer) {
+            match self.reader.read(self.buffer.to_mut()) {
                 Ok(0) => return Err(Problem::Truncated),
                 Ok(count) => {
                     self.end = count.min(BUFFER_LEN);
@@ -86,6 +112,46 @@ impl<'r, R: Read> Source<'r, R> {
                 Err(error) => return Err(Problem::Io(error)),
             }
         }
+    }
+
+    /// From now on what is handed out is appended to `out`, until [`Self::recorded`] gives it back.
+    pub(super) fn record(&mut self, out: Vec<u8>) {
+        self.record = Some((out, self.at));
+    }
+
+    /// What was recorded.
+    pub(super) fn recorded(&mut self) -> Vec<u8> {
+        self.keep(self.at);
+        self.record.take().map(|(out, _)| out).unwrap_or_default()
+    }
+
+    fn keep(&mut self, end: usize) {
+        if let Some((out, from)) = &mut self.record {
+            out.extend_from_slice(self.buffer.get(*from..end).unwrap_or_default());
+            *from = 0;
+        }
+    }
+
+    /// Passes over `len` bytes.
+    pub(super) fn skip(&mut self, mut len: u64) -> Result<(), Problem> {
+        while len > 0 {
+            let count = self.available()?.len();
+            let count = usize::try_from(len).map_or(count, |len| len.min(count));
+            self.at += count;
+            len -= count as u64;
+        }
+        Ok(())
+    }
+
+    /// The next `len` bytes, if they are in the buffer together.
+    pub(super) fn together(&mut self, len: u64) -> Option<&[u8]> {
+        let from = self.at;
+        let end = from.checked_add(usize::try_from(len).ok()?)?;
+        if end > self.end {
+            return None;
+        }
+        self.at = end;
+        self.buffer.get(from..end)
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, Problem> {

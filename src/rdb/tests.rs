@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{Problem, RdbEntry, RdbError, RdbSummary, crc64, read};
+use super::{
+    Decoded, Problem, RawEntries, RawEntry, RawKind, RdbEntry, RdbError, RdbSummary, crc64, read,
+    skim,
+};
 use crate::keyspace::{Limits, Value};
 
 /// An RDB of this version with its checksum.
@@ -16,12 +19,82 @@ fn rdb(version: u32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn entries(mut bytes: &[u8]) -> Result<(Vec<RdbEntry>, RdbSummary), RdbError> {
+/// Reads an RDB in two steps, one after the other.
+pub(super) fn skim_all(
+    mut bytes: &[u8],
+    limits: &Limits,
+) -> Result<(Vec<RdbEntry>, RdbSummary), RdbError> {
+    struct Sink<'a> {
+        limits: &'a Limits,
+        /// What the next value still lacks.
+        next: Option<(RdbEntry, RawKind)>,
+        entries: Vec<RdbEntry>,
+        failure: Option<RdbError>,
+    }
+
+    impl RawEntries for Sink<'_> {
+        type Error = RdbError;
+
+        fn expect(&mut self, _: usize, _: u64) {}
+
+        fn begin(&mut self, entry: RawEntry<'_>) -> Result<Option<Vec<u8>>, RdbError> {
+            let blank = RdbEntry {
+                db: entry.db,
+                key: entry.key.to_vec(),
+                value: Value::Int(0),
+                expires_at_ms: entry.expires_at_ms,
+                usage: entry.usage,
+            };
+            self.next = Some((blank, entry.kind));
+            Ok(Some(b"before".to_vec()))
+        }
+
+        fn end(&mut self, bytes: Vec<u8>) {
+            let value = bytes.strip_prefix(b"before").expect("it is appended");
+            let (mut entry, kind) = self.next.take().expect("it has begun");
+            match kind.decode(value, self.limits) {
+                Ok(Decoded::Empty) => return,
+                Ok(Decoded::Text(text)) => entry.value = Value::string(text),
+                Ok(Decoded::Value(value)) => entry.value = value,
+                Err(error) => {
+                    self.failure.get_or_insert(error);
+                }
+            }
+            self.entries.push(entry);
+        }
+    }
+
+    let mut sink = Sink {
+        limits,
+        next: None,
+        entries: Vec::new(),
+        failure: None,
+    };
+    let summary = skim(&mut bytes, &mut sink)?;
+    match sink.failure {
+        Some(error) => Err(error),
+        None => Ok((sink.entries, summary)),
+    }
+}
+
+/// What is read at once; what is read in two steps is the same.
+fn entries(bytes: &[u8]) -> Result<(Vec<RdbEntry>, RdbSummary), RdbError> {
     let mut entries = Vec::new();
-    let summary = read::<RdbError>(&mut bytes, &Limits::default(), |entry| {
+    let mut rest = bytes;
+    let summary = read::<RdbError>(&mut rest, &Limits::default(), |entry| {
         entries.push(entry);
         Ok(())
-    })?;
+    });
+    let in_steps = skim_all(bytes, &Limits::default());
+    assert_eq!(
+        summary.is_ok(),
+        in_steps.is_ok(),
+        "{summary:?} {in_steps:?}"
+    );
+    let summary = summary?;
+    let (others, counted) = in_steps?;
+    assert_eq!(format!("{entries:?}"), format!("{others:?}"));
+    assert_eq!(counted.keys, summary.keys + summary.empty_keys);
     Ok((entries, summary))
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::tests::skim_all;
 use super::{
     Encoder, KeyHeader, PayloadError, RdbEntry, RdbError, RdbHeader, RdbSummary, RdbWriter, Usage,
     dump, read, restore,
@@ -255,6 +256,9 @@ proptest! {
         prop_assert_eq!((summary.version, summary.bytes), (10, bytes.len() as u64));
         prop_assert_eq!((summary.has_checksum, summary.aux.len()), (checksum, 5));
         prop_assert_eq!(entries.len(), keys.len());
+        let (in_steps, counted) = skim_all(&bytes, &limits()).expect("what was written is sound");
+        prop_assert_eq!(format!("{entries:?}"), format!("{in_steps:?}"));
+        prop_assert_eq!(counted, summary);
         for (number, (entry, key)) in entries.iter().zip(&keys).enumerate() {
             let name = format!("key:{number}");
             prop_assert_eq!(&entry.key, name.as_bytes());

@@ -139,6 +139,29 @@ impl<T> Table<T> {
         }
     }
 
+    /// Makes room for about `count` entries that are to come, so that none of them moves later. Without effect where there
+    /// are some already, or where they need no second segment. O(count).
+    pub fn expect(&mut self, count: usize) {
+        /// A segment's share may be larger than the mean, and shall not split for that.
+        const MEAN: usize = SEGMENT_CAPACITY - 4 * 30;
+        let depth = count.div_ceil(MEAN).next_power_of_two().ilog2();
+        if !self.segments.is_empty() || depth == 0 || depth + u32::from(self.skip) >= MAX_DEPTH {
+            return;
+        }
+        let segments = 1_u32 << depth;
+        let mean = count >> depth;
+        let capacity = (mean + mean / 8).min(SEGMENT_CAPACITY);
+        self.directory = (0..segments).collect();
+        self.segments = (0..segments)
+            .map(|slot| {
+                let table = HashTable::with_capacity(capacity);
+                self.table_bytes += table.allocation_size();
+                Segment::new(table, slot << (u32::BITS - depth), depth, self.birth_epoch)
+            })
+            .collect();
+        (self.deepest, self.depth) = (segments, depth as u8);
+    }
+
     /// Number of entries.
     #[inline]
     pub fn len(&self) -> usize {

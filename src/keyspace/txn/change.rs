@@ -189,6 +189,28 @@ impl Txn<'_> {
         }
     }
 
+    /// Adds a key that is loaded, with its access clock where that was kept; false if it is there already. Nobody is told.
+    pub fn insert_loaded(&mut self, key: &[u8], mut entry: Entry, access: Option<u32>) -> bool {
+        let hash = self.hint.of(key);
+        let (db, now_ms) = (self.db, self.now_ms);
+        let shard = self.changing(hash);
+        entry.touch(access.unwrap_or_else(|| shard.limits.access.born(now_ms)));
+        let database = &mut shard.databases[db];
+        if database.find(hash, key).is_some() {
+            return false;
+        }
+        database.insert(hash, entry);
+        true
+    }
+
+    /// Makes room for about so many keys of the selected database, if it is empty.
+    pub fn expect_keys(&mut self, count: usize) {
+        let (db, share) = (self.db, count / self.keyspace.shard_count());
+        for shard in &mut self.guards {
+            shard.databases[db].table.expect(share);
+        }
+    }
+
     /// Sets the access clock of a key, as it was brought along.
     pub fn set_access(&mut self, key: &[u8], clock: u32) {
         let (hash, db) = (Keyspace::hash(key), self.db);

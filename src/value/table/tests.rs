@@ -135,6 +135,44 @@ fn grows_by_splitting_and_shrinks_by_merging() {
 }
 
 #[test]
+fn room_that_was_expected_is_used() {
+    for (expected, count) in [
+        (0, 100),
+        (700, 700),
+        (20_000, 20_000),
+        (20_000, 60_000),
+        (50_000, 10),
+    ] {
+        let mut table = Table::with_skip(4);
+        table.expect(expected);
+        check(&table, hash_of);
+        let buckets = table.bucket_count();
+        let mut next = words(7);
+        // Their top bits are those that the table skips.
+        let numbers: Vec<u64> = std::iter::repeat_with(&mut next)
+            .filter(|number| hash_of(number) >> 60 == 0)
+            .take(count)
+            .collect();
+        for number in &numbers {
+            assert!(insert(&mut table, *number));
+        }
+        check(&table, hash_of);
+        assert!(numbers.iter().all(|number| contains(&table, *number)));
+        if expected == count && count > SEGMENT_CAPACITY {
+            assert!(table.bucket_count() < buckets + buckets / 8);
+        }
+        let found: HashSet<u64> = scan_all(&table, 10).into_iter().collect();
+        assert_eq!(found.len(), count);
+        table.expect(1 << 20);
+        assert_eq!(table.len(), count);
+        numbers
+            .iter()
+            .for_each(|number| assert!(remove(&mut table, *number)));
+        check(&table, hash_of);
+    }
+}
+
+#[test]
 fn churn_does_not_grow_the_tables() {
     let mut table = Table::new();
     for number in 0..200_000 {
