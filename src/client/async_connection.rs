@@ -4,7 +4,7 @@ use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 
 use super::command::{HiddenWords, words};
-use super::value::{Replies, closed, to_value};
+use super::value::{Replies, closed, empty_command, to_value};
 use crate::engine::Session;
 
 /// A client in this process, for the `redis` crate's asynchronous interface; made by
@@ -63,6 +63,9 @@ impl AsyncConnection {
         mut replies: Replies,
     ) -> RedisResult<Vec<Value>> {
         self.check_open()?;
+        if pipeline.is_empty() && !pipeline.is_transaction() {
+            return Err(empty_command());
+        }
         if pipeline.is_transaction() {
             replies.add(self.session.execute_async(&[b"MULTI"]).await);
         }

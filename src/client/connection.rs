@@ -61,6 +61,9 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisResult<Vec<Value>> {
         self.check_open()?;
+        if cmd.is_empty() {
+            return Err(empty_command());
+        }
         let mut commands = PackedCommands::new(cmd);
         let mut replies = Replies::new(offset, count);
         while let Some(response) = commands.next_with(|words| self.session.execute(words))? {

@@ -58,6 +58,22 @@ async fn pipelines_and_transactions() -> RedisResult<()> {
 }
 
 #[tokio::test]
+async fn an_empty_pipeline_fails_as_over_a_socket() {
+    let mut connection = Engine::in_memory().async_connection();
+    let error = redis::pipe()
+        .query_async::<Value>(&mut connection)
+        .await
+        .expect_err("nothing to run");
+    assert_eq!(error.to_string(), "empty command - Client");
+    let answers: Vec<Value> = redis::pipe()
+        .atomic()
+        .query_async(&mut connection)
+        .await
+        .expect("MULTI and EXEC");
+    assert!(answers.is_empty());
+}
+
+#[tokio::test]
 async fn watched_keys_discard() -> RedisResult<()> {
     let engine = Engine::in_memory();
     let (mut one, mut two) = (engine.async_connection(), engine.async_connection());

@@ -149,6 +149,21 @@ fn pipelines_answer_in_order() -> RedisResult<()> {
 }
 
 #[test]
+fn an_empty_pipeline_fails_as_over_a_socket() {
+    let mut connection = Engine::in_memory().connection();
+    let error = pipe()
+        .query::<Value>(&mut connection)
+        .expect_err("nothing to run");
+    assert_eq!(error.kind(), ErrorKind::Client);
+    assert_eq!(error.to_string(), "empty command - Client");
+    let answers: Vec<Value> = pipe()
+        .atomic()
+        .query(&mut connection)
+        .expect("MULTI and EXEC");
+    assert!(answers.is_empty());
+}
+
+#[test]
 fn atomic_pipelines_are_transactions() -> RedisResult<()> {
     let mut connection = Engine::in_memory().connection();
     let (first, second): (i64, i64) = pipe()
