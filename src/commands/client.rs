@@ -9,7 +9,7 @@ use super::error::shown;
 use super::spec::{CommandSpec, Flags};
 use super::tracking::{client_caching, client_getredir, client_tracking, client_trackinginfo};
 use super::{Command, CommandError, CommandResult, Context, Outcome, help, table};
-use crate::services::{ClientFlags, ClientInfo, Paused, ReplyMode, UnblockKind};
+use crate::services::{Acl, ClientFlags, ClientInfo, Paused, ReplyMode, UnblockKind};
 use crate::value::number::parse_i64;
 
 /// Seconds after which an idle client's read buffer counts as given back, as in Redis.
@@ -686,14 +686,14 @@ struct KillFilter<'a> {
 }
 
 impl<'a> KillFilter<'a> {
-    fn parse(options: &[&'a [u8]]) -> Result<Self, CommandError> {
+    fn parse(options: &[&'a [u8]], users: &Acl) -> Result<Self, CommandError> {
         let mut filter = Self {
             spare_self: true,
             ..Self::default()
         };
         let (pairs, odd) = options.as_chunks::<2>();
         for [option, value] in pairs {
-            filter.set(option, value)?;
+            filter.set(option, value, users)?;
         }
         if odd.is_empty() {
             Ok(filter)
@@ -702,7 +702,7 @@ impl<'a> KillFilter<'a> {
         }
     }
 
-    fn set(&mut self, option: &[u8], value: &'a [u8]) -> Result<(), CommandError> {
+    fn set(&mut self, option: &[u8], value: &'a [u8], users: &Acl) -> Result<(), CommandError> {
         match option.to_ascii_lowercase().as_slice() {
             b"id" => {
                 let id = parse_i64(value).and_then(|id| u64::try_from(id).ok());
@@ -713,6 +713,10 @@ impl<'a> KillFilter<'a> {
             b"addr" => self.addr = Some(value),
             b"laddr" => self.laddr = Some(value),
             b"type" => self.kind = Some(ClientKind::parse(value)?),
+            b"user" if users.user(value).is_none() => {
+                let user = shown(value);
+                return Err(format!("ERR No such user '{user}'").into());
+            }
             b"user" => self.user = Some(value),
             b"maxage" => {
                 let error = CommandError::text("ERR maxage is not an integer or out of range");
@@ -756,14 +760,11 @@ fn client_kill(ctx: &mut Context<'_, '_>) -> CommandResult {
             };
             (filter, true)
         }
-        _ => (KillFilter::parse(args.get(2..).unwrap_or_default())?, false),
+        _ => {
+            let options = args.get(2..).unwrap_or_default();
+            (KillFilter::parse(options, &ctx.services.acl)?, false)
+        }
     };
-    if let Some(user) = filter.user
-        && ctx.services.acl.user(user).is_none()
-    {
-        let user = shown(user);
-        return Err(format!("ERR No such user '{user}'").into());
-    }
     let (own, now) = (ctx.session.info.id, ctx.txn.now_ms());
     let mut killed = ctx.services.clients.list();
     killed.retain(|info| filter.matches(info, own, now));

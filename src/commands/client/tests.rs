@@ -134,6 +134,8 @@ fn killing() {
         ("CLIENT KILL ID x", "ERR client-id should be greater than 0"),
         ("CLIENT KILL TYPE x", "ERR Unknown client type 'x'"),
         ("CLIENT KILL USER x", "ERR No such user 'x'"),
+        ("CLIENT KILL USER x odd", "ERR No such user 'x'"),
+        ("CLIENT KILL USER default odd", "ERR syntax error"),
         ("CLIENT KILL SKIPME x", "ERR syntax error"),
         ("CLIENT KILL SKIPME no x", "ERR syntax error"),
         (
