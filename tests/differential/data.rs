@@ -1,5 +1,5 @@
-//! Compares all that two servers hold: each database's keys, and of each key its type, encoding, content and time
-//! to live.
+//! Compares all that two servers hold: each database's keys, and of each key its type, encoding, content, time to live and
+//! digest; and the digest of everything.
 
 use crate::grammar::{Command, Compare};
 use crate::pair::{OBSERVER, Outcome, Pair};
@@ -22,8 +22,9 @@ pub(crate) fn compare(pair: &mut Pair, with_streams: bool) -> Outcome {
                 .map_err(|what| format!("the data of database {database} differs: {what}"))?;
         }
     }
-    pair.same(OBSERVER, &Command::new(&["SELECT", "0"], Compare::Exact))
-        .map(drop)
+    pair.same(OBSERVER, &Command::new(&["SELECT", "0"], Compare::Exact))?;
+    let digest = Command::new(&["DEBUG", "DIGEST"], Compare::Exact);
+    pair.same(OBSERVER, &digest).map(drop)
 }
 
 fn one_key(pair: &mut Pair, key: &[u8], with_streams: bool) -> Outcome {
@@ -55,5 +56,7 @@ fn one_key(pair: &mut Pair, key: &[u8], with_streams: bool) -> Outcome {
         b"zset" => about(&["ZRANGE"], &["0", "-1", "WITHSCORES"], Compare::Exact),
         other => return Err(format!("a key of type {}", other.escape_ascii())),
     };
-    pair.same(OBSERVER, &content).map(drop)
+    pair.same(OBSERVER, &content)?;
+    let digest = about(&["DEBUG", "DIGEST-VALUE"], &[], Compare::Exact);
+    pair.same(OBSERVER, &digest).map(drop)
 }

@@ -110,6 +110,30 @@ fn what_the_engine_does() {
     assert_eq!(harness.outcome, Some(Outcome::LoadLog));
 }
 
+/// The digits that a redis-server gives for the same data.
+#[test]
+fn digests_are_those_of_redis() {
+    let mut harness = allowed();
+    for line in [
+        "SET string hello",
+        "SET number 123",
+        "SET soon x PXAT 4000000000000",
+        "RPUSH list a b 7",
+        "SADD set a b c 12",
+        "SADD numbers 1 2 300",
+        "ZADD zset 1.5 a -inf b 123456789012 7",
+        "HSET hash f v g 3",
+        "XADD stream 1-1 f v g 3",
+        "XADD stream 2-3 f w",
+        "SELECT 3",
+        "SET string hello",
+    ] {
+        harness.run(line);
+    }
+    let digits = "23c3d246498bba500bfc6d236b64c577c5285370";
+    assert_eq!(simple(harness.run("DEBUG DIGEST")), digits);
+}
+
 #[test]
 fn digests_do_not_depend_on_order() {
     let mut harness = allowed();
