@@ -123,6 +123,12 @@ impl SimulatedDisk {
         self.lock().operations_left = Some(operations);
     }
 
+    /// Whether the power is off: the next operation that changes something fails, and all that follow.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.lock().operations_left == Some(0)
+    }
+
     /// Operations so far that changed something.
     #[must_use]
     pub fn operations(&self) -> u64 {

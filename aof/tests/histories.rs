@@ -1,4 +1,5 @@
-//! Thousands of seeded histories on a disk that fails, each ending in a power loss and a recovery.
+//! Thousands of seeded histories on a disk that fails, each ending in a power loss and a recovery. `INNKEEP_HISTORIES` says
+//! how many.
 //!
 //! Fault model: that of `SimulatedDisk` (unsynced pages kept, lost, zeroed, garbled or torn; names in part; failed fsync drops
 //! pages; short and full writes; power off at any operation). What must hold after each recovery:
@@ -229,9 +230,18 @@ fn run(seed: u64) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How many histories are played: `INNKEEP_HISTORIES`, or some.
+fn histories() -> u64 {
+    let wanted = std::env::var("INNKEEP_HISTORIES");
+    wanted
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(10_000)
+}
+
 #[test]
 fn what_was_synced_survives_every_power_loss() {
-    for seed in 0..10_000 {
+    for seed in 0..histories() {
         let outcome = std::panic::catch_unwind(|| run(seed));
         match outcome {
             Ok(Ok(())) => {}

@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod admin;
+pub mod backup;
 pub mod bitfield;
 pub mod bitmaps;
 pub mod blocking_lists;
@@ -80,6 +81,7 @@ use crate::value::number::{parse_f64, parse_f64_bound, parse_i64};
 pub static FAMILIES: &[&[CommandSpec]] = &[
     acl::COMMANDS,
     admin::COMMANDS,
+    backup::COMMANDS,
     bitfield::COMMANDS,
     bitmaps::COMMANDS,
     blocking_lists::COMMANDS,
@@ -191,6 +193,8 @@ pub enum Outcome {
         /// BGSAVE SCHEDULE: later, where a rewrite of the log runs.
         schedule: bool,
     },
+    /// BACKUP: write a snapshot into this new file; the engine answers.
+    BackUp(std::path::PathBuf),
     /// DEBUG RELOAD: write a snapshot and load it again; the engine answers.
     Reload {
         /// Write the snapshot first; otherwise the existing file is loaded.

@@ -219,6 +219,9 @@ impl Inner {
                 let waiter = (command, args, deadline_ms);
                 return Flow::Wait(self.await_replicas(state, txn, waiter, wanted));
             }
+            Outcome::BackUp(path) => {
+                return self.back_up(state, txn, (command, args), path, reply);
+            }
             Outcome::Monitor => self.add_monitor(state),
             other => self.administer(txn, command, &other, false, reply),
         }
@@ -360,7 +363,8 @@ impl Inner {
                 | Outcome::Block(_)
                 | Outcome::Exec
                 | Outcome::Follow(_)
-                | Outcome::AwaitReplicas(..),
+                | Outcome::AwaitReplicas(..)
+                | Outcome::BackUp(_),
             ) => {}
             Ok(Outcome::Monitor) => self.add_monitor(state),
             Ok(Outcome::Sleep(ms)) => {

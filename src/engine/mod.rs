@@ -2,6 +2,7 @@
 
 mod administration;
 pub mod background;
+pub mod backup;
 mod crew;
 mod disk_file;
 mod eviction;

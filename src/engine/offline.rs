@@ -1,12 +1,12 @@
 //! An engine that looks at data on disk without touching it, and what tools do with one: read a directory or an RDB into
-//! memory, write an RDB out of it. It has no log, so nothing it does is kept unless somebody writes it.
+//! memory. It has no log, so nothing it does is kept unless somebody writes it (`backup`).
 
 use std::path::Path;
 use std::sync::Arc;
 
-use innkeep_aof::{RealStorage, Recovery};
+use innkeep_aof::{RealStorage, Recovery, Storage};
 
-use super::disk_file::{FileReader, Replacement};
+use super::disk_file::FileReader;
 use super::loading::Wanted;
 use super::progress::Progress;
 use super::{Engine, Inner};
@@ -24,8 +24,18 @@ impl Engine {
     /// As [`Engine::open`].
     #[doc(hidden)]
     pub fn read_only(config: Config) -> Result<Self, Error> {
+        Self::read_only_on(config, Arc::new(RealStorage))
+    }
+
+    /// The same on another disk, such as a simulated one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::open`].
+    #[doc(hidden)]
+    pub fn read_only_on(config: Config, storage: Arc<dyn Storage>) -> Result<Self, Error> {
         let logged = config.bool("appendonly");
-        let engine = Self::new_on(config, Arc::new(RealStorage))?;
+        let engine = Self::new_on(config, storage)?;
         engine.0.begin_loading();
         if !logged || !engine.0.read_log()? {
             engine.0.open_snapshot()?;
@@ -52,21 +62,6 @@ impl Engine {
     #[doc(hidden)]
     pub fn read_rdb(&self, path: &Path) -> Result<RdbSummary, Error> {
         self.0.read_rdb_file(path)
-    }
-
-    /// Writes everything that is in memory as an RDB. A crash leaves the file as it was, or the new one, complete.
-    ///
-    /// # Errors
-    ///
-    /// The disk refuses.
-    #[doc(hidden)]
-    pub fn write_rdb(&self, path: &Path) -> Result<(), Error> {
-        let inner = &self.0;
-        let file = Replacement::beside(Arc::clone(&inner.storage), path)?;
-        let mut txn = inner.begin(inner.keyspace.all_shards(), 0, Journal::default());
-        let written = inner.write_rdb(&mut txn, false, file, |_| {});
-        inner.close(txn);
-        Ok(written?.put_in_place(path)?)
     }
 
     /// Brings everything that was logged to disk.

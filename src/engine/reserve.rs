@@ -14,6 +14,9 @@ const SHORTEST_STEP: u64 = 64 << 10;
 /// How often the disk is looked at while it is full, in milliseconds.
 const LOOK_EVERY_MS: i64 = 50;
 
+/// How long after an attempt another rewrite is begun to make room, in milliseconds.
+const REWRITE_EVERY_MS: i64 = 1000;
+
 /// What is known of the disk.
 #[derive(Debug, Default)]
 pub(super) struct Reserve {
@@ -24,6 +27,9 @@ pub(super) struct Reserve {
     looked_ms: AtomicI64,
     /// Bytes that were free then.
     free: AtomicU64,
+    /// When a rewrite was begun last to make room, and the position of the log then.
+    rewrite_ms: AtomicI64,
+    rewrite_position: AtomicU64,
 }
 
 impl Reserve {
@@ -48,6 +54,29 @@ impl Inner {
             return Ok(());
         }
         self.look_at_disk(position)
+    }
+
+    /// Has the log rewritten on a full disk, if that would free space: the new base has to be smaller than the log is, and
+    /// to find room beside it. What it will be is not known; no more than what is in memory, as a rule.
+    fn free_disk(&self, free: u64, position: u64) {
+        let Some(log) = self.propagation.log() else {
+            return;
+        };
+        let needed = self.services.stats.memory().0 as u64;
+        if self.is_rewriting() || self.is_saving() || needed >= log.current_size().min(free) {
+            return;
+        }
+        let (reserve, now_ms) = (&self.reserve, self.keyspace.now_ms());
+        let since_ms = now_ms - reserve.rewrite_ms.load(Ordering::Relaxed);
+        // Nothing was logged since: it would come to the same again.
+        if since_ms.abs() < REWRITE_EVERY_MS
+            || reserve.rewrite_position.swap(position, Ordering::Relaxed) == position
+        {
+            return;
+        }
+        reserve.rewrite_ms.store(now_ms, Ordering::Relaxed);
+        info!("The append only file is rewritten, because that makes room on the disk");
+        self.background.request_rewrite();
     }
 
     fn unwritten(&self) -> u64 {
@@ -90,6 +119,7 @@ impl Inner {
         if full {
             reserve.next_look.store(0, Ordering::Relaxed);
             let free = free.unwrap_or(0);
+            self.free_disk(free, position);
             return Err(refusal(&directory.display().to_string(), free, wanted));
         }
         let step = free.map_or(u64::MAX, |free| {

@@ -248,7 +248,7 @@ impl Inner {
             Err(error) => End::Failed(error),
         };
         let stats = &self.services.stats;
-        self.note_saving_ended();
+        // Whoever waits for the end finds out how it ended.
         match end {
             End::Done => {
                 info!("DB saved on disk");
@@ -264,6 +264,7 @@ impl Inner {
                 self.judge_writes();
             }
         }
+        self.note_saving_ended();
         self.after_saving();
     }
 

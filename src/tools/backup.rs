@@ -1,17 +1,17 @@
 //! Backups: one RDB file with everything in it, of one moment, which a real Redis loads too; and the way back.
 
 use std::fs;
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use innkeep_aof::{RealStorage, Storage};
 
 use super::failure::Failure;
 use super::peer::{Peer, field};
 use super::{Source, settings};
 use crate::engine::Engine;
-use crate::error::Error;
-use crate::keyspace::Limits;
-use crate::rdb::{self, RdbSummary};
+use crate::engine::backup::{Backup, copy_rdb, verify_rdb};
 use crate::reply::Response;
 
 /// How often a server is asked whether its snapshot is written.
@@ -22,22 +22,19 @@ const SNAPSHOT: &str = "dump.rdb";
 
 /// Writes everything into one file and reads it back.
 pub(super) fn back_up(dest: &Path, source: &Source) -> Result<(), Failure> {
-    match &source.dir {
+    let Backup { keys, bytes } = match &source.dir {
         Some(dir) => Engine::read_only(settings(dir, true)?)?.write_rdb(dest)?,
         None => take_from_server(dest, &source.from)?,
-    }
-    let summary = verify(dest)?;
-    let bytes = fs::metadata(dest).map_err(Failure::at(dest))?.len();
+    };
     println!(
-        "{}: {} keys, {bytes} bytes, read back and found sound",
-        dest.display(),
-        summary.keys
+        "{}: {keys} keys, {bytes} bytes, read back and found sound",
+        dest.display()
     );
     Ok(())
 }
 
 /// Has a server on this machine write its snapshot, which is of one moment, and copies that.
-fn take_from_server(dest: &Path, url: &str) -> Result<(), Failure> {
+fn take_from_server(dest: &Path, url: &str) -> Result<Backup, Failure> {
     let mut server = Peer::connect(url)?;
     wait_until_saved(&mut server)?;
     while !begin_snapshot(&mut server)? {
@@ -52,7 +49,7 @@ fn take_from_server(dest: &Path, url: &str) -> Result<(), Failure> {
     }
     let path =
         PathBuf::from(setting(&mut server, "dir")?).join(setting(&mut server, "dbfilename")?);
-    copy_synced(&path, dest).map_err(|error| {
+    copy_rdb(&disk(), &path, dest).map_err(|error| {
         Failure::new(format!(
             "{}: {error}. A backup is taken on the machine of the server",
             path.display()
@@ -111,16 +108,13 @@ fn setting(server: &mut Peer, name: &str) -> Result<String, Failure> {
     }
 }
 
-/// Reads an RDB to its end, as a start does.
-fn verify(path: &Path) -> Result<RdbSummary, Failure> {
-    let mut file = fs::File::open(path).map_err(Failure::at(path))?;
-    let read = rdb::read(&mut file, &Limits::default(), |_| Ok::<(), Error>(()));
-    read.map_err(|error| Failure::new(format!("{}{error}", path.display())))
+fn disk() -> Arc<dyn Storage> {
+    Arc::new(RealStorage)
 }
 
 /// Puts a backup into a data directory.
 pub(super) fn restore(file: &Path, dir: &Path, force: bool) -> Result<(), Failure> {
-    let summary = verify(file)?;
+    verify_rdb(&*disk(), file)?;
     fs::create_dir_all(dir).map_err(Failure::at(dir))?;
     if holds_data(dir)? {
         if !force {
@@ -132,11 +126,10 @@ pub(super) fn restore(file: &Path, dir: &Path, force: bool) -> Result<(), Failur
         set_aside(dir)?;
     }
     let path = dir.join(SNAPSHOT);
-    copy_synced(file, &path).map_err(Failure::at(&path))?;
+    let Backup { keys, .. } = copy_rdb(&disk(), file, &path)?;
     println!(
-        "{}: {} keys; the next start of innkeep on {} loads them",
+        "{}: {keys} keys; the next start of innkeep on {} loads them",
         path.display(),
-        summary.keys,
         dir.display()
     );
     Ok(())
@@ -165,27 +158,4 @@ fn set_aside(dir: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Copies a file so that a crash leaves either nothing under its name or all of it.
-fn copy_synced(from: &Path, to: &Path) -> io::Result<()> {
-    let name = to.file_name().ok_or(ErrorKind::InvalidInput)?;
-    let temporary = to.with_file_name(format!(
-        "temp-{}-{}",
-        std::process::id(),
-        name.to_string_lossy()
-    ));
-    let copied = fs::copy(from, &temporary)
-        .and_then(|_| fs::File::open(&temporary)?.sync_all())
-        .and_then(|()| fs::rename(&temporary, to));
-    if copied.is_err() {
-        // It may not even have been begun.
-        drop(fs::remove_file(&temporary));
-    }
-    copied?;
-    let parent = match to.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::File::open(parent)?.sync_all()
 }

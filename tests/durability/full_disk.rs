@@ -111,6 +111,42 @@ fn story(directory: &Path, storage: Arc<dyn Storage>) -> Engine {
     engine
 }
 
+/// One key is written again and again: whenever the log has filled the disk, it is rewritten without anybody's asking.
+fn overwriting_goes_on(directory: &Path, storage: Arc<dyn Storage>) {
+    let engine = open(directory, storage);
+    engine.measure_memory(|| 1 << 20);
+    let rewrites = &engine.services().stats.log.rewrites;
+    let before = rewrites.load(Ordering::Acquire);
+    let value = "x".repeat(64 << 10);
+    let mut refused = 0;
+    for _ in 0..500 {
+        if !is_ok(&run(&engine, &["SET", "key", &value])) {
+            refused += 1;
+            until_ok(&engine, &["SET", "key", &value]);
+        }
+    }
+    assert!(refused > 0, "the disk was never full");
+    assert!(rewrites.load(Ordering::Acquire) > before);
+    engine.sync_log().expect("there is room");
+}
+
+#[test]
+fn a_full_disk_is_rewritten_if_that_frees_it() {
+    let disk = SimulatedDisk::new();
+    disk.set_capacity(Some(16 << 20));
+    overwriting_goes_on(Path::new("/data"), Arc::new(disk.clone()));
+    // Nothing can be gained where everything is alive.
+    let engine = open(Path::new("/full"), Arc::new(disk));
+    engine.measure_memory(|| 16 << 20);
+    fill(&engine);
+    assert!(!is_ok(&run(&engine, &["SET", "key", "x"])));
+    let log = &engine.services().stats.log;
+    while log.rewriting_since.load(Ordering::Acquire) != 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(log.rewrite_failures.load(Ordering::Acquire), 0);
+}
+
 #[test]
 fn what_frees_space_works_on_a_full_simulated_disk() {
     let disk = SimulatedDisk::new();
@@ -177,6 +213,8 @@ fn what_frees_space_works_on_a_full_file_system() {
         println!("skipped: this process may not mount a tmpfs");
         return;
     };
+    overwriting_goes_on(&mount.0.join("again"), Arc::new(RealStorage));
+    std::fs::remove_dir_all(mount.0.join("again")).expect("nobody uses it");
     let data = mount.0.join("data");
     let engine = story(&data, Arc::new(RealStorage));
     // Somebody else takes all that is left, the reserve too.

@@ -157,7 +157,7 @@ fn told_of_stream(full: &Reply) -> Vec<Reply> {
 }
 
 /// Every key with its type, expiry and content, in an order of its own.
-fn contents(wire: &mut Wire) -> BTreeMap<Vec<u8>, (String, Reply, Vec<Reply>)> {
+pub(crate) fn contents(wire: &mut Wire) -> BTreeMap<Vec<u8>, (String, Reply, Vec<Reply>)> {
     let mut all = BTreeMap::new();
     for db in ["0", "3"] {
         wire.ask(&["SELECT", db]).expect("an answer");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use innkeep_test_server::Server;
-use innkeep_test_server::wire::Wire;
+use innkeep_test_server::wire::{Reply, Wire};
 
 use super::{connect, launch, number};
 
@@ -18,27 +18,109 @@ struct Progress {
     acknowledged: AtomicU64,
 }
 
-/// Writes numbers until the server is gone: each into a list, a hash, a sorted set, a stream and, in a transaction, into two strings.
-fn write(mut wire: Wire, writer: usize, progress: &Progress) {
+/// When field `number` runs out: long from now, and each at a time of its own.
+fn runs_out_ms(number: u64) -> u64 {
+    4_000_000_000_000 + number
+}
+
+/// The structures of a writer: what begins its key, and what tells how many numbers it has.
+const STRUCTURES: &[(&str, &str)] = &[
+    ("list", "LLEN"),
+    ("hash", "HLEN"),
+    ("timed", "HLEN"),
+    ("set", "SCARD"),
+    ("zset", "ZCARD"),
+    ("geo", "ZCARD"),
+    ("bits", "BITCOUNT"),
+    ("stream", "XLEN"),
+];
+
+/// What puts a number into a structure.
+fn adding(kind: &str, writer: usize, number: u64) -> Vec<Vec<String>> {
+    let (key, text) = (format!("{kind}:{writer}"), number.to_string());
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let line: Vec<String> = match kind {
+        "list" => words(&["RPUSH", &key, &text]),
+        "hash" => words(&["HSET", &key, &text, &text]),
+        "timed" => {
+            let time = runs_out_ms(number).to_string();
+            return vec![
+                words(&["HSET", &key, &text, &text]),
+                words(&["HPEXPIREAT", &key, &time, "FIELDS", "1", &text]),
+            ];
+        }
+        "set" => words(&["SADD", &key, &text]),
+        "zset" => words(&["ZADD", &key, &text, &text]),
+        "geo" => words(&["GEOADD", &key, "13.5", "38.25", &text]),
+        "bits" => words(&["SETBIT", &key, &text, "1"]),
+        _ => words(&["XADD", &key, &text, "number", &text]),
+    };
+    vec![line]
+}
+
+/// What a writer sends for a number: it goes into each structure, a group is handed the stream's entry, and a transaction
+/// writes it into two strings. A library of functions tells it, and a HyperLogLog has seen it.
+fn lines(writer: usize, number: u64) -> Vec<Vec<String>> {
+    let text = number.to_string();
     let name = |kind: &str| format!("{kind}:{writer}");
-    let (list, hash, zset) = (name("list"), name("hash"), name("zset"));
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let mut lines: Vec<Vec<String>> = vec![
+        words(&[
+            "XGROUP",
+            "CREATE",
+            &name("stream"),
+            "group",
+            "0",
+            "MKSTREAM",
+        ]),
+        words(&["PFADD", &name("seen"), &text]),
+        words(&["FUNCTION", "LOAD", "REPLACE", &library(writer, number)]),
+    ];
+    for (kind, _) in STRUCTURES {
+        lines.extend(adding(kind, writer, number));
+    }
     let (stream, left, right) = (name("stream"), name("left"), name("right"));
+    lines.extend([
+        words(&[
+            "XREADGROUP",
+            "GROUP",
+            "group",
+            "reader",
+            "COUNT",
+            "1",
+            "STREAMS",
+            &stream,
+            ">",
+        ]),
+        words(&["MULTI"]),
+        words(&["SET", &left, &text]),
+        words(&["INCR", &right]),
+        words(&["EXEC"]),
+    ]);
+    lines
+}
+
+fn library(writer: usize, number: u64) -> String {
+    format!(
+        "#!lua name=l{writer}\nredis.register_function('f{writer}', function() return {number} end)"
+    )
+}
+
+fn ask(wire: &mut Wire, words: &[String]) -> std::io::Result<Reply> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    wire.ask(&words)
+}
+
+/// Writes numbers until the server is gone.
+fn write(mut wire: Wire, writer: usize, progress: &Progress) {
     loop {
         let number = progress.sent.fetch_add(1, Ordering::SeqCst) + 1;
-        let number = number.to_string();
-        let commands: [&[&str]; 8] = [
-            &["RPUSH", &list, &number],
-            &["HSET", &hash, &number, &number],
-            &["ZADD", &zset, &number, &number],
-            &["XADD", &stream, &number, "number", &number],
-            &["MULTI"],
-            &["SET", &left, &number],
-            &["INCR", &right],
-            &["EXEC"],
-        ];
-        for command in commands {
-            match wire.ask(command) {
-                Ok(reply) => assert!(!reply.is_error(), "{command:?}: {reply:?}"),
+        for command in lines(writer, number) {
+            match ask(&mut wire, &command) {
+                Ok(reply) => {
+                    let known = reply.bytes().starts_with(b"BUSYGROUP");
+                    assert!(known || !reply.is_error(), "{command:?}: {reply:?}");
+                }
                 Err(_) => return,
             }
         }
@@ -62,7 +144,15 @@ fn write_and_kill(server: &mut Server, progress: &Arc<Vec<Progress>>, enough: u6
     };
     let goal = total() + enough;
     let mut observer = connect(server);
-    observer.ask(&["BGREWRITEAOF"]).expect("an answer");
+    // A rewrite, a snapshot, or one after the other.
+    let rewrites = if goal.is_multiple_of(3) {
+        "BGSAVE"
+    } else {
+        "BGREWRITEAOF"
+    };
+    for command in [&[rewrites][..], &["BGSAVE", "SCHEDULE"]] {
+        observer.ask(command).expect("an answer");
+    }
     while total() < goal {
         observer
             .ask(&["PING"])
@@ -84,26 +174,23 @@ fn check(wire: &mut Wire, writer: usize, progress: &Progress, all_acknowledged: 
         progress.acknowledged.load(Ordering::SeqCst),
     );
     let least = if all_acknowledged { acknowledged } else { 0 };
-    for (kind, count) in [
-        ("list", "LLEN"),
-        ("hash", "HLEN"),
-        ("zset", "ZCARD"),
-        ("stream", "XLEN"),
-    ] {
+    for (kind, count) in STRUCTURES {
         let key = format!("{kind}:{writer}");
-        let length = wire
-            .ask(&[count, &key])
-            .expect("an answer")
-            .int()
-            .unwrap_or(0)
-            .unsigned_abs();
+        let length = number_of(wire, &[count, &key]);
         assert!(
             (least..=sent).contains(&length),
             "{key} has {length}, acknowledged {acknowledged}, sent {sent}"
         );
-        let last = last_element(wire, kind, &key, length);
-        assert_eq!(last, (length > 0).then(|| length.to_string()), "{key}");
+        assert!(has_last(wire, kind, &key, length), "{key} without {length}");
     }
+    let pending = ["XPENDING", &format!("stream:{writer}"), "group"];
+    let pending = wire.ask(&pending).expect("an answer");
+    let pending = pending.items().first().and_then(Reply::int).unwrap_or(0);
+    assert!((least..=sent).contains(&pending.unsigned_abs()));
+    let told = number_of(wire, &["FCALL", &format!("f{writer}"), "0"]);
+    assert!((least..=sent).contains(&told), "the library tells {told}");
+    let seen = number_of(wire, &["PFCOUNT", &format!("seen:{writer}")]);
+    assert!(seen * 20 >= least * 19, "{seen} of {least} were seen");
     let mut value = |key: String| -> u64 {
         let reply = wire.ask(&["GET", &key]).expect("an answer");
         String::from_utf8_lossy(reply.bytes()).parse().unwrap_or(0)
@@ -116,22 +203,34 @@ fn check(wire: &mut Wire, writer: usize, progress: &Progress, all_acknowledged: 
     assert!((least..=sent).contains(&left));
 }
 
-/// The last element in a structure of this length.
-fn last_element(wire: &mut Wire, kind: &str, key: &str, length: u64) -> Option<String> {
-    let length = length.to_string();
-    let reply = match kind {
-        "list" => wire.ask(&["LINDEX", key, "-1"]),
-        "hash" => wire.ask(&["HGET", key, &length]),
-        "stream" => wire.ask(&["XRANGE", key, &length, &length]),
-        _ => wire.ask(&["ZRANGE", key, "-1", "-1"]),
-    };
-    let reply = reply.expect("an answer");
-    let mut reply = reply.items().first().cloned().unwrap_or(reply);
-    if let [_, fields] = reply.items() {
-        // Of an entry, the value of its one field.
-        reply = fields.items().last().cloned().unwrap_or(reply);
+fn number_of(wire: &mut Wire, words: &[&str]) -> u64 {
+    let reply = wire.ask(words).expect("an answer");
+    reply.int().unwrap_or(0).unsigned_abs()
+}
+
+/// Whether a structure of this length has the number that came last. The time of the field that came last may be missing,
+/// but not that of the one before.
+fn has_last(wire: &mut Wire, kind: &str, key: &str, length: u64) -> bool {
+    let text = length.to_string();
+    let mut ask = |words: &[&str]| wire.ask(words).expect("an answer");
+    match kind {
+        _ if length == 0 => true,
+        "list" => ask(&["LINDEX", key, "-1"]).bytes() == text.as_bytes(),
+        "hash" => ask(&["HGET", key, &text]).bytes() == text.as_bytes(),
+        "timed" => {
+            let time = |field: u64, reply: &Reply| {
+                reply.items().first().and_then(Reply::int) == Some(runs_out_ms(field).cast_signed())
+            };
+            let before = length - 1;
+            let fields = ["HPEXPIRETIME", key, "FIELDS", "1", &before.to_string()];
+            let has_field = ask(&["HEXISTS", key, &text]).int() == Some(1);
+            has_field && (before == 0 || time(before, &ask(&fields)))
+        }
+        "set" => ask(&["SISMEMBER", key, &text]).int() == Some(1),
+        "bits" => ask(&["GETBIT", key, &text]).int() == Some(1),
+        "stream" => ask(&["XRANGE", key, &text, &text]).items().len() == 1,
+        _ => !ask(&["ZSCORE", key, &text]).bytes().is_empty(),
     }
-    (!reply.bytes().is_empty()).then(|| String::from_utf8_lossy(reply.bytes()).into_owned())
 }
 
 fn rounds(policy: &str, rounds: usize, all_acknowledged: bool) {
@@ -164,23 +263,18 @@ fn rounds(policy: &str, rounds: usize, all_acknowledged: bool) {
 
 /// Completes what the kill interrupted, so that every structure of a writer ends with the same number.
 fn level(wire: &mut Wire, writer: usize, end: u64) {
-    let number = end.to_string();
-    for command in [
-        &["HSET", &format!("hash:{writer}"), &number, &number][..],
-        &["ZADD", &format!("zset:{writer}"), &number, &number],
-        &["SET", &format!("left:{writer}"), &number],
-        &["SET", &format!("right:{writer}"), &number],
-    ] {
-        if end > 0 {
-            assert!(!wire.ask(command).expect("an answer").is_error());
+    if end == 0 {
+        return;
+    }
+    for command in lines(writer, end) {
+        let again = ["RPUSH", "MULTI", "INCR", "EXEC"].contains(&command[0].as_str());
+        if !again {
+            // An entry that is there already is refused, and so is a group.
+            ask(wire, &command).expect("an answer");
         }
     }
-    // An entry that is there already is refused, as its id is not above the last one.
-    let stream = format!("stream:{writer}");
-    if end > 0 {
-        wire.ask(&["XADD", &stream, &number, "number", &number])
-            .expect("an answer");
-    }
+    let right = ["SET", &format!("right:{writer}"), &end.to_string()];
+    assert!(!wire.ask(&right).expect("an answer").is_error());
 }
 
 #[test]

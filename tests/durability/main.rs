@@ -1,11 +1,14 @@
 //! What survives: kill -9 of the real process, power loss and failing disks under the whole engine, and data directories
 //! that move between innkeep and a real redis-server.
 
+mod backups;
+mod every_operation;
 mod field_times;
 mod full_disk;
 mod interchange;
 mod kill;
 mod on_disk;
+mod random_data;
 mod simulated;
 mod snapshots;
 mod starting;
