@@ -164,6 +164,7 @@ fn another_size_of_the_reserve_counts_at_once() {
     disk.set_capacity(Some(16 << 20));
     let engine = open(Path::new("/data"), Arc::new(disk));
     fill(&engine);
+    engine.sync_log().expect("there is room");
     assert!(is_ok(&run(
         &engine,
         &["CONFIG", "SET", "disk-reserve", "1mb"]
