@@ -390,14 +390,7 @@ fn memory(page: &mut Page, sources: &Sources<'_>) {
     page.field("mem_clients_normal", of_clients);
     page.field("mem_cluster_links", 0);
     page.field("mem_aof_buffer", log_buffer);
-    page.field(
-        "mem_allocator",
-        if cfg!(feature = "server") {
-            "mimalloc"
-        } else {
-            "libc"
-        },
-    );
+    page.field("mem_allocator", stats.allocator_name());
     page.field("active_defrag_running", 0);
     page.field("lazyfree_pending_objects", get(&stats.lazy_free_pending));
     page.field("lazyfreed_objects", get(&stats.lazy_freed));

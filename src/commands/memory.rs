@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use super::memory_doctor::{self, Figures};
 use super::spec::{CommandSpec, Flags, key_range};
 use super::{CommandError, CommandResult, Context, Outcome, help};
 use crate::services::stats::resident_memory;
+use crate::services::{ClientFlags, Services};
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -107,26 +109,68 @@ fn memory_usage(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Below this many bytes nothing can be said about fragmentation.
-const TOO_SMALL: usize = 5 << 20;
-const EMPTY: &str = "Hi Sam, this instance is empty or is using very little memory, my issues detector can't be used in these conditions. Please, leave for your mission on Earth and fill it with some data. The new Sam and I will be back to our programming as soon as I finished rebooting.\n";
-const HEALTHY: &str = "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n";
+/// Bytes that clients take, and how many they are: replicas, and all others.
+struct OfClients {
+    replicas: usize,
+    others: usize,
+    count: usize,
+}
+
+impl OfClients {
+    fn sum(services: &Services) -> Self {
+        let mut sum = Self {
+            replicas: 0,
+            others: 0,
+            count: 0,
+        };
+        for client in services.clients.list() {
+            if client.has_flag(ClientFlags::REPLICA) {
+                sum.replicas += client.memory();
+            } else {
+                sum.others += client.memory();
+                sum.count += 1;
+            }
+        }
+        sum
+    }
+}
 
 fn memory_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let (used, _) = ctx.services.stats.memory();
-    let text = if used < TOO_SMALL { EMPTY } else { HEALTHY };
-    ctx.reply.verbatim("txt", text.as_bytes());
+    let stats = &ctx.services.stats;
+    let (used, peak) = stats.memory();
+    let clients = OfClients::sum(ctx.services);
+    let report = memory_doctor::report(&Figures {
+        used,
+        peak,
+        resident: resident_memory(),
+        clients: clients.count,
+        of_clients: clients.others,
+        scripts: ctx.services.lua.figures().scripts,
+        allocator: stats.allocator_name(),
+    });
+    ctx.reply.verbatim("txt", report.as_bytes());
     Ok(Outcome::Done)
 }
 
+/// As much as the allocator can, if it can at all: Redis says no more either.
 fn memory_purge(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if let Some(allocator) = ctx.services.stats.allocator.get() {
+        (allocator.purge)();
+    }
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
 
 fn memory_malloc_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
-    ctx.reply
-        .bulk(b"Stats not supported for the current allocator");
+    match ctx.services.stats.allocator.get() {
+        Some(allocator) => {
+            let text = (allocator.statistics)();
+            ctx.reply.verbatim("txt", text.as_bytes());
+        }
+        None => ctx
+            .reply
+            .bulk(b"Stats not supported for the current allocator"),
+    }
     Ok(Outcome::Done)
 }
 
@@ -142,10 +186,18 @@ fn memory_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
     let startup = stats.startup_memory.load(Ordering::Relaxed);
     let buffered =
         usize::try_from(stats.log.buffered.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-    let clients = ctx.services.clients.list();
-    let of_clients: usize = clients.iter().map(|client| client.memory()).sum();
+    let clients = OfClients::sum(ctx.services);
+    let backlog = ctx.services.replicas.figures().backlog.unwrap_or(0);
+    let scripts = ctx.services.lua.figures();
     let tables: usize = databases.iter().map(|(_, _, slots)| slots * SLOT).sum();
-    let overhead = startup + of_clients + buffered + tables;
+    let overhead = startup
+        + clients.replicas
+        + clients.others
+        + buffered
+        + backlog
+        + scripts.scripts_memory
+        + scripts.libraries_memory
+        + tables;
     let data = used.saturating_sub(overhead);
     let keys: usize = databases.iter().map(|(_, keys, _)| keys).sum();
     let net = used.saturating_sub(startup);
@@ -156,13 +208,13 @@ fn memory_stats(ctx: &mut Context<'_, '_>) -> CommandResult {
         ("peak.allocated", Figure::Bytes(peak)),
         ("total.allocated", Figure::Bytes(used)),
         ("startup.allocated", Figure::Bytes(startup)),
-        ("replication.backlog", Figure::Bytes(0)),
-        ("clients.slaves", Figure::Bytes(0)),
-        ("clients.normal", Figure::Bytes(of_clients)),
+        ("replication.backlog", Figure::Bytes(backlog)),
+        ("clients.slaves", Figure::Bytes(clients.replicas)),
+        ("clients.normal", Figure::Bytes(clients.others)),
         ("cluster.links", Figure::Bytes(0)),
         ("aof.buffer", Figure::Bytes(buffered)),
-        ("lua.caches", Figure::Bytes(0)),
-        ("functions.caches", Figure::Bytes(0)),
+        ("lua.caches", Figure::Bytes(scripts.scripts_memory)),
+        ("functions.caches", Figure::Bytes(scripts.libraries_memory)),
         ("", Figure::Databases(&databases)),
         ("overhead.total", Figure::Bytes(overhead)),
         ("keys.count", Figure::Bytes(keys)),
@@ -237,6 +289,7 @@ impl Figure<'_> {
 mod tests {
     use crate::commands::testing::Harness;
     use crate::reply::Response;
+    use crate::services::stats::Allocator;
 
     #[test]
     fn usage_of_a_key() {
@@ -268,5 +321,29 @@ mod tests {
         assert_eq!(count(harness.run("MEMORY STATS")), 27);
         harness.run("SET foo bar");
         assert_eq!(count(harness.run("MEMORY STATS")), 28);
+    }
+
+    #[test]
+    fn the_allocator_is_asked_where_it_can_be() {
+        let mut harness = Harness::new();
+        let ok = Response::Simple("OK".into());
+        assert_eq!(harness.run("MEMORY PURGE"), ok);
+        let none = b"Stats not supported for the current allocator";
+        assert_eq!(
+            harness.run("MEMORY MALLOC-STATS"),
+            Response::Bulk(none.to_vec())
+        );
+        let allocator = Allocator {
+            name: "mine",
+            purge: || {},
+            statistics: || "none".to_owned(),
+        };
+        let set = harness.services.stats.allocator.set(allocator);
+        assert!(set.is_ok());
+        assert_eq!(harness.run("MEMORY PURGE"), ok);
+        assert_eq!(
+            harness.run("MEMORY MALLOC-STATS"),
+            Response::Bulk(b"none".to_vec())
+        );
     }
 }

@@ -36,6 +36,7 @@ pub mod lcs;
 pub mod lists;
 mod lua_scripts;
 pub mod memory;
+mod memory_doctor;
 pub mod migrate;
 pub mod modules;
 pub mod pubsub;

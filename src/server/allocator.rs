@@ -5,13 +5,48 @@
 )]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 
 use libmimalloc_sys::{
-    mi_free, mi_malloc, mi_malloc_aligned, mi_usable_size, mi_zalloc, mi_zalloc_aligned,
+    mi_collect, mi_free, mi_malloc, mi_malloc_aligned, mi_stats_print_out, mi_usable_size,
+    mi_zalloc, mi_zalloc_aligned,
 };
 
 use crate::memory::allocated_size;
+use crate::services::stats::Allocator;
+
+/// What commands ask of mimalloc.
+pub(super) const ALLOCATOR: Allocator = Allocator {
+    name: "mimalloc",
+    purge,
+    statistics,
+};
+
+/// Longer statistics are cut.
+const STATISTICS_SIZE: usize = 64 << 10;
+
+fn purge() {
+    // SAFETY: it may be called on any thread at any time.
+    unsafe { mi_collect(true) };
+}
+
+fn statistics() -> String {
+    let mut text: Vec<u8> = Vec::with_capacity(STATISTICS_SIZE);
+    // SAFETY: the text outlives the call, which alone uses the pointer, on this thread.
+    unsafe { mi_stats_print_out(Some(append), ptr::from_mut(&mut text).cast()) };
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Takes a piece of the statistics, as far as there is room without allocating.
+///
+/// SAFETY: `message` is a C string, and `text` the pointer that [`statistics`] has handed over.
+unsafe extern "C" fn append(message: *const c_char, text: *mut c_void) {
+    // SAFETY: as said above.
+    let (message, text) = unsafe { (CStr::from_ptr(message), &mut *text.cast::<Vec<u8>>()) };
+    let room = text.capacity() - text.len();
+    text.extend(message.to_bytes().iter().take(room));
+}
 
 /// mimalloc. What needs no more alignment than every block has comes by its plain entrance: the one for aligned blocks
 /// asks for more than their size wherever that is no power of two.

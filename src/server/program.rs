@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::acceptor;
+use super::allocator::ALLOCATOR;
 use super::crash;
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
@@ -99,6 +100,8 @@ async fn host(config: Config) -> io::Result<()> {
     let options = server_options(&config)?;
     let pidfile = config.path("pidfile");
     let engine = Engine::prepare(config).map_err(io::Error::other)?;
+    let named = engine.services().stats.allocator.set(ALLOCATOR);
+    debug_assert!(named.is_ok(), "nobody else knows the allocator");
     // Nobody has set it before.
     let _ = engine.services().switches.crash.set(crash::provoke);
     let mut server = serve(&engine, options)

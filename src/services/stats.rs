@@ -62,6 +62,17 @@ impl CommandStats {
 /// Tells how many bytes are in use.
 pub struct MemorySource(pub Box<dyn Fn() -> usize + Send + Sync>);
 
+/// What the program's allocator can do besides.
+#[derive(Debug, Clone, Copy)]
+pub struct Allocator {
+    /// As INFO names it.
+    pub name: &'static str,
+    /// Gives back to the system what it keeps of freed memory.
+    pub purge: fn(),
+    /// Its own statistics, as text.
+    pub statistics: fn() -> String,
+}
+
 impl std::fmt::Debug for MemorySource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("MemorySource").finish()
@@ -155,6 +166,8 @@ pub struct Stats {
     pub startup_memory: AtomicUsize,
     /// What tells the bytes in use, if it is not the allocator.
     pub memory_source: OnceLock<MemorySource>,
+    /// The allocator, if somebody knows it.
+    pub allocator: OnceLock<Allocator>,
     rate: Mutex<Rate>,
 }
 
@@ -326,6 +339,7 @@ impl Stats {
             peak_memory: AtomicUsize::new(0),
             startup_memory: AtomicUsize::new(0),
             memory_source: OnceLock::new(),
+            allocator: OnceLock::new(),
             rate: Mutex::new(Rate::new()),
         }
     }
@@ -371,6 +385,14 @@ impl Stats {
         self.errors_by_code.clear();
         self.by_command.iter().for_each(CommandStats::reset);
         *self.rate.lock() = Rate::new();
+    }
+
+    /// The allocator's name; what nobody names is the system's.
+    #[must_use]
+    pub fn allocator_name(&self) -> &'static str {
+        self.allocator
+            .get()
+            .map_or("libc", |allocator| allocator.name)
     }
 
     /// Bytes in use: those that the allocator has given out. `None` in a program whose allocator does not count.

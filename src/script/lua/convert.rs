@@ -21,7 +21,7 @@ pub struct Failure {
 /// The table of an error; `counted` says that a command has counted it.
 pub(super) fn error_table(lua: &Lua, text: &str, counted: bool) -> mlua::Result<Value> {
     let table = lua.create_table_with_capacity(0, 2)?;
-    table.raw_set("err", lua.create_string(text)?)?;
+    table.raw_set("err", lua.create_string(&*lossless::bytes(text))?)?;
     if counted {
         table.raw_set("ignore_error_stats_update", true)?;
     }

@@ -294,7 +294,7 @@ fn describe_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
             let text = format!("ERR {}", text_of(&other));
             match error_table(lua, "", false)? {
                 Value::Table(table) => {
-                    table.raw_set("err", lua.create_string(&text)?)?;
+                    table.raw_set("err", lua.create_string(&*lossless::bytes(&text))?)?;
                     table
                 }
                 _ => return Ok(Value::Nil),
