@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
+use super::buffers::READ_SIZE;
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -16,15 +18,16 @@ pub(super) enum Socket {
 }
 
 impl Socket {
-    /// Reads what is there into the spare capacity of `buffer`. A read that did not fill it has emptied the socket, so
-    /// the readiness is cleared at once: that spares a second read that would only say so.
+    /// Reads what is there into the spare capacity of `buffer`. A small read that did not fill it has emptied the socket,
+    /// so the readiness is cleared at once: that spares a second read that would only say so.
     pub(super) fn try_read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let nothing = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
         let count = match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer)?,
             Self::Unix(stream) => stream.try_read_buf(buffer)?,
         };
-        if count > 0 && buffer.len() < buffer.capacity() {
+        // While more bytes were taken the other side may have gone on sending.
+        if (1..READ_SIZE).contains(&count) && buffer.len() < buffer.capacity() {
             // The answer is the error that was given; what matters is that the readiness is gone.
             drop(match self {
                 Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
