@@ -58,6 +58,8 @@ pub enum Error {
     RewriteInProgress,
     /// The log was switched on and its first base is not complete: to end now would lose everything.
     FirstBase,
+    /// SHUTDOWN ABORT called the shutdown off.
+    Aborted,
     /// SHUTDOWN ABORT without a shutdown that is under way.
     NothingToAbort,
 }
@@ -95,6 +97,7 @@ impl fmt::Display for Error {
             Self::FirstBase => {
                 f.write_str("the first base of the append only file is not complete")
             }
+            Self::Aborted => f.write_str("it was called off"),
             Self::NothingToAbort => f.write_str("No shutdown in progress."),
         }
     }

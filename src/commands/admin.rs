@@ -178,8 +178,13 @@ fn shutdown(ctx: &mut Context<'_, '_>) -> CommandResult {
         if ctx.args.len() > 2 {
             return Err(CommandError::Syntax);
         }
-        // Whatever stops the server stops it at once: there is nothing to abort.
-        return Err(CommandError::text("ERR No shutdown in progress."));
+        if !ctx.services.ending.abort() {
+            return Err(CommandError::text("ERR No shutdown in progress."));
+        }
+        // Told here, so that it is in the log before the answer.
+        log::warn!("Shutdown manually aborted.");
+        ctx.reply.ok();
+        return Ok(Outcome::Done);
     }
     if how.save == Some(false) && ctx.services.running_script.get().is_some() {
         ctx.services.running_script.forget_effects();
@@ -296,5 +301,17 @@ mod tests {
         );
         assert_eq!(harness.run("LASTSAVE"), Response::Int(1_000_000));
         assert_eq!(harness.run("LOLWUT"), bulk("Redis ver. 7.2.4\n"));
+    }
+
+    #[test]
+    fn only_a_shutdown_that_waits_is_called_off() {
+        let mut harness = Harness::new();
+        let refused = Response::Error("ERR No shutdown in progress.".into());
+        assert_eq!(harness.run("SHUTDOWN ABORT"), refused);
+        let waiting = harness.services.ending.begin();
+        assert_eq!(harness.run("SHUTDOWN ABORT"), Response::Simple("OK".into()));
+        assert!(waiting.is_aborted());
+        drop(waiting);
+        assert_eq!(harness.run("SHUTDOWN ABORT"), refused);
     }
 }

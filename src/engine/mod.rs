@@ -224,6 +224,11 @@ impl Engine {
         }
     }
 
+    /// The process ends in the middle of a shutdown: what a snapshot has left half written is removed.
+    pub(crate) fn leave_no_temporary_snapshot(&self) {
+        self.0.remove_temporary_snapshots();
+    }
+
     /// Adds a native script of the application: every client reaches it by EVAL and FCALL, as it does the built-in ones.
     ///
     /// ```

@@ -97,6 +97,16 @@ impl Inner {
         self.begin_file_named(&format!("temp-{}{kind}.rdb", std::process::id()))
     }
 
+    /// Removes what a save that does not come to its end has written.
+    pub(super) fn remove_temporary_snapshots(&self) {
+        let directory = self.services.config.read().path("dir");
+        for kind in ["", "-background"] {
+            let name = format!("temp-{}{kind}.rdb", std::process::id());
+            // It is not there unless a save runs.
+            let _ = self.storage.remove(&directory.join(name));
+        }
+    }
+
     /// Begins a temporary file where snapshots are kept.
     pub(super) fn begin_file_named(&self, name: &str) -> io::Result<Replacement> {
         let directory = self.services.config.read().path("dir");

@@ -14,9 +14,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::Batch;
 use super::buffers::{Buffers, READ_SIZE};
+use super::shutdown::{self, Origin};
 use super::socket::Socket;
 use crate::commands::Shutdown;
 use crate::engine::{Blocked, Flow, Held, Session};
+use crate::error::Error;
 use crate::reply::{Reply, RespReply};
 use crate::request::{Parsed, Parser};
 use crate::services::clients::Mail;
@@ -479,7 +481,13 @@ impl Connection {
             }
             Flow::Shutdown(how) => {
                 self.flush().await?;
-                match self.session.engine().shut_down(how) {
+                let engine = self.session.engine().clone();
+                let ended = if shutdown::may_begin(&engine, how, Origin::Command).await {
+                    engine.shut_down(how)
+                } else {
+                    Err(Error::Aborted)
+                };
+                match ended {
                     // Whoever ends the program need not write a snapshot again.
                     Ok(()) => {
                         let save = Some(false);

@@ -10,6 +10,7 @@ mod listener;
 mod logger;
 mod program;
 mod replica;
+mod shutdown;
 mod socket;
 
 pub use allocator::Mimalloc;

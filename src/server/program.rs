@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use log::{error, info, warn};
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::acceptor;
@@ -16,6 +16,7 @@ use super::allocator::ALLOCATOR;
 use super::crash;
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
+use super::shutdown::{self, Origin};
 use crate::commands::Shutdown;
 use crate::config::{Config, Invocation, Source, USAGE, parse_arguments};
 use crate::engine::Engine;
@@ -151,47 +152,100 @@ fn load(engine: &Engine, addresses: Vec<SocketAddr>) -> io::Result<oneshot::Rece
     Ok(failure)
 }
 
-/// Waits for the wish to stop, and brings everything to disk.
-async fn stop(server: &mut Server, engine: &Engine) -> io::Result<()> {
-    loop {
-        let how = stop_requested(server, engine).await?;
-        match engine.shut_down(how) {
-            Ok(()) => return Ok(()),
-            Err(problem) => {
-                warn!("Errors trying to shut down the server: {problem}. Check the log above.")
-            }
+/// The signals that ask for the end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next one: its name, and the parameter that says how the server ends with it.
+    async fn next(&mut self) -> (&'static str, &'static str) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", "shutdown-on-sigterm"),
+            _ = self.interrupt.recv() => ("SIGINT", "shutdown-on-sigint"),
         }
     }
 }
 
-async fn stop_requested(server: &mut Server, engine: &Engine) -> io::Result<Shutdown> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let parameter = tokio::select! {
-        _ = terminate.recv() => {
-            info!("Received SIGTERM scheduling shutdown...");
-            "shutdown-on-sigterm"
+/// Waits for the wish to stop, and brings everything to disk.
+async fn stop(server: &mut Server, engine: &Engine) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    loop {
+        let ended = tokio::select! {
+            (name, parameter) = signals.next() => {
+                info!("Received {name} scheduling shutdown...");
+                let how = shutdown_by_signal(engine, parameter);
+                stop_by_signal(server, engine, &mut signals, how).await?
+            }
+            how = server.shutdown_requested() => {
+                info!("User requested shutdown...");
+                Some(engine.shut_down(how))
+            }
+        };
+        match ended {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(problem)) => {
+                warn!("Errors trying to shut down the server: {problem}. Check the log above.");
+            }
+            None => {}
         }
-        _ = interrupt.recv() => {
-            info!("Received SIGINT scheduling shutdown...");
-            "shutdown-on-sigint"
-        }
-        how = server.shutdown_requested() => {
-            info!("User requested shutdown...");
-            return Ok(how);
-        }
+    }
+}
+
+/// None where it was called off. Another signal meanwhile ends the program at once.
+async fn stop_by_signal(
+    server: &mut Server,
+    engine: &Engine,
+    signals: &mut Signals,
+    how: Shutdown,
+) -> io::Result<Option<Result<(), Error>>> {
+    let may_begin = tokio::select! {
+        may_begin = shutdown::may_begin(engine, how, Origin::Signal) => may_begin,
+        _ = signals.next() => insist(engine),
+        how = server.shutdown_requested() => return Ok(Some(engine.shut_down(how))),
     };
+    if !may_begin {
+        return Ok(None);
+    }
+    let (done, ended) = oneshot::channel();
+    let its_engine = engine.clone();
+    // Nobody waits for the result where a second signal came.
+    let work = move || drop(done.send(its_engine.shut_down(how)));
+    std::thread::Builder::new()
+        .name("innkeep-shutdown".into())
+        .spawn(work)?;
+    tokio::select! {
+        ended = ended => Ok(Some(ended.map_err(io::Error::other)?)),
+        _ = signals.next() => insist(engine),
+    }
+}
+
+/// Whoever asks twice does not want to wait.
+fn insist(engine: &Engine) -> ! {
+    warn!("You insist... exiting now.");
+    engine.leave_no_temporary_snapshot();
+    log::logger().flush();
+    std::process::exit(1)
+}
+
+fn shutdown_by_signal(engine: &Engine, parameter: &'static str) -> Shutdown {
     let config = engine.services().config.read();
     let words = config.words(parameter);
     let save = words.contains(&"save").then_some(true);
-    Ok(Shutdown {
+    Shutdown {
         save: save.or(words.contains(&"nosave").then_some(false)),
         now: words.contains(&"now"),
         force: words.contains(&"force"),
         abort: false,
-    })
+    }
 }
 
 fn server_options(config: &Config) -> io::Result<ServerOptions> {

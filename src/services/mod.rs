@@ -5,6 +5,7 @@ pub mod acl;
 pub mod apply;
 pub mod channels;
 pub mod clients;
+pub mod ending;
 pub mod events;
 pub mod histogram;
 pub mod hooks;
@@ -26,6 +27,7 @@ use parking_lot::RwLock;
 pub use acl::Acl;
 pub use channels::Channels;
 pub use clients::{ClientFlags, ClientInfo, Clients, Mailbox, UnblockKind};
+pub use ending::Ending;
 pub use hooks::{Hooks, LogProgress, Rebind, Switches};
 pub use latency::LatencyMonitor;
 pub use pause::{Pause, Paused};
@@ -64,6 +66,8 @@ pub struct Services {
     pub event_mask: AtomicU32,
     /// CLIENT PAUSE.
     pub pause: Pause,
+    /// Shutdowns that wait.
+    pub ending: Ending,
     /// SLOWLOG.
     pub slow_log: SlowLog,
     /// LATENCY.
@@ -117,6 +121,7 @@ impl Services {
             replicas: Replicas::default(),
             stats: Stats::new(commands, now_ms),
             event_mask: AtomicU32::new(0),
+            ending: Ending::default(),
             pause: Pause::default(),
             slow_log: SlowLog::default(),
             latency: LatencyMonitor::default(),

@@ -336,6 +336,18 @@ impl Replicas {
         }
     }
 
+    /// How many replicas follow and have not confirmed everything, of those that confirm at all.
+    #[must_use]
+    pub fn lagging(&self) -> usize {
+        let stream = self.stream.lock();
+        let lags = |replica: &&Arc<Replica>| {
+            replica.stage() == Stage::Online
+                && replica.acknowledges
+                && replica.acknowledged() < stream.offset
+        };
+        stream.followers.iter().filter(lags).count()
+    }
+
     /// How many replicas follow and were heard of within so many seconds.
     #[must_use]
     pub fn good(&self, max_lag_s: i64, now_ms: i64) -> usize {
