@@ -157,7 +157,8 @@ impl Inner {
         let mut summary = with_crew(
             self,
             |txn, batch: Batch| {
-                let empty = batch.insert(txn, path, limits, merge)?;
+                let before = empty_keys.load(Ordering::Relaxed);
+                let empty = batch.insert(txn, (path, limits), merge, before)?;
                 empty_keys.fetch_add(empty, Ordering::Relaxed);
                 Ok(())
             },
@@ -216,13 +217,13 @@ impl Batch {
         }
     }
 
-    /// Inserts all; answers how many collections were empty and were passed over.
+    /// Inserts all; answers how many collections were empty and were passed over, as so many were before.
     fn insert(
         &self,
         txn: &mut Txn<'_>,
-        path: &Path,
-        limits: &Limits,
+        (path, limits): (&Path, &Limits),
         merge: bool,
+        empty_before: u64,
     ) -> Result<u64, Error> {
         let mut empty = 0;
         let ends = self.keys.iter().skip(1).map(|next| next.begin);
@@ -251,7 +252,10 @@ impl Batch {
                 usage: queued.usage,
             };
             match value {
-                Decoded::Empty => empty += 1,
+                Decoded::Empty => {
+                    rdb::tell_empty(key, empty_before + empty);
+                    empty += 1;
+                }
                 value => insert(txn, path, &place, value, merge)?,
             }
             txn.journal.clear();

@@ -32,6 +32,6 @@ mod zipmap;
 pub use encoder::{Encoder, KeyHeader, Usage};
 pub use error::{Problem, RdbError};
 pub use payload::{PayloadError, dump, restore};
-pub use reader::{RdbEntry, RdbSummary, read};
+pub use reader::{RdbEntry, RdbSummary, read, tell_empty};
 pub use skim::{Decoded, RawEntries, RawEntry, RawKind, skim};
 pub use writer::{RdbHeader, RdbWriter};

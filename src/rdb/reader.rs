@@ -62,6 +62,13 @@ pub struct RdbSummary {
 /// Empty keys that the log names, of those that are passed over.
 const EMPTY_KEYS_TOLD: u64 = 10;
 
+/// Names an empty key that is passed over, unless so many were before that the log need not know it.
+pub fn tell_empty(key: &[u8], before: u64) {
+    if before < EMPTY_KEYS_TOLD {
+        log::info!("skipping empty key: {}", key.escape_ascii());
+    }
+}
+
 /// Reads one RDB, hands each key to `handler` in the order of the file, and says what there was. The values have the
 /// forms that `limits` ask for. More than the RDB may be taken from `reader`; [`RdbSummary::bytes`] says where it ended.
 ///
@@ -235,9 +242,7 @@ impl<'a, R: Read> Decoder<'a, R> {
         self.end_value();
         let key = std::mem::take(&mut self.key);
         let Some(value) = value else {
-            if self.summary.empty_keys < EMPTY_KEYS_TOLD {
-                log::info!("skipping empty key: {}", key.escape_ascii());
-            }
+            tell_empty(&key, self.summary.empty_keys);
             self.summary.empty_keys += 1;
             return Ok(None);
         };

@@ -208,6 +208,8 @@ async fn stop_by_signal(
     how: Shutdown,
 ) -> io::Result<Option<Result<(), Error>>> {
     let may_begin = tokio::select! {
+        // A signal that follows SHUTDOWN ABORT is another one, and no insisting.
+        biased;
         may_begin = shutdown::may_begin(engine, how, Origin::Signal) => may_begin,
         _ = signals.next() => insist(engine),
         how = server.shutdown_requested() => return Ok(Some(engine.shut_down(how))),

@@ -1,7 +1,10 @@
 //! What a shutdown waits for before it begins: replicas that have not got everything, for as long as `shutdown-timeout`
 //! says, while nothing more is written. SHUTDOWN ABORT calls it off.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
@@ -82,6 +85,12 @@ pub(super) async fn may_begin(engine: &Engine, how: Shutdown, origin: Origin) ->
             info!("{lagging} replicas lag behind: waiting for replicas before shutting down");
             held = Some(WritesHeld::new(services, engine.keyspace().now_ms()));
         }
-        tokio::time::sleep(LOOK).await;
+        let mut look = pin!(tokio::time::sleep(LOOK));
+        // Whatever wakes the task: that it was called off is seen before anything else.
+        poll_fn(|cx| match waiting.is_aborted() {
+            true => Poll::Ready(()),
+            false => look.as_mut().poll(cx),
+        })
+        .await;
     }
 }
