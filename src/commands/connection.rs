@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn subscribed_clients_of_resp2_get_an_array() {
         let mut harness = Harness::new();
-        harness.session.channels.insert(b"a"[..].into());
+        harness.session.channels.insert(b"a");
         let pong = |text: &[u8]| {
             Response::Array(vec![
                 Response::Bulk(b"pong".to_vec()),

@@ -1,13 +1,13 @@
 //! Publish and subscribe. A session keeps the names it is subscribed to, [`Channels`](crate::services::Channels) who
 //! listens to a name; messages travel through the mailboxes of the clients, never through a reply.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use super::help::{self, container, wrong_subcommand};
 use super::spec::{CommandSpec, Flags, key_range, one_key};
 use super::{CommandResult, Context, Outcome};
 use crate::services::channels::Kind;
+use crate::services::subscriptions::Subscriptions;
 use crate::services::{ClientFlags, Services, SessionState};
 
 /// The entries of this family.
@@ -243,7 +243,7 @@ pub static COMMANDS: &[CommandSpec] = &[
 ];
 
 impl Kind {
-    fn names(self, session: &mut SessionState) -> &mut HashSet<Box<[u8]>> {
+    fn names(self, session: &mut SessionState) -> &mut Subscriptions {
         match self {
             Self::Channel => &mut session.channels,
             Self::Pattern => &mut session.patterns,
@@ -319,7 +319,7 @@ fn subscribe_to(context: &mut Context<'_, '_>, kind: Kind) -> CommandResult {
         bound_mailbox(context.session, context.services);
     }
     for name in &context.args[1..] {
-        if kind.names(context.session).insert(Box::from(*name)) {
+        if kind.names(context.session).insert(name) {
             let client = &context.session.info;
             context.services.channels.subscribe(kind, name, client);
         }
@@ -334,7 +334,7 @@ fn unsubscribe_from(context: &mut Context<'_, '_>, kind: Kind) -> CommandResult 
     let word = kind.confirmations().1;
     let named = context.args.get(1..).unwrap_or_default();
     let all: Vec<Box<[u8]>> = if named.is_empty() {
-        kind.names(context.session).iter().cloned().collect()
+        kind.names(context.session).in_order()
     } else {
         Vec::new()
     };
@@ -361,7 +361,7 @@ pub fn unsubscribe_all(session: &mut SessionState, services: &Services) {
     }
     let id = session.info.id;
     for kind in KINDS {
-        for name in kind.names(session).drain() {
+        for name in std::mem::take(kind.names(session)).in_order() {
             services.channels.unsubscribe(kind, &name, id);
         }
     }
@@ -547,8 +547,12 @@ mod tests {
             "*3 $11 unsubscribe $-1 :1 "
         );
         assert_eq!(
+            plain(&mut harness, "PSUBSCRIBE z a"),
+            "*3 $10 psubscribe $1 z :2 *3 $10 psubscribe $1 a :3 "
+        );
+        assert_eq!(
             plain(&mut harness, "PUNSUBSCRIBE"),
-            "*3 $12 punsubscribe $1 p :0 "
+            "*3 $12 punsubscribe $1 p :2 *3 $12 punsubscribe $1 z :1 *3 $12 punsubscribe $1 a :0 "
         );
         assert!(info.has_flag(ClientFlags::PUBSUB));
         assert_eq!(

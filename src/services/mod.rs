@@ -18,6 +18,7 @@ pub mod running;
 pub mod session;
 pub mod slowlog;
 pub mod stats;
+pub mod subscriptions;
 pub mod tracking;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,11 +1,11 @@
 //! What a session remembers between its commands.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::acl::User;
 use super::replicas::Announced;
+use super::subscriptions::Subscriptions;
 use super::tracking::TrackingMode;
 use super::{ClientFlags, ClientInfo};
 use crate::keyspace::WatchFlag;
@@ -83,11 +83,11 @@ pub struct SessionState {
     /// Raised when a watched key changes.
     pub watch_flag: Arc<WatchFlag>,
     /// SUBSCRIBE.
-    pub channels: HashSet<Box<[u8]>>,
+    pub channels: Subscriptions,
     /// PSUBSCRIBE.
-    pub patterns: HashSet<Box<[u8]>>,
+    pub patterns: Subscriptions,
     /// SSUBSCRIBE.
-    pub shard_channels: HashSet<Box<[u8]>>,
+    pub shard_channels: Subscriptions,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
     /// CLIENT NO-TOUCH.
@@ -114,9 +114,9 @@ impl SessionState {
             multi: None,
             watched: Vec::new(),
             watch_flag: Arc::default(),
-            channels: HashSet::new(),
-            patterns: HashSet::new(),
-            shard_channels: HashSet::new(),
+            channels: Subscriptions::default(),
+            patterns: Subscriptions::default(),
+            shard_channels: Subscriptions::default(),
             reply_mode: ReplyMode::On,
             no_touch: false,
             out_of_memory: false,
