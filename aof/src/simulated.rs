@@ -10,7 +10,8 @@
 //! - The length of a file with unsynced writes is anything from the synced length to the one last seen.
 //! - An unsynced cut of a file happened or not. Unsynced creations, renames and removals happened in part, each atomically.
 //! - A failed fsync drops the dirty pages: readers still see them, later fsyncs succeed without writing them (as Linux does).
-//! - After [`SimulatedDisk::power_off_after`] operations every call fails; the only way on is [`SimulatedDisk::crash`].
+//! - After [`SimulatedDisk::power_off_after`] operations every call fails; the only ways on are [`SimulatedDisk::crash`] and,
+//!   where only the process was killed then, [`SimulatedDisk::restart`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -30,7 +31,7 @@ pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<PathBuf, u64>,
@@ -189,6 +190,24 @@ impl SimulatedDisk {
             names,
             next_inode: state.next_inode,
             ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The disk as the next process finds it when this one is killed: everything that was written is seen, on disk or not,
+    /// and faults are over.
+    #[must_use]
+    pub fn restart(&self) -> Self {
+        let state = State {
+            capacity: None,
+            longest_write: None,
+            failing_syncs: 0,
+            failing_directory_sync: None,
+            failing_writes: 0,
+            operations_left: None,
+            ..self.lock().clone()
         };
         Self {
             state: Arc::new(Mutex::new(state)),

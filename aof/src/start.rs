@@ -2,6 +2,7 @@
 //! directory, and goes on in the last increment. Or a log begins anew, and takes the place of what is there when its first
 //! base is complete. Every step may be the last before a power loss, and can then be taken again.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::options::Options;
 use crate::reader::Recovery;
 use crate::rewrite::RewriteSink;
 use crate::shared::{Shared, Switch};
-use crate::storage::Storage;
+use crate::storage::{File, Storage};
 use crate::writer::{Core, new_increment};
 
 const COPY_BYTES: usize = 1 << 20;
@@ -100,23 +101,10 @@ impl Recovery {
             .storage
             .create(&cut.kept_in)
             .map_err(AofError::io("create", &cut.kept_in))?;
-        let mut block = vec![0; COPY_BYTES];
-        let mut copied = 0;
-        while copied < cut.bytes {
-            let wanted = usize::try_from(cut.bytes - copied)
-                .unwrap_or(COPY_BYTES)
-                .min(COPY_BYTES);
-            let read = source
-                .file
-                .read_full_at(&mut block[..wanted], cut.offset + copied);
-            let read = read.map_err(AofError::io("read", &cut.path))?;
-            if read == 0 {
-                break;
-            }
-            kept.write_all_at(&block[..read], copied)
-                .map_err(AofError::io("write", &cut.kept_in))?;
-            copied += read as u64;
-        }
+        for_each_block(&*source.file, (cut.offset, cut.bytes), |offset, block| {
+            kept.write_all_at(block, offset - cut.offset)
+        })
+        .map_err(AofError::io("copy", &cut.path))?;
         kept.sync().map_err(AofError::io("fsync", &cut.kept_in))?;
         sync_directory(
             &*self.storage,
@@ -126,6 +114,9 @@ impl Recovery {
 
     /// The last file of before becomes one that can be continued: nothing behind its end, all of it on disk. Answers whether
     /// it ends in a mark of ours.
+    ///
+    /// What is read is not all on disk where an fsync failed before the process died: the system then takes the pages for
+    /// clean, and no fsync writes them any more. So what the file does not say to be on disk is written again.
     fn seal_last(&self) -> Result<bool, AofError> {
         let Some(last) = self.files.last() else {
             return Ok(false);
@@ -135,13 +126,20 @@ impl Recovery {
         if end < last.len {
             last.file.set_len(end).map_err(failed("truncate"))?;
         }
+        let synced = last.verified.synced;
+        if last.verified.ours {
+            for_each_block(&*last.file, (synced, end - synced), |offset, block| {
+                last.file.write_all_at(block, offset)
+            })
+            .map_err(failed("write"))?;
+        }
         if let Some(batch) = last.verified.open_batch.filter(|&batch| batch < end) {
             let hasher = checksum_of(&*last.file, batch, end).map_err(failed("read"))?;
             let hasher = hasher.ok_or_else(|| {
                 AofError::corrupt(&last.path, batch, "the file changed while it was read")
             })?;
             let mut line = Vec::new();
-            Annotation::seal(hasher, end - batch, batch).encode(&mut line);
+            Annotation::seal(hasher, end - batch, synced.min(batch)).encode(&mut line);
             last.file
                 .write_all_at(&line, end)
                 .map_err(failed("write"))?;
@@ -254,6 +252,27 @@ fn prepare_anew(
     let mut core = Core::new(storage, layout, manifest, false, limit, &shared)?;
     core.hide_until_based();
     Ok((core, shared, sequence))
+}
+
+/// Hands out `bytes` bytes of a file from an offset on, in blocks, each with its offset.
+fn for_each_block(
+    file: &dyn File,
+    (offset, bytes): (u64, u64),
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut block = vec![0; usize::try_from(bytes).unwrap_or(COPY_BYTES).min(COPY_BYTES)];
+    let mut done = 0;
+    while done < bytes {
+        let wanted = usize::try_from(bytes - done).unwrap_or(COPY_BYTES);
+        let wanted = wanted.min(COPY_BYTES);
+        let read = file.read_full_at(&mut block[..wanted], offset + done)?;
+        if read == 0 {
+            break;
+        }
+        take(offset + done, &block[..read])?;
+        done += read as u64;
+    }
+    Ok(())
 }
 
 fn sync_directory(storage: &dyn Storage, directory: &Path) -> Result<(), AofError> {

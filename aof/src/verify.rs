@@ -40,6 +40,8 @@ pub(crate) struct Verified {
     pub(crate) ours: bool,
     /// It ends in a mark.
     pub(crate) marked: bool,
+    /// What is known to be on disk ends here: as the last checksum line before the end says, 0 without one.
+    pub(crate) synced: u64,
     /// The file was begun by us.
     pub(crate) begun_by_us: bool,
     /// Set if the loadable part ends inside a batch of ours: where that batch begins.
@@ -76,6 +78,7 @@ pub(crate) fn verify(file: &dyn File, expectation: Expectation) -> io::Result<Ve
         checksums: false,
         begun_by_us: false,
         marked_to: None,
+        synced: 0,
         batch_start: expectation.begin,
         batch_commands: 0,
         commands: 0,
@@ -96,6 +99,8 @@ struct Verifier<'a> {
     begun_by_us: bool,
     /// Where the last mark ended.
     marked_to: Option<u64>,
+    /// What the last checksum line says to be on disk.
+    synced: u64,
     batch_start: u64,
     /// Commands before the batch.
     batch_commands: u64,
@@ -241,7 +246,7 @@ impl Verifier<'_> {
         if annotation.len == 0 {
             self.marked_to = Some(self.blocks.offset());
         }
-        (self.ours, self.checksums) = (true, true);
+        (self.ours, self.checksums, self.synced) = (true, true, annotation.synced);
         self.batch_start = self.blocks.offset();
         self.batch_commands = self.commands;
         self.good = (self.batch_start, self.commands);
@@ -277,6 +282,7 @@ impl Verifier<'_> {
         }
         verified.begun_by_us = self.begun_by_us;
         verified.marked = self.marked_to == Some(verified.end);
+        verified.synced = self.synced.min(verified.end);
         Ok(verified)
     }
 

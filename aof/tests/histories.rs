@@ -1,5 +1,5 @@
-//! Thousands of seeded histories on a disk that fails, each ending in a power loss and a recovery. `INNKEEP_HISTORIES` says
-//! how many.
+//! Thousands of seeded histories on a disk that fails, of lives that end in a power loss or, the process killed, without one.
+//! `INNKEEP_HISTORIES` says how many.
 //!
 //! Fault model: that of `SimulatedDisk` (unsynced pages kept, lost, zeroed, garbled or torn; names in part; failed fsync drops
 //! pages; short and full writes; power off at any operation). What must hold after each recovery:
@@ -224,7 +224,10 @@ fn run(seed: u64) -> Result<(), Failure> {
         let recovery = history.recover()?;
         history.live(recovery);
         let crash = history.chance.below(u64::MAX);
-        history.disk = history.disk.crash(crash);
+        history.disk = match history.chance.below(3) {
+            0 => history.disk.restart(),
+            _ => history.disk.crash(crash),
+        };
     }
     history.recover()?;
     Ok(())

@@ -232,6 +232,32 @@ fn after_a_failed_fsync_a_new_file_holds_what_was_not_safe() -> Result<(), Failu
     Ok(())
 }
 
+/// An fsync has failed and the process is killed before a new file holds what was not safe: what the next one reads is not
+/// all on disk, and no fsync of its own writes it.
+#[test]
+fn a_start_after_a_failed_fsync_writes_again_what_was_not_safe() -> Result<(), Failure> {
+    let disk = SimulatedDisk::new();
+    let log = start(&disk)?;
+    log.append(&command(&["SET", "a", "1"]));
+    log.step()?;
+    log.append(&command(&["MULTI"]));
+    log.append(&command(&["SET", "b", &"2".repeat(9000)]));
+    log.append(&command(&["EXEC"]));
+    // Neither this file nor a new one can be brought to disk.
+    disk.fail_syncs(2);
+    assert!(log.step().is_err());
+    let next = disk.restart();
+    let log = start(&next)?;
+    let position = log.append(&command(&["SET", "c", "3"]));
+    log.step()?;
+    assert!(log.is_synced(position));
+    for seed in 0..50 {
+        let found = contents(&open(&next.crash(seed))?)?;
+        assert_eq!(found.len(), 5, "seed {seed}: {found:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_torn_tail_is_cut_and_kept_and_damage_before_it_is_refused() -> Result<(), Failure> {
     let disk = SimulatedDisk::new();
