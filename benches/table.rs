@@ -5,19 +5,22 @@ use std::hint::black_box;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hashbrown::HashTable;
 use innkeep::value::hasher::hash_bytes;
-use innkeep::value::table::Table;
+use innkeep::value::table::{Stored, Table};
 
 /// Keys that are looked up in a row, as by the commands of a pipeline.
 const BATCH: usize = 64;
 
-type Key = Box<[u8]>;
+#[derive(PartialEq)]
+struct Key(Box<[u8]>);
+
+impl Stored for Key {}
 
 fn key(number: usize) -> Key {
-    format!("key:{number:012}").into_bytes().into_boxed_slice()
+    Key(format!("key:{number:012}").into_bytes().into_boxed_slice())
 }
 
 fn hash_of(key: &Key) -> u64 {
-    hash_bytes(key)
+    hash_bytes(&key.0)
 }
 
 fn table_of(size: usize) -> Table<Key> {

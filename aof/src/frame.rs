@@ -168,6 +168,17 @@ pub(crate) fn parse_header(bytes: &[u8], sign: u8) -> Parsed<(u64, usize)> {
         Some(&first) if first != sign => return Parsed::Invalid,
         Some(_) => {}
     }
+    // Nearly every number has one digit or two.
+    match *bytes {
+        [_, ones @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            return Parsed::Done((u64::from(ones - b'0'), 4));
+        }
+        [_, tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            let number = u64::from(tens - b'0') * 10 + u64::from(ones - b'0');
+            return Parsed::Done((number, 5));
+        }
+        _ => {}
+    }
     let window = &bytes[..bytes.len().min(LONGEST)];
     match window.iter().position(|&byte| byte == b'\n') {
         Some(end) if window[end - 1] == b'\r' && end >= 2 => match decimal(&window[1..end - 1]) {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use innkeep_aof::{ApplyError, Recovery};
+use smallvec::SmallVec;
 
 use super::Inner;
 use super::crew::{Crew, with_crew};
 use super::progress::Progress;
 use crate::commands::{Command, CommandError, lookup};
 use crate::error::Error;
-use crate::keyspace::txn::Journal;
+use crate::keyspace::txn::{HashHint, Journal};
 use crate::keyspace::{Keyspace, Txn};
 use crate::services::{ClientInfo, SessionState};
 
@@ -19,6 +20,8 @@ use crate::services::{ClientInfo, SessionState};
 const BATCH_BYTES: usize = 64 << 10;
 /// … or so many commands.
 const BATCH_COMMANDS: usize = 512;
+/// So many commands have the entries of their keys fetched together.
+const FETCHED: usize = 16;
 
 /// Commands on their way to a thread.
 #[derive(Debug, Default)]
@@ -36,21 +39,25 @@ struct Queued {
     command: &'static Command,
     db: usize,
     words: usize,
+    /// Which word is its key, and the hash of that, where there is one key by which the thread was chosen.
+    key: Option<(usize, u64)>,
     offset: u64,
 }
 
+/// Whose a command is, and the place of its only key with its hash.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    worker: usize,
+    key: Option<(usize, u64)>,
+}
+
 impl Batch {
-    fn push(&mut self, command: &'static Command, db: usize, args: &[&[u8]], offset: u64) {
+    fn push(&mut self, queued: Queued, args: &[&[u8]]) {
         for word in args {
             self.bytes.extend_from_slice(word);
             self.ends.push(self.bytes.len());
         }
-        self.commands.push(Queued {
-            command,
-            db,
-            words: args.len(),
-            offset,
-        });
+        self.commands.push(queued);
     }
 
     fn is_full(&self) -> bool {
@@ -121,16 +128,28 @@ impl Inner {
         let mut state = SessionState::new(Arc::new(ClientInfo::default()), true);
         let (mut at, mut ends) = (0, batch.ends.iter());
         let mut args: Vec<&[u8]> = Vec::new();
-        for queued in &batch.commands {
-            args.clear();
-            for end in ends.by_ref().take(queued.words) {
-                args.push(batch.bytes.get(at..*end).unwrap_or_default());
-                at = *end;
+        for together in batch.commands.chunks(FETCHED) {
+            if let Some(first) = together.first() {
+                txn.select(first.db);
             }
-            state.db = queued.db;
-            self.apply_known(txn, &mut state, queued.command, &args)
-                .map_err(|error| refused(&batch.file, queued.offset, &error))?;
+            let hashes = together.iter().filter_map(|queued| Some(queued.key?.1));
+            txn.fetch(&hashes.collect::<SmallVec<[u64; FETCHED]>>());
+            for queued in together {
+                args.clear();
+                for end in ends.by_ref().take(queued.words) {
+                    args.push(batch.bytes.get(at..*end).unwrap_or_default());
+                    at = *end;
+                }
+                let key = queued
+                    .key
+                    .and_then(|(at, hash)| Some((args.get(at)?, hash)));
+                txn.hint(key.map_or(HashHint::NONE, |(key, hash)| HashHint::new(key, hash)));
+                state.db = queued.db;
+                self.apply_known(txn, &mut state, queued.command, &args)
+                    .map_err(|error| refused(&batch.file, queued.offset, &error))?;
+            }
         }
+        txn.hint(HashHint::NONE);
         Ok(())
     }
 }
@@ -155,12 +174,18 @@ impl Dispatch<'_> {
             return Err(Error::Io(std::io::ErrorKind::Interrupted.into()));
         }
         let command = lookup(args).map_err(|_| fails(super::recovery::unknown(args)))?;
-        if let Some(worker) = self.worker_for(command, args) {
-            let db = self.state.db;
-            if let Some(batch) = self.batches.get_mut(worker) {
-                batch.push(command, db, args, offset);
+        if let Some(owner) = self.owner_of(command, args) {
+            let queued = Queued {
+                command,
+                db: self.state.db,
+                words: args.len(),
+                key: owner.key,
+                offset,
+            };
+            if let Some(batch) = self.batches.get_mut(owner.worker) {
+                batch.push(queued, args);
                 if batch.is_full() {
-                    self.hand_over(worker);
+                    self.hand_over(owner.worker);
                 }
             }
             return Ok(());
@@ -183,25 +208,27 @@ impl Dispatch<'_> {
     }
 
     /// The thread that has all keys of the command; none where it concerns more than they are.
-    fn worker_for(&self, command: &Command, args: &[&[u8]]) -> Option<usize> {
+    fn owner_of(&self, command: &Command, args: &[&[u8]]) -> Option<Owner> {
         if command.needs_all_shards(args) || self.inner.runs_lua(command, args) {
             return None;
         }
-        let owner = |key: &[u8]| {
-            let shard = self.inner.keyspace.shard_of(Keyspace::hash(key));
-            self.crew.worker_of(shard)
-        };
-        if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
-            return Some(owner(key));
+        let worker_of = |hash| self.crew.worker_of(self.inner.keyspace.shard_of(hash));
+        if let Some((at, key)) = command.single_key.and_then(|at| Some((at, args.get(at)?))) {
+            let hash = Keyspace::hash(key);
+            return Some(Owner {
+                worker: worker_of(hash),
+                key: Some((at, hash)),
+            });
         }
         let (mut found, mut same) = (None, true);
         command.key_positions(args, |at| {
             if let Some(key) = args.get(at) {
-                let worker = owner(key);
+                let worker = worker_of(Keyspace::hash(key));
                 same &= *found.get_or_insert(worker) == worker;
             }
         });
-        found.filter(|_| same)
+        let worker = found.filter(|_| same)?;
+        Some(Owner { worker, key: None })
     }
 
     fn hand_over(&mut self, worker: usize) {

@@ -12,7 +12,7 @@ use crate::value::hash::HashLimits;
 use crate::value::list::ListLimits;
 use crate::value::set::SetLimits;
 use crate::value::stream::StreamLimits;
-use crate::value::table::{SegmentId, Table};
+use crate::value::table::{SegmentId, Stored, Table};
 use crate::value::zset::ZSetLimits;
 
 /// When a value leaves its compact form, and how long a string may be. Each shard has a copy, so that reading it
@@ -355,6 +355,12 @@ impl Database {
             self.table.lower_next_expiry(hash, at);
         }
         true
+    }
+}
+
+impl Stored for Entry {
+    fn prefetch(&self) {
+        self.prefetch();
     }
 }
 

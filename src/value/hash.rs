@@ -6,9 +6,8 @@ use std::fmt;
 
 use super::hasher::hash_bytes;
 use super::listpack::{Element, Listpack, Position};
-use super::prefetch::prefetch_read;
 use super::random::{below, distinct_below};
-use super::table::Table;
+use super::table::{Stored, Table};
 use super::thin_bytes::{PREFIX_LEN, ThinBytes};
 use timed::Timed;
 
@@ -64,6 +63,12 @@ fn field_prefix(len: usize, buffer: &mut [u8; 5]) -> &[u8] {
             buffer[1..].copy_from_slice(&long.to_le_bytes());
             buffer
         }
+    }
+}
+
+impl Stored for Pair {
+    fn prefetch(&self) {
+        self.0.prefetch();
     }
 }
 
@@ -267,7 +272,7 @@ impl Hash {
             Form::Timed(timed) => timed.pairs(),
         };
         if let Some(pair) = pairs.and_then(|pairs| pairs.candidate(hash_bytes(field))) {
-            prefetch_read(pair.0.content());
+            pair.prefetch();
         }
     }
 

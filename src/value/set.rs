@@ -7,9 +7,8 @@ use super::hasher::hash_bytes;
 use super::intset::{self, IntSet};
 use super::listpack::{Element, Listpack, Position};
 use super::number::parse_i64;
-use super::prefetch::prefetch_read;
 use super::random::{below, distinct_below};
-use super::table::Table;
+use super::table::{Stored, Table};
 use super::thin_bytes::ThinBytes;
 
 /// What a set may hold before it leaves its compact forms.
@@ -40,6 +39,12 @@ enum Form {
 struct Dictionary {
     members: Table<ThinBytes>,
     member_bytes: usize,
+}
+
+impl Stored for ThinBytes {
+    fn prefetch(&self) {
+        self.prefetch();
+    }
 }
 
 fn hash_of(member: &ThinBytes) -> u64 {
@@ -197,7 +202,7 @@ impl Set {
         if let Form::Table(dictionary) = &self.form
             && let Some(stored) = dictionary.members.candidate(hash_bytes(member))
         {
-            prefetch_read(stored.content());
+            stored.prefetch();
         }
     }
 

@@ -41,6 +41,13 @@ pub const CURSOR_BITS: u32 = 48;
 /// Draws of `random` that may be rejected before it counts entries instead.
 const MAX_REJECTIONS: u32 = 24;
 
+/// What a table may hold.
+pub trait Stored {
+    /// Starts to bring what the hash is made of near, where it lies elsewhere: a segment that is split, or grows, asks all
+    /// its entries for their hashes.
+    fn prefetch(&self) {}
+}
+
 /// Aligned, so that finding an entry reads one cache line of segment data.
 #[repr(align(64))]
 #[derive(Clone)]
@@ -103,7 +110,7 @@ impl<T> Segment<T> {
     }
 }
 
-impl<T> Default for Table<T> {
+impl<T: Stored> Default for Table<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -118,7 +125,7 @@ impl<T> fmt::Debug for Table<T> {
     }
 }
 
-impl<T> Table<T> {
+impl<T: Stored> Table<T> {
     /// An empty table; allocates nothing.
     pub const fn new() -> Self {
         Self::with_skip(0)
@@ -439,7 +446,7 @@ impl<T> Table<T> {
 }
 
 /// Splitting, merging, growing: what a full or an empty segment sets off.
-impl<T> Table<T> {
+impl<T: Stored> Table<T> {
     /// The segment for `hash`, with a free bucket.
     #[inline]
     fn make_room(&mut self, hash: u64, hash_of: &impl Fn(&T) -> u64) -> usize {
@@ -500,6 +507,7 @@ impl<T> Table<T> {
                 table.insert_unique(hasher(&entry), entry, hasher);
             }
         } else if capacity > table.len() {
+            table.iter().for_each(T::prefetch);
             table.reserve(capacity - table.len(), hasher);
         }
         self.table_bytes = self.table_bytes - before + table.allocation_size();
@@ -522,6 +530,7 @@ impl<T> Table<T> {
             .for_each(|half| half.reserve(segment.table.len() * 5 / 8));
         let old = mem::take(&mut segment.table);
         let mut bytes = self.table_bytes - old.allocation_size();
+        old.iter().for_each(T::prefetch);
         for entry in old {
             let entry_hash = hash_of(&entry);
             halves[((entry_hash << (skip + depth)) >> 63) as usize].push((entry_hash, entry));
@@ -666,7 +675,7 @@ impl<T> Table<T> {
 }
 
 /// Reading in hash order. A position is the top 48 bits of a hash without its `skip` bits, as a number.
-impl<T> Table<T> {
+impl<T: Stored> Table<T> {
     /// Bits of a position in this table: [`CURSOR_BITS`] less the skipped ones.
     pub fn position_bits(&self) -> u32 {
         CURSOR_BITS - u32::from(self.skip)
@@ -746,7 +755,7 @@ fn window_end(from: u64, first: u64, behind: u64, len: usize, wanted: usize) -> 
 }
 
 /// The segments themselves, for snapshots and active expiry.
-impl<T> Table<T> {
+impl<T: Stored> Table<T> {
     /// Number of segments.
     pub fn segment_count(&self) -> usize {
         self.segments.len()

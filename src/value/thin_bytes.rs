@@ -10,6 +10,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::{self, NonNull};
 use std::slice;
 
+use super::prefetch::prefetch_read;
+
 /// Bytes taken by the length, at the start of every buffer.
 pub(super) const PREFIX_LEN: usize = 4;
 
@@ -94,6 +96,13 @@ impl ThinBytes {
     pub(super) fn as_bytes(&self) -> &[u8] {
         // SAFETY: `len` bytes are allocated and initialised, and borrowed for as long as `self`.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len()) }
+    }
+
+    /// Starts to bring the first of the bytes near.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        // SAFETY: every allocation begins with an initialised prefix, and lives as long as `self`.
+        prefetch_read(unsafe { self.start.as_ref() });
     }
 
     /// What follows the prefix.

@@ -14,7 +14,7 @@ use super::member::Member;
 use super::number::{DoubleBuffer, parse_f64};
 use super::prefetch::prefetch_read;
 use super::random::{below, distinct_below};
-use super::table::Table;
+use super::table::{Stored, Table};
 use super::tree::{self, CountedTree};
 
 /// What a sorted set may hold before it leaves the listpack form.
@@ -117,6 +117,12 @@ struct Ranking {
     tree: CountedTree<Ranked>,
     members: Table<Member>,
     member_bytes: usize,
+}
+
+impl Stored for Member {
+    fn prefetch(&self) {
+        prefetch_read(self.bytes());
+    }
 }
 
 fn hash_of(member: &Member) -> u64 {
@@ -334,7 +340,7 @@ impl SortedSet {
         if let Form::Tree(ranking) = &self.form
             && let Some(stored) = ranking.members.candidate(hash_bytes(member))
         {
-            prefetch_read(stored.bytes());
+            stored.prefetch();
         }
     }
 

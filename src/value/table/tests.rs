@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::value::hasher::hash_bytes;
 
+impl Stored for u64 {}
+
 fn hash_of(number: &u64) -> u64 {
     hash_bytes(&number.to_le_bytes())
 }
@@ -41,7 +43,7 @@ fn words(mut state: u64) -> impl FnMut() -> u64 {
     }
 }
 
-fn check<T>(table: &Table<T>, hash_of: impl Fn(&T) -> u64) {
+fn check<T: Stored>(table: &Table<T>, hash_of: impl Fn(&T) -> u64) {
     let depth = u32::from(table.depth);
     assert_eq!(
         table.directory.len(),
