@@ -15,7 +15,7 @@ use super::propagation::encode_time;
 use super::snapshot::Snapshot;
 use super::stream_commands::encode_stream;
 use crate::error::Error;
-use crate::keyspace::txn::{Journal, encode_command};
+use crate::keyspace::txn::{Journal, begin_command, encode_command, encode_word};
 use crate::keyspace::{Entry, SnapshotSink, Txn, ValueRef};
 use crate::value::hash::Hash;
 use crate::value::listpack::Element;
@@ -465,46 +465,41 @@ fn write_all(txn: &mut Txn<'_>, sink: &mut RewriteSink) -> Result<(), AofError> 
 
 /// One key as commands that make it.
 fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
-    let key = entry.key();
-    let mut batch = Batch {
-        out,
-        command: b"SET",
-        key,
-        words: Vec::new(),
-    };
+    let (key, mut digits) = (entry.key(), itoa::Buffer::new());
+    let expiry = entry.expires_at_ms().map(|at| digits.format(at).as_bytes());
     match entry.value() {
-        ValueRef::String(text) => batch.add(&[text]),
+        ValueRef::String(text) => {
+            text.with_bytes(|text| match expiry {
+                Some(at) => encode_command(out, &[b"SET", key, text, b"PXAT", at]),
+                None => encode_command(out, &[b"SET", key, text]),
+            });
+            return;
+        }
         ValueRef::List(list) => {
-            batch.command = b"RPUSH";
-            list.iter().for_each(|element| batch.add(&[element]));
+            let mut batches = Batches::new(out, b"RPUSH", key, list.len());
+            list.iter().for_each(|element| batches.add([element]));
         }
         ValueRef::Set(set) => {
-            batch.command = b"SADD";
-            set.iter().for_each(|element| batch.add(&[element]));
+            let mut batches = Batches::new(out, b"SADD", key, set.len());
+            set.iter().for_each(|element| batches.add([element]));
         }
         ValueRef::Hash(hash) => {
-            batch.command = b"HSET";
+            let mut batches = Batches::new(out, b"HSET", key, hash.len());
             hash.iter()
-                .for_each(|(field, value)| batch.add(&[field, value]));
+                .for_each(|(field, value)| batches.add([field, value]));
+            encode_field_times(out, key, hash);
         }
-        ValueRef::Stream(stream) => encode_stream(batch.out, key, stream),
+        ValueRef::Stream(stream) => encode_stream(out, key, stream),
         ValueRef::SortedSet(set) => {
-            batch.command = b"ZADD";
+            let mut batches = Batches::new(out, b"ZADD", key, set.len());
             let mut digits = DoubleBuffer::new();
             for (member, score) in set.range(0..set.len()) {
-                batch.add(&[Element::Bytes(digits.format(score)), member]);
+                batches.add([Element::Bytes(digits.format(score)), member]);
             }
         }
     }
-    batch.flush();
-    if let ValueRef::Hash(hash) = entry.value() {
-        encode_field_times(out, key, hash);
-    }
-    if let Some(at) = entry.expires_at_ms() {
-        encode_command(
-            out,
-            &[b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()],
-        );
+    if let Some(at) = expiry {
+        encode_command(out, &[b"PEXPIREAT", key, at]);
     }
 }
 
@@ -523,28 +518,39 @@ fn encode_field_times(out: &mut Vec<u8>, key: &[u8], hash: &Hash) {
     }
 }
 
-/// Elements that go into one command.
-struct Batch<'a> {
+/// The elements of one key, so many a command. How many there are is known before, so that nothing is kept.
+struct Batches<'a> {
     out: &'a mut Vec<u8>,
     command: &'static [u8],
     key: &'a [u8],
-    words: Vec<Vec<u8>>,
+    /// Elements that are still to come.
+    left: usize,
+    /// Those of them that go into the command that has begun.
+    room: usize,
 }
 
-impl Batch<'_> {
-    fn add(&mut self, words: &[Element<'_>]) {
-        self.words.extend(words.iter().map(Element::to_vec));
-        if self.words.len() >= ELEMENTS_PER_COMMAND * words.len() {
-            self.flush();
+impl<'a> Batches<'a> {
+    fn new(out: &'a mut Vec<u8>, command: &'static [u8], key: &'a [u8], elements: usize) -> Self {
+        Self {
+            out,
+            command,
+            key,
+            left: elements,
+            room: 0,
         }
     }
 
-    fn flush(&mut self) {
-        if !self.words.is_empty() {
-            let mut args: Vec<&[u8]> = vec![self.command, self.key];
-            args.extend(self.words.iter().map(Vec::as_slice));
-            encode_command(self.out, &args);
-            self.words.clear();
+    fn add<const WORDS: usize>(&mut self, words: [Element<'_>; WORDS]) {
+        if self.room == 0 {
+            self.room = self.left.min(ELEMENTS_PER_COMMAND);
+            begin_command(self.out, 2 + self.room * WORDS);
+            encode_word(self.out, self.command);
+            encode_word(self.out, self.key);
         }
+        for word in words {
+            word.with_bytes(|word| encode_word(self.out, word));
+        }
+        self.room -= 1;
+        self.left -= 1;
     }
 }

@@ -87,17 +87,24 @@ impl Effects {
 
 /// Appends a command as a RESP array of bulk strings.
 pub fn encode_command(out: &mut Vec<u8>, args: &[&[u8]]) {
-    let mut digits = itoa::Buffer::new();
+    begin_command(out, args.len());
+    args.iter().for_each(|arg| encode_word(out, arg));
+}
+
+/// Begins a command of so many words; each of them follows by [`encode_word`].
+pub fn begin_command(out: &mut Vec<u8>, words: usize) {
     out.push(b'*');
-    out.extend_from_slice(digits.format(args.len()).as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(words).as_bytes());
     out.extend_from_slice(b"\r\n");
-    for arg in args {
-        out.push(b'$');
-        out.extend_from_slice(digits.format(arg.len()).as_bytes());
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(arg);
-        out.extend_from_slice(b"\r\n");
-    }
+}
+
+/// Appends a word of a command.
+pub fn encode_word(out: &mut Vec<u8>, word: &[u8]) {
+    out.push(b'$');
+    out.extend_from_slice(itoa::Buffer::new().format(word.len()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(word);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What a transaction collects for the engine while its commands run.

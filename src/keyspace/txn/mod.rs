@@ -16,7 +16,7 @@ use crate::keyspace::{EventClass, Keyspace, Limits, ShardSet};
 use crate::value::hash::Hash;
 
 pub use hint::HashHint;
-pub use journal::{Audience, Effects, Journal, encode_command};
+pub use journal::{Audience, Effects, Journal, begin_command, encode_command, encode_word};
 
 /// The key holds another type than the command works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
