@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use super::wide;
+
 /// How bits of several strings are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -22,9 +24,14 @@ pub enum Operation {
     One,
 }
 
-/// The bits that are set. O(n), a word at a time.
+/// The bits that are set. O(n), several words at a time where the processor can.
 #[must_use]
 pub fn count_ones(bytes: &[u8]) -> u64 {
+    wide::run(bytes, count_ones_of)
+}
+
+#[inline(always)]
+fn count_ones_of(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let whole: u64 = words
         .iter()
@@ -77,6 +84,23 @@ pub fn find_in(bytes: &[u8], range: Range<usize>, set: bool) -> Option<usize> {
 
 /// The first bit that is set once every byte is flipped.
 fn find(bytes: &[u8], flip: u8) -> Option<usize> {
+    let skipped = wide::run(bytes, |bytes| blocks_of(bytes, flip)) * BLOCK;
+    Some(skipped * 8 + find_word(&bytes[skipped..], flip)?)
+}
+
+/// Bytes that are looked at together while nothing is found.
+const BLOCK: usize = 128;
+
+/// How many blocks of nothing but `byte` there are at the head.
+#[inline(always)]
+fn blocks_of(bytes: &[u8], byte: u8) -> usize {
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let differs = |block: &[u8; BLOCK]| block.iter().fold(0, |all, other| all | (other ^ byte));
+    let found = blocks.iter().position(|block| differs(block) != 0);
+    found.unwrap_or(blocks.len())
+}
+
+fn find_word(bytes: &[u8], flip: u8) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<8>();
     let flip_word = u64::from_ne_bytes([flip; 8]);
     let found = words

@@ -17,6 +17,8 @@
 //!
 //! The estimate is Ertl's, "New cardinality estimation algorithms for HyperLogLog sketches" (2017).
 
+use super::wide;
+
 const HEADER: usize = 16;
 const MAGIC: &[u8; 4] = b"HYLL";
 const ENCODING: usize = 4;
@@ -308,15 +310,85 @@ impl Extend<u8> for Overwrite<'_> {
 
 // ------------------------------------------------------------------------------------------------ the dense form
 
-/// Four registers of 6 bits are three bytes.
-fn unpack(three: [u8; 3]) -> [u8; 4] {
-    let bits = u32::from_le_bytes([three[0], three[1], three[2], 0]);
-    [0, 6, 12, 18].map(|shift| (bits >> shift & 0x3f) as u8)
+/// Registers that are taken apart, or put together, at a time: as many as a wide register of the processor has bytes.
+const GROUP: usize = 32;
+const GROUP_LEN: usize = GROUP * REGISTER_BITS / 8;
+
+/// A group of registers, a byte each, from its bytes with the one before them. Four registers of 6 bits are three bytes.
+/// Loops over a fixed number of words, one for each step, become single instructions.
+#[inline(always)]
+fn unpack(window: &[u8; GROUP_LEN + 1]) -> [u8; GROUP] {
+    let mut words = [0_u32; GROUP / 4];
+    for (index, word) in words.iter_mut().enumerate() {
+        let at = 3 * index;
+        let bits = [window[at], window[at + 1], window[at + 2], window[at + 3]];
+        *word = u32::from_le_bytes(bits);
+    }
+    for word in &mut words {
+        let bits = *word >> 8;
+        *word = bits & 0x3f | bits << 2 & 0x3f00 | bits << 4 & 0x3f_0000 | bits << 6 & 0x3f00_0000;
+    }
+    let mut registers = [0; GROUP];
+    let (fours, _) = registers.as_chunks_mut::<4>();
+    for (four, word) in fours.iter_mut().zip(words) {
+        *four = word.to_le_bytes();
+    }
+    registers
 }
 
-fn dense_registers(bytes: &[u8]) -> impl Iterator<Item = u8> {
-    let (threes, _) = bytes.get(HEADER..).unwrap_or_default().as_chunks::<3>();
-    threes.iter().flat_map(|three| unpack(*three))
+/// The other way about.
+#[inline(always)]
+fn pack(registers: &[u8; GROUP], bytes: &mut [u8; GROUP_LEN]) {
+    let (fours, _) = registers.as_chunks::<4>();
+    let (threes, _) = bytes.as_chunks_mut::<3>();
+    for (four, three) in fours.iter().zip(threes) {
+        let bits = u32::from_le_bytes(*four);
+        let joined = bits & 0x3f | bits >> 2 & 0xfc0 | bits >> 4 & 0x3_f000 | bits >> 6 & 0xfc_0000;
+        three.copy_from_slice(&joined.to_le_bytes()[..3]);
+    }
+}
+
+/// Raises each register to that of a dense one. A plain loop: what an iterator would call is compiled by itself, for
+/// narrow registers.
+#[inline(always)]
+fn raise_to_dense(registers: &mut [u8; REGISTERS], bytes: &[u8]) {
+    let (groups, _) = registers.as_chunks_mut::<GROUP>();
+    for (index, group) in groups.iter_mut().enumerate() {
+        let at = HEADER - 1 + index * GROUP_LEN;
+        let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
+            return;
+        };
+        let others = unpack(window);
+        for (register, other) in group.iter_mut().zip(others) {
+            *register = (*register).max(other);
+        }
+    }
+}
+
+/// Raises the registers of a dense one to these.
+#[inline(always)]
+fn raise_dense_to(bytes: &mut [u8], registers: &[u8; REGISTERS]) {
+    let mut all = *registers;
+    raise_to_dense(&mut all, bytes);
+    let (groups, _) = all.as_chunks::<GROUP>();
+    let (packed, _) = bytes[HEADER..].as_chunks_mut::<GROUP_LEN>();
+    for (group, packed) in groups.iter().zip(packed) {
+        pack(group, packed);
+    }
+}
+
+/// How many registers have each value. Neighbours are counted apart: often they are equal, and one would wait for the
+/// other.
+fn histogram(registers: &[u8; REGISTERS]) -> [u32; HISTOGRAM] {
+    const APART: usize = 4;
+    let mut counts = [[0_u32; HISTOGRAM]; APART];
+    let (groups, _) = registers.as_chunks::<APART>();
+    for group in groups {
+        for (counts, register) in counts.iter_mut().zip(group) {
+            counts[usize::from(*register) % HISTOGRAM] += 1;
+        }
+    }
+    std::array::from_fn(|value| counts.iter().map(|counts| counts[value]).sum())
 }
 
 /// Raises a register of a dense one; true if it was lower.
@@ -425,8 +497,9 @@ impl Registers {
     /// Raises each to that of `bytes`, which [`encoding`] accepts.
     pub fn merge(&mut self, bytes: &[u8]) -> Result<(), Corrupted> {
         if bytes[ENCODING] == DENSE {
-            let pairs = self.0.iter_mut().zip(dense_registers(bytes));
-            pairs.for_each(|(register, other)| *register = (*register).max(other));
+            wide::run((&mut *self.0, bytes), |(registers, bytes)| {
+                raise_to_dense(registers, bytes)
+            });
             return Ok(());
         }
         let mut index = 0;
@@ -448,6 +521,12 @@ impl Registers {
 
     /// Raises the registers of `bytes` to these.
     pub fn merge_into(&self, bytes: &mut Vec<u8>, max_bytes: usize) -> Result<(), Corrupted> {
+        if encoding(bytes) == Some(Encoding::Dense) {
+            wide::run((bytes.as_mut_slice(), &*self.0), |(bytes, registers)| {
+                raise_dense_to(bytes, registers)
+            });
+            return Ok(());
+        }
         for (index, value) in self.0.iter().enumerate().filter(|(_, value)| **value > 0) {
             raise(bytes, index, *value, max_bytes)?;
         }
@@ -462,23 +541,16 @@ impl Registers {
     /// The estimate.
     #[must_use]
     pub fn count(&self) -> u64 {
-        let mut histogram = [0; HISTOGRAM];
-        for register in self.iter() {
-            histogram[usize::from(register)] += 1;
-        }
-        estimate(&histogram)
+        estimate(&histogram(&self.0))
     }
 }
 
 /// The estimate of one HyperLogLog that [`encoding`] accepts.
 pub fn count(bytes: &[u8]) -> Result<u64, Corrupted> {
-    let mut histogram = [0; HISTOGRAM];
     if bytes[ENCODING] == DENSE {
-        for register in dense_registers(bytes) {
-            histogram[usize::from(register)] += 1;
-        }
-        return Ok(estimate(&histogram));
+        return Registers::of(bytes).map(|registers| registers.count());
     }
+    let mut histogram = [0; HISTOGRAM];
     let mut registers = 0;
     for run in runs(bytes) {
         histogram[usize::from(run.value())] += run.len() as u32;

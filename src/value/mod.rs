@@ -22,4 +22,5 @@ pub mod stream;
 pub mod table;
 mod thin_bytes;
 pub mod tree;
+mod wide;
 pub mod zset;
