@@ -10,7 +10,7 @@ use crate::keyspace::{Entry, Txn, ValueRef};
 use crate::reply::Reply;
 use crate::value::geohash::{self, Area, Place, Shape};
 use crate::value::lossless;
-use crate::value::number::{parse_f64, parse_i64};
+use crate::value::number::{format_fixed, parse_f64, parse_i64};
 use crate::value::zset::{ScoreBound, SortedSet, ZSetLimits};
 
 const NO_MEMBER: CommandError = CommandError::text("ERR could not decode requested zset member");
@@ -305,7 +305,7 @@ fn write_place(reply: &mut dyn Reply, place: Place) {
 }
 
 fn write_distance(reply: &mut dyn Reply, distance: f64) {
-    reply.bulk(format!("{distance:.4}").as_bytes());
+    reply.bulk(format_fixed(distance, 4).as_bytes());
 }
 
 fn geopos(context: &mut Context<'_, '_>) -> CommandResult {

@@ -296,15 +296,8 @@ impl DoubleBuffer {
     }
 
     fn format_fraction(&mut self, value: f64) {
-        let mut scientific = Self::new();
-        write!(scientific, "{:.16e}", value.abs())
-            .expect("17 digits and an exponent fit in 32 bytes");
-        let text = &scientific.bytes[..scientific.len];
-        // `d.dddddddddddddddde-308`: one digit, a point, sixteen digits, `e`, the exponent.
-        let mut digits = [0_u8; 17];
-        digits[0] = text[0];
-        digits[1..].copy_from_slice(&text[2..18]);
-        let exponent = parse_exponent(&text[19..]).expect("written by the formatter");
+        let (digits, exponent) =
+            exact_digits(value.abs()).unwrap_or_else(|| formatted_digits(value.abs()));
         let significant = digits
             .iter()
             .rposition(|digit| *digit != b'0')
@@ -368,6 +361,89 @@ impl DoubleBuffer {
     }
 }
 
+/// 17 significant digits of a positive number, and the exponent of the first one.
+fn formatted_digits(value: f64) -> ([u8; 17], i64) {
+    let mut scientific = DoubleBuffer::new();
+    write!(scientific, "{value:.16e}").expect("17 digits and an exponent fit in 32 bytes");
+    let text = &scientific.bytes[..scientific.len];
+    // `d.dddddddddddddddde-308`: one digit, a point, sixteen digits, `e`, the exponent.
+    let mut digits = [0_u8; 17];
+    digits[0] = text[0];
+    digits[1..].copy_from_slice(&text[2..18]);
+    let exponent = parse_exponent(&text[19..]).expect("written by the formatter");
+    (digits, exponent)
+}
+
+/// The same by exact arithmetic of 128 bits, where that suffices: from 1e-4 to 1e17, which is what people store.
+fn exact_digits(value: f64) -> Option<([u8; 17], i64)> {
+    const DIGITS: u32 = 17;
+    if !(1e-4..1e17).contains(&value) {
+        return None;
+    }
+    let mut exponent = value.log10().floor() as i64;
+    loop {
+        let decimals = u32::try_from(i64::from(DIGITS) - 1 - exponent).ok()?;
+        let rounded = u64::try_from(scaled(value, decimals)?).ok()?;
+        if rounded >= 10_u64.pow(DIGITS) {
+            exponent += 1;
+        } else if rounded < 10_u64.pow(DIGITS - 1) {
+            exponent -= 1;
+        } else {
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(rounded).as_bytes().try_into().ok()?;
+            return Some((digits, exponent));
+        }
+    }
+}
+
+/// A positive number times 10^decimals, rounded to the nearest integer, half to even: exactly, where 128 bits suffice.
+fn scaled(value: f64, decimals: u32) -> Option<u128> {
+    /// 10^22 has 74 bits, a mantissa 53.
+    const MOST_DECIMALS: u32 = 22;
+    /// The value is mantissa / 2^shift; without a shift it is a large integer, with a longer one next to nothing.
+    const SHIFTS: std::ops::RangeInclusive<i64> = 1..=120;
+    let bits = value.to_bits();
+    let shift = 1075 - (bits >> 52) as i64;
+    if !SHIFTS.contains(&shift) || decimals > MOST_DECIMALS {
+        return None;
+    }
+    let mantissa = u128::from(bits & ((1 << 52) - 1) | 1 << 52);
+    let product = mantissa * 10_u128.pow(decimals);
+    let whole = product >> shift;
+    let (rest, half) = (product & ((1 << shift) - 1), 1_u128 << (shift - 1));
+    let up = rest > half || (rest == half && whole & 1 == 1);
+    Some(whole + u128::from(up))
+}
+
+/// A finite double with so many decimal places, as C's `%.*f` prints it.
+#[must_use]
+pub fn format_fixed(value: f64, decimals: u32) -> String {
+    exact_fixed(value, decimals).unwrap_or_else(|| format!("{value:.*}", decimals as usize))
+}
+
+fn exact_fixed(value: f64, decimals: u32) -> Option<String> {
+    /// Places that 64 bits can hold.
+    const MOST: u32 = 18;
+    if value.is_sign_negative() || value >= 1e15 || decimals == 0 || decimals > MOST {
+        return None;
+    }
+    let one = 10_u64.pow(decimals);
+    let mut whole = value as u64;
+    let behind = scaled(value, decimals)? - u128::from(whole) * u128::from(one);
+    let mut behind = u64::try_from(behind).ok()?;
+    if behind >= one {
+        (whole, behind) = (whole + 1, behind - one);
+    }
+    let mut text = String::with_capacity(40);
+    text.push_str(itoa::Buffer::new().format(whole));
+    text.push('.');
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(behind);
+    (digits.len()..decimals as usize).for_each(|_| text.push('0'));
+    text.push_str(digits);
+    Some(text)
+}
+
 impl std::fmt::Write for DoubleBuffer {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         if self.len + text.len() > self.bytes.len() {
@@ -389,7 +465,7 @@ pub fn format_plain(value: f64) -> String {
     if !value.is_finite() {
         return String::from_utf8_lossy(DoubleBuffer::new().format(value)).into_owned();
     }
-    let text = format!("{value:.17}");
+    let text = format_fixed(value, 17);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0" } else { text }.to_owned()
 }
@@ -604,6 +680,23 @@ mod tests {
             let _ = parse_i64(text.as_bytes());
             let _ = parse_f64(text.as_bytes());
             let _ = parse_f64_bound(text.as_bytes());
+        }
+
+        #[test]
+        fn both_ways_to_digits_agree(mantissa in 1_u64..1 << 53, shift in 0_u32..70, decimals in 0_u32..17) {
+            for value in [
+                mantissa as f64 / 2_f64.powi(shift as i32),
+                (mantissa % 1_000_000) as f64 / 10_f64.powi(decimals as i32),
+            ] {
+                if let Some(exact) = exact_digits(value) {
+                    prop_assert_eq!(exact, formatted_digits(value), "{}", value);
+                }
+                for decimals in [1, 4, 17, 18] {
+                    if let Some(exact) = exact_fixed(value, decimals) {
+                        prop_assert_eq!(exact, format!("{value:.*}", decimals as usize));
+                    }
+                }
+            }
         }
 
         #[test]
