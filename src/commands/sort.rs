@@ -3,6 +3,8 @@
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
+
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec, one_key};
 use super::{CommandError, CommandResult, Context, Outcome, acl};
 use crate::keyspace::{Entry, EventClass, Txn, ValueRef};
@@ -164,7 +166,7 @@ impl<'a> Options<'a> {
 /// What the key holds: the wanted elements in their own order where nothing is to be sorted, otherwise all.
 #[derive(Debug, Default)]
 struct Source {
-    elements: Vec<Vec<u8>>,
+    elements: Vec<Text>,
     /// Whether LIMIT is applied already.
     cut: bool,
     /// Whether the elements have no order of their own.
@@ -186,7 +188,7 @@ impl Source {
             None => return Ok(Self::default()),
             Some(ValueRef::Set(set)) => {
                 return Ok(Self {
-                    elements: set.iter().map(|element| element.to_vec()).collect(),
+                    elements: set.iter().map(|element| text_of(element)).collect(),
                     cut: false,
                     is_set: true,
                 });
@@ -217,18 +219,25 @@ impl Source {
         };
         let elements = elements.skip(wanted.start).take(wanted.len());
         Ok(Self {
-            elements: elements.map(|element| element.to_vec()).collect(),
+            elements: elements.map(|element| text_of(element)).collect(),
             cut: options.unsorted,
             is_set: false,
         })
     }
 }
 
+/// What is sorted or looked up; most of it is short.
+type Text = SmallVec<[u8; 24]>;
+
+fn text_of(element: Element<'_>) -> Text {
+    element.with_bytes(Text::from_slice)
+}
+
 /// What a pattern says about an element: the string, or the field of a hash, at the key with the element in place of
 /// the first `*`. The pattern `#` is the element itself.
-fn look_up(txn: &mut Txn<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
+fn look_up(txn: &mut Txn<'_>, pattern: &[u8], element: &[u8]) -> Option<Text> {
     if pattern == b"#" {
-        return Some(element.to_vec());
+        return Some(Text::from_slice(element));
     }
     let star = until_nul(pattern).iter().position(|byte| *byte == b'*')?;
     let (prefix, rest) = (&pattern[..star], &pattern[star + 1..]);
@@ -245,8 +254,8 @@ fn look_up(txn: &mut Txn<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
         txn.remove_due_fields(&key);
     }
     match (txn.read(&key)?.value(), field) {
-        (ValueRef::String(text), None) => Some(text.to_vec()),
-        (ValueRef::Hash(hash), Some(field)) => hash.get(field).map(|value| value.to_vec()),
+        (ValueRef::String(text), None) => Some(text_of(text)),
+        (ValueRef::Hash(hash), Some(field)) => hash.get(field).map(text_of),
         _ => None,
     }
 }
@@ -261,13 +270,13 @@ enum Weight {
     /// A number.
     Number(f64),
     /// A text, or nothing, which comes first.
-    Text(Option<Vec<u8>>),
+    Text(Option<Text>),
 }
 
 /// An element and its weight.
 #[derive(Debug)]
 struct Weighed {
-    element: Vec<u8>,
+    element: Text,
     weight: Weight,
 }
 
@@ -313,7 +322,7 @@ impl Order {
 /// Gives every element its weight. The keys of all are read, even where one turns out to be no number.
 fn weigh(
     txn: &mut Txn<'_>,
-    elements: Vec<Vec<u8>>,
+    elements: Vec<Text>,
     options: &Options<'_>,
 ) -> Result<Vec<Weighed>, CommandError> {
     let mut valid = true;
@@ -339,7 +348,7 @@ fn weigh(
 fn sorted(
     context: &mut Context<'_, '_>,
     options: &mut Options<'_>,
-) -> Result<Vec<Vec<u8>>, CommandError> {
+) -> Result<Vec<Text>, CommandError> {
     let Source {
         mut elements,
         cut,
@@ -376,7 +385,7 @@ fn sorted(
 
 // ------------------------------------------------------------------------------------------------ handlers
 
-fn answer(context: &mut Context<'_, '_>, elements: &[Vec<u8>], options: &Options<'_>) {
+fn answer(context: &mut Context<'_, '_>, elements: &[Text], options: &Options<'_>) {
     let each = options.get.len().max(1);
     context.reply.array(elements.len() * each);
     for element in elements {
@@ -392,7 +401,7 @@ fn answer(context: &mut Context<'_, '_>, elements: &[Vec<u8>], options: &Options
     }
 }
 
-fn store(txn: &mut Txn<'_>, key: &[u8], elements: &[Vec<u8>], get: &[&[u8]]) -> usize {
+fn store(txn: &mut Txn<'_>, key: &[u8], elements: &[Text], get: &[&[u8]]) -> usize {
     let limits = txn.limits().list;
     let mut list = List::new();
     for element in elements {

@@ -741,9 +741,14 @@ impl<T: Stored> Table<T> {
     }
 }
 
-/// Where to stop in a segment of `len` entries between `first` and `behind`, coming from `from`, for about `wanted`.
+/// Passes over a segment that a scan makes at most: each looks at all of it, however few entries it returns.
+const SCAN_PASSES: usize = 8;
+
+/// Where to stop in a segment of `len` entries between `first` and `behind`, coming from `from`, for about `wanted`, or
+/// for as many as are worth a pass over the segment.
 fn window_end(from: u64, first: u64, behind: u64, len: usize, wanted: usize) -> u64 {
     let width = u128::from(behind - first);
+    let wanted = wanted.max(len / SCAN_PASSES);
     let step = width * wanted as u128 / len.max(1) as u128;
     let until = u128::from(from) + step.max(1);
     // A small rest is not worth another pass over the segment.
