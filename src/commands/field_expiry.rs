@@ -217,19 +217,21 @@ fn expire_as(context: &mut Context<'_, '_>, form: TimeForm) -> CommandResult {
     let past = super::expiry::is_past(context, at);
     let txn = &mut *context.txn;
     context.reply.array(fields.len());
-    let Some(hash) = txn.hash_mut(key)? else {
+    let Some(mut hash) = txn.hash_mut(key)? else {
         fields.iter().for_each(|_| context.reply.int(MISSING));
         return Ok(Outcome::Done);
     };
-    hash.know_times();
+    let whole = hash.whole();
+    whole.know_times();
     let mut done = Vec::new();
     for field in fields {
-        let answer = expire_field(hash, field, at, past, conditions.unwrap_or_default());
+        let answer = expire_field(whole, field, at, past, conditions.unwrap_or_default());
         if answer > REFUSED {
             done.push(*field);
         }
         context.reply.int(answer);
     }
+    drop(hash);
     if past && !done.is_empty() {
         delete_fields(txn, key, &done);
     } else if !done.is_empty() {
@@ -280,7 +282,7 @@ fn hpersist(context: &mut Context<'_, '_>) -> CommandResult {
     let mut persisted = 0;
     context.reply.array(fields.len());
     for field in fields {
-        let current = hash.as_ref().and_then(|hash| hash.time(field));
+        let current = hash.as_ref().and_then(|hash| hash.view().time(field));
         let answer = match current {
             None => MISSING,
             Some(None) => UNTIMED,
@@ -289,11 +291,12 @@ fn hpersist(context: &mut Context<'_, '_>) -> CommandResult {
         if answer == SET
             && let Some(hash) = &mut hash
         {
-            hash.set_time(field, None);
+            hash.whole().set_time(field, None);
             persisted += 1;
         }
         context.reply.int(answer);
     }
+    drop(hash);
     if persisted > 0 {
         changed(txn, "hpersist", key, persisted);
     }
@@ -310,7 +313,7 @@ fn answer_times(context: &mut Context<'_, '_>, shape: impl Fn(i64, i64) -> i64) 
     let hash = context.txn.hash(key)?;
     context.reply.array(fields.len());
     for field in fields {
-        let time = hash.and_then(|hash| hash.time(field));
+        let time = hash.as_ref().and_then(|hash| hash.time(field));
         context.reply.int(match time {
             None => MISSING,
             Some(time) => time.map_or(UNTIMED, |at| shape(at, now_ms)),

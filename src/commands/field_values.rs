@@ -6,7 +6,7 @@ use super::field_expiry::{changed, delete_fields, parse_fields, parse_time, prop
 use super::hashes::answer;
 use super::spec::{Begin, CommandSpec, Find, Flags, KeySpec, one_key};
 use super::{CommandError, CommandResult, Context, Outcome};
-use crate::keyspace::EventClass;
+use crate::keyspace::{EventClass, Lease};
 use crate::value::hash::{FieldTime, Hash};
 use crate::value::number::parse_i64;
 
@@ -82,12 +82,12 @@ fn hgetdel(context: &mut Context<'_, '_>) -> CommandResult {
     let mut removed = 0;
     context.reply.array(fields.len());
     for field in fields {
-        answer(
-            context.reply,
-            hash.as_ref().and_then(|hash| hash.get(field)),
-        );
-        removed += usize::from(hash.as_mut().is_some_and(|hash| hash.remove(field)));
+        let hash = hash.as_mut().map(Lease::whole);
+        let value = hash.as_ref().and_then(|hash| hash.get(field));
+        answer(context.reply, value);
+        removed += usize::from(hash.is_some_and(|hash| hash.remove(field)));
     }
+    drop(hash);
     if removed > 0 {
         let mut words = vec![&b"HDEL"[..], key];
         words.extend(fields);
@@ -127,7 +127,8 @@ fn hgetex(context: &mut Context<'_, '_>) -> CommandResult {
             let hash = context.txn.hash(key)?;
             context.reply.array(fields.len());
             for field in fields {
-                answer(context.reply, hash.and_then(|hash| hash.get(field)));
+                let value = hash.as_ref().and_then(|hash| hash.get(field));
+                answer(context.reply, value);
             }
             return Ok(Outcome::Done);
         }
@@ -140,17 +141,17 @@ fn hgetex(context: &mut Context<'_, '_>) -> CommandResult {
     let mut done = Vec::new();
     context.reply.array(fields.len());
     for field in fields {
-        answer(
-            context.reply,
-            hash.as_ref().and_then(|hash| hash.get(field)),
-        );
-        if let Some(hash) = &mut hash {
+        let hash = hash.as_mut().map(Lease::whole);
+        let value = hash.as_ref().and_then(|hash| hash.get(field));
+        answer(context.reply, value);
+        if let Some(hash) = hash {
             hash.know_times();
             if change_time(hash, field, time, past) {
                 done.push(*field);
             }
         }
     }
+    drop(hash);
     if done.is_empty() {
         return Ok(Outcome::Done);
     }
@@ -266,7 +267,7 @@ fn hsetex(context: &mut Context<'_, '_>) -> CommandResult {
     let setting = Setting::parse(context)?;
     let hash = context.txn.hash(key)?;
     if let Some(present) = setting.present {
-        let is_there = |field: &[u8]| hash.is_some_and(|hash| hash.contains(field));
+        let is_there = |field: &[u8]| hash.as_ref().is_some_and(|hash| hash.contains(field));
         let mut fields = setting.pairs.chunks_exact(2).map(|pair| pair[0]);
         if !fields.all(|field| is_there(field) == present) {
             context.reply.int(0);
@@ -279,15 +280,16 @@ fn hsetex(context: &mut Context<'_, '_>) -> CommandResult {
     };
     let past = at.is_some_and(|at| is_past(context, at));
     let limits = context.txn.limits().hash;
-    let hash = context.txn.hash_or_new(key)?;
+    let mut hash = context.txn.hash_or_new(key)?;
     let mut deleted = Vec::new();
     for pair in setting.pairs.chunks_exact(2) {
         hash.set_with_time(pair[0], pair[1], setting.time, &limits);
         // At once, so that the hash does not grow out of its compact form by what it does not keep.
-        if past && hash.remove(pair[0]) {
+        if past && hash.whole().remove(pair[0]) {
             deleted.push(pair[0]);
         }
     }
+    drop(hash);
     context.reply.int(1);
     let pairs = setting.pairs.len() / 2;
     if past {

@@ -229,12 +229,13 @@ fn set_pairs(context: &mut Context<'_, '_>) -> Result<usize, CommandError> {
         return Err(CommandError::WrongArity(context.command.full_name.clone()));
     }
     let limits = context.txn.limits().hash;
-    let hash = context.txn.hash_or_new(args[1])?;
+    let mut hash = context.txn.hash_or_new(args[1])?;
     let mut created = 0;
     for pair in args[2..].chunks_exact(2) {
         created += usize::from(hash.set(pair[0], pair[1], &limits));
     }
-    let timed = hash.knows_times();
+    let timed = hash.view().knows_times();
+    drop(hash);
     changed(context.txn, "hset", args[1], ((args.len() - 2) / 2, timed));
     Ok(created)
 }
@@ -254,10 +255,11 @@ fn hmset(context: &mut Context<'_, '_>) -> CommandResult {
 fn hsetnx(context: &mut Context<'_, '_>) -> CommandResult {
     let args = context.args;
     let limits = context.txn.limits().hash;
-    let hash = context.txn.hash_or_new(args[1])?;
-    let missing = !hash.contains(args[2]);
+    let mut hash = context.txn.hash_or_new(args[1])?;
+    let missing = !hash.view().contains(args[2]);
     if missing {
         hash.set(args[2], args[3], &limits);
+        drop(hash);
         changed(context.txn, "hset", args[1], (1, false));
     }
     context.reply.int(i64::from(missing));
@@ -266,7 +268,8 @@ fn hsetnx(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn hdel(context: &mut Context<'_, '_>) -> CommandResult {
     let (key, fields) = (context.args[1], &context.args[2..]);
-    let (removed, timed) = context.txn.hash_mut(key)?.map_or((0, false), |hash| {
+    let (removed, timed) = context.txn.hash_mut(key)?.map_or((0, false), |mut hash| {
+        let hash = hash.whole();
         let removed = fields.iter().filter(|field| hash.remove(field)).count();
         (removed, hash.knows_times())
     });
@@ -283,8 +286,8 @@ fn hincrby(context: &mut Context<'_, '_>) -> CommandResult {
     let increment = context.int(3)?;
     let limits = context.txn.limits().hash;
     // A hash that is made here lacks the field, so none of the refusals below leaves it empty.
-    let hash = context.txn.hash_or_new(args[1])?;
-    let before = match hash.get(args[2]) {
+    let mut hash = context.txn.hash_or_new(args[1])?;
+    let before = match hash.view().get(args[2]) {
         None => 0,
         Some(Element::Int(integer)) => integer,
         Some(Element::Bytes(text)) => parse_i64(text).ok_or(VALUE_NOT_INTEGER)?,
@@ -295,6 +298,7 @@ fn hincrby(context: &mut Context<'_, '_>) -> CommandResult {
     let mut digits = itoa::Buffer::new();
     let text = digits.format(after).as_bytes();
     hash.set_with_time(args[2], text, FieldTime::Kept, &limits);
+    drop(hash);
     changed(context.txn, "hincrby", args[1], (1, false));
     context.reply.int(after);
     Ok(Outcome::Done)
@@ -308,8 +312,8 @@ fn hincrbyfloat(context: &mut Context<'_, '_>) -> CommandResult {
     }
     let limits = context.txn.limits().hash;
     // As for HINCRBY: a new hash is never refused.
-    let hash = context.txn.hash_or_new(args[1])?;
-    let before = match hash.get(args[2]) {
+    let mut hash = context.txn.hash_or_new(args[1])?;
+    let before = match hash.view().get(args[2]) {
         None => LongDouble::from(0),
         Some(Element::Int(integer)) => LongDouble::from(integer),
         Some(Element::Bytes(text)) => LongDouble::parse(text).ok_or(VALUE_NOT_FLOAT)?,
@@ -319,8 +323,9 @@ fn hincrbyfloat(context: &mut Context<'_, '_>) -> CommandResult {
         return Err(CommandError::NanOrInfinity);
     }
     let text = after.format_human();
-    let timed = hash.time(args[2]).flatten().is_some();
+    let timed = hash.view().time(args[2]).flatten().is_some();
     hash.set_with_time(args[2], text.as_bytes(), FieldTime::Kept, &limits);
+    drop(hash);
     changed(context.txn, "hincrbyfloat", args[1], (1, false));
     // The result is logged: another machine's floating-point unit need not agree.
     let (key, pair) = (args[1], [args[2], text.as_bytes()]);
@@ -348,7 +353,7 @@ pub(super) fn answer(reply: &mut dyn Reply, value: Option<Element<'_>>) {
 
 fn hget(context: &mut Context<'_, '_>) -> CommandResult {
     let hash = context.txn.hash(context.args[1])?;
-    let value = hash.and_then(|hash| hash.get(context.args[2]));
+    let value = hash.as_ref().and_then(|hash| hash.get(context.args[2]));
     answer(context.reply, value);
     Ok(Outcome::Done)
 }
@@ -358,7 +363,8 @@ fn hmget(context: &mut Context<'_, '_>) -> CommandResult {
     let fields = &context.args[2..];
     context.reply.array(fields.len());
     for field in fields {
-        answer(context.reply, hash.and_then(|hash| hash.get(field)));
+        let value = hash.as_ref().and_then(|hash| hash.get(field));
+        answer(context.reply, value);
     }
     Ok(Outcome::Done)
 }
@@ -372,14 +378,17 @@ fn hexists(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn hstrlen(context: &mut Context<'_, '_>) -> CommandResult {
     let hash = context.txn.hash(context.args[1])?;
-    let value = hash.and_then(|hash| hash.get(context.args[2]));
+    let value = hash.as_ref().and_then(|hash| hash.get(context.args[2]));
     let len = value.map_or(0, |value| value.len());
     context.reply.int(len as i64);
     Ok(Outcome::Done)
 }
 
 fn hlen(context: &mut Context<'_, '_>) -> CommandResult {
-    let len = context.txn.hash(context.args[1])?.map_or(0, Hash::len);
+    let len = context
+        .txn
+        .hash(context.args[1])?
+        .map_or(0, |hash| hash.len());
     context.reply.int(len as i64);
     Ok(Outcome::Done)
 }
@@ -389,8 +398,8 @@ fn hlen(context: &mut Context<'_, '_>) -> CommandResult {
 fn hgetall(context: &mut Context<'_, '_>) -> CommandResult {
     let hash = context.txn.hash(context.args[1])?;
     let reply = &mut *context.reply;
-    reply.map(hash.map_or(0, Hash::len));
-    for (field, value) in hash.into_iter().flat_map(Hash::iter) {
+    reply.map(hash.as_deref().map_or(0, Hash::len));
+    for (field, value) in hash.as_deref().into_iter().flat_map(Hash::iter) {
         bulk_element(reply, field);
         bulk_element(reply, value);
     }
@@ -399,8 +408,8 @@ fn hgetall(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn hkeys(context: &mut Context<'_, '_>) -> CommandResult {
     let hash = context.txn.hash(context.args[1])?;
-    context.reply.array(hash.map_or(0, Hash::len));
-    for (field, _) in hash.into_iter().flat_map(Hash::iter) {
+    context.reply.array(hash.as_deref().map_or(0, Hash::len));
+    for (field, _) in hash.as_deref().into_iter().flat_map(Hash::iter) {
         bulk_element(context.reply, field);
     }
     Ok(Outcome::Done)
@@ -408,8 +417,8 @@ fn hkeys(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn hvals(context: &mut Context<'_, '_>) -> CommandResult {
     let hash = context.txn.hash(context.args[1])?;
-    context.reply.array(hash.map_or(0, Hash::len));
-    for (_, value) in hash.into_iter().flat_map(Hash::iter) {
+    context.reply.array(hash.as_deref().map_or(0, Hash::len));
+    for (_, value) in hash.as_deref().into_iter().flat_map(Hash::iter) {
         bulk_element(context.reply, value);
     }
     Ok(Outcome::Done)
@@ -431,7 +440,7 @@ fn hrandfield(context: &mut Context<'_, '_>) -> CommandResult {
         _ => None,
     };
     let mut random = || txn.random();
-    match (hash, draw) {
+    match (&hash, draw) {
         (None, None) => context.reply.null(),
         (None, Some(_)) => context.reply.array(0),
         (Some(hash), None) => {

@@ -15,6 +15,7 @@ use crate::reply::Reply;
 use crate::value::listpack::Element;
 use crate::value::number::parse_i64;
 use crate::value::set::{Set, SetLimits};
+use crate::value::view::View;
 
 /// Members that one SREM of the log names at most.
 const MEMBERS_PER_EFFECT: usize = 1024;
@@ -250,8 +251,9 @@ fn sadd(context: &mut Context<'_, '_>) -> CommandResult {
         txn, args, reply, ..
     } = context;
     let (key, limits) = (args[1], txn.limits().set);
-    let set = txn.set_or_new(key)?;
+    let mut set = txn.set_or_new(key)?;
     let added = count(&args[2..], |member| set.insert(member, &limits));
+    drop(set);
     if added > 0 {
         txn.changed(EventClass::SET, "sadd", key);
         txn.add_dirty(added - 1);
@@ -266,7 +268,8 @@ fn srem(context: &mut Context<'_, '_>) -> CommandResult {
     } = context;
     let key = args[1];
     let (mut removed, mut emptied) = (0, false);
-    if let Some(set) = txn.set_mut(key)? {
+    if let Some(mut set) = txn.set_mut(key)? {
+        let set = set.whole();
         removed = count(&args[2..], |member| set.remove(member));
         emptied = set.is_empty();
     }
@@ -300,12 +303,13 @@ fn smove(context: &mut Context<'_, '_>) -> CommandResult {
         reply.int(0);
         return Ok(Outcome::Done);
     };
-    let moved = set.contains(member);
-    txn.set_mut(destination)?;
+    let moved = set.view().contains(member);
+    drop(set);
+    drop(txn.set_mut(destination)?);
     if moved && source != destination {
-        let emptied = txn.set_mut(source)?.is_some_and(|set| {
-            set.remove(member);
-            set.is_empty()
+        let emptied = txn.set_mut(source)?.is_some_and(|mut set| {
+            set.whole().remove(member);
+            set.view().is_empty()
         });
         note_removed(txn, "srem", source, 1, emptied);
         if txn.set_or_new(destination)?.insert(member, &limits) {
@@ -317,7 +321,7 @@ fn smove(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn scard(context: &mut Context<'_, '_>) -> CommandResult {
-    let len = context.txn.set(context.args[1])?.map_or(0, Set::len);
+    let len = context.txn.set(context.args[1])?.map_or(0, |set| set.len());
     context.reply.int(len as i64);
     Ok(Outcome::Done)
 }
@@ -338,7 +342,7 @@ fn smismember(context: &mut Context<'_, '_>) -> CommandResult {
     let set = txn.set(args[1])?;
     reply.array(args.len() - 2);
     for member in &args[2..] {
-        let found = set.is_some_and(|set| set.contains(member));
+        let found = set.as_ref().is_some_and(|set| set.contains(member));
         reply.int(i64::from(found));
     }
     Ok(Outcome::Done)
@@ -346,7 +350,7 @@ fn smismember(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn smembers(context: &mut Context<'_, '_>) -> CommandResult {
     let set = context.txn.set(context.args[1])?;
-    answer_set(context.reply, set);
+    answer_set(context.reply, set.as_deref());
     Ok(Outcome::Done)
 }
 
@@ -397,9 +401,12 @@ fn spop_one(context: &mut Context<'_, '_>) -> CommandResult {
         txn, args, reply, ..
     } = context;
     let (key, keyspace) = (args[1], txn.keyspace());
-    let popped = txn
-        .set_mut(key)?
-        .and_then(|set| Some((set.pop(&mut || keyspace.random())?, set.is_empty())));
+    let popped = txn.set_mut(key)?.and_then(|mut set| {
+        Some((
+            set.whole().pop(&mut || keyspace.random())?,
+            set.view().is_empty(),
+        ))
+    });
     let Some((member, emptied)) = popped else {
         reply.null();
         return Ok(Outcome::Done);
@@ -415,14 +422,15 @@ fn spop_count(context: &mut Context<'_, '_>, count: usize) -> CommandResult {
         txn, args, reply, ..
     } = context;
     let (key, keyspace) = (args[1], txn.keyspace());
-    let set = txn.set_mut(key)?.filter(|_| count > 0);
-    let Some(set) = set else {
+    let Some(mut set) = txn.set_mut(key)?.filter(|_| count > 0) else {
         reply.set(0);
         return Ok(Outcome::Done);
     };
-    if count >= set.len() {
-        answer_set(&mut **reply, Some(set));
-        let removed = set.len() as u64;
+    let len = set.view().len();
+    if count >= len {
+        answer_set(&mut **reply, Some(&set.view()));
+        let removed = len as u64;
+        drop(set);
         note_removed(txn, "spop", key, removed, false);
         txn.remove(key);
         txn.notify(EventClass::GENERIC, "del", key);
@@ -430,8 +438,9 @@ fn spop_count(context: &mut Context<'_, '_>, count: usize) -> CommandResult {
         return Ok(Outcome::Done);
     }
     let popped: Vec<Vec<u8>> = (0..count)
-        .map_while(|_| set.pop(&mut || keyspace.random()))
+        .map_while(|_| set.whole().pop(&mut || keyspace.random()))
         .collect();
+    drop(set);
     note_removed(txn, "spop", key, popped.len() as u64, false);
     propagate_removals(txn, key, &popped);
     reply.set(popped.len());
@@ -460,7 +469,8 @@ fn srandmember(context: &mut Context<'_, '_>) -> CommandResult {
     let mut random = || keyspace.random();
     let set = txn.set(args[1])?;
     let Some(count) = count else {
-        answer(&mut **reply, set.and_then(|set| set.random(&mut random)));
+        let member = set.as_ref().and_then(|set| set.random(&mut random));
+        answer(&mut **reply, member);
         return Ok(Outcome::Done);
     };
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
@@ -505,7 +515,7 @@ enum Operation {
 }
 
 /// Sets to be combined, a missing one as `None`.
-type Operands<'a> = SmallVec<[Option<&'a Set>; 8]>;
+type Operands<'a> = SmallVec<[Option<View<'a, Set>>; 8]>;
 
 /// The sets at these keys. Every key is looked at, so that one of another type is refused wherever it stands.
 fn operands<'a>(txn: &'a mut Txn<'_>, keys: &[&[u8]]) -> Result<Operands<'a>, CommandError> {
@@ -521,10 +531,10 @@ fn operands<'a>(txn: &'a mut Txn<'_>, keys: &[&[u8]]) -> Result<Operands<'a>, Co
 }
 
 /// Visits the members that all sets have, by way of the smallest, until `visit` has had enough and answers false.
-fn intersect<'a>(sets: &Operands<'a>, mut visit: impl FnMut(Element<'a>) -> bool) {
+fn intersect<'a>(sets: &'a Operands<'_>, mut visit: impl FnMut(Element<'a>) -> bool) {
     let Some(mut sets) = sets
         .iter()
-        .copied()
+        .map(|set| set.as_deref())
         .collect::<Option<SmallVec<[&Set; 8]>>>()
     else {
         return;
@@ -542,7 +552,7 @@ fn intersect<'a>(sets: &Operands<'a>, mut visit: impl FnMut(Element<'a>) -> bool
 }
 
 /// Visits the members of the first set that no other has.
-fn subtract<'a>(sets: &Operands<'a>, mut visit: impl FnMut(Element<'a>)) {
+fn subtract<'a>(sets: &'a Operands<'_>, mut visit: impl FnMut(Element<'a>)) {
     let Some((Some(first), others)) = sets.split_first() else {
         return;
     };
@@ -583,8 +593,8 @@ fn read(context: &mut Context<'_, '_>, operation: Operation) -> CommandResult {
     } = context;
     let limits = txn.limits().set;
     let sets = operands(txn, &args[1..])?;
-    if let [only] = sets[..] {
-        answer_set(&mut **reply, only);
+    if let [only] = &sets[..] {
+        answer_set(&mut **reply, only.as_deref());
         return Ok(Outcome::Done);
     }
     let mut members: Vec<Element<'_>> = Vec::new();

@@ -14,6 +14,7 @@ use crate::keyspace::{Txn, ValueRef};
 use crate::value::listpack::Element;
 use crate::value::number::{parse_f64, parse_i64};
 use crate::value::set::Set;
+use crate::value::view::View;
 use crate::value::zset::{SortedSet, ZSetLimits};
 
 /// The entries of this family.
@@ -235,10 +236,10 @@ fn zero_for_nan(score: f64) -> f64 {
 }
 
 /// What a key brings in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Members<'a> {
     None,
-    Plain(&'a Set),
+    Plain(View<'a, Set>),
     Scored(&'a SortedSet),
 }
 
@@ -267,11 +268,11 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn iter(self) -> impl Iterator<Item = (Element<'a>, f64)> {
+    fn iter(&self) -> impl Iterator<Item = (Element<'_>, f64)> {
         let (plain, scored) = match self {
             Self::None => (None, None),
-            Self::Plain(set) => (Some(set), None),
-            Self::Scored(set) => (None, Some(set)),
+            Self::Plain(set) => (Some(&**set), None),
+            Self::Scored(set) => (None, Some(*set)),
         };
         let plain = plain.into_iter().flat_map(Set::iter);
         plain
@@ -281,7 +282,7 @@ impl<'a> Members<'a> {
 }
 
 /// One key and its weight.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Source<'a> {
     members: Members<'a>,
     weight: f64,
@@ -308,16 +309,16 @@ fn bytes_of(member: Element<'_>) -> Cow<'_, [u8]> {
 /// order shows in the last digit.
 fn combine<'a>(
     operation: Operation,
-    mut sources: SmallVec<[Source<'a>; 4]>,
+    sources: &'a mut [Source<'_>],
     aggregate: Aggregate,
 ) -> Combined<'a> {
     if operation != Operation::Difference {
         sources.sort_by_key(|source| source.members.len());
     }
     let mut combined = match operation {
-        Operation::Union => union(&sources, aggregate),
-        Operation::Intersection => intersection(&sources, aggregate),
-        Operation::Difference => difference(&sources),
+        Operation::Union => union(sources, aggregate),
+        Operation::Intersection => intersection(sources, aggregate),
+        Operation::Difference => difference(sources),
     };
     combined.sort_unstable_by(|(member, score), (other, other_score)| {
         score
@@ -328,7 +329,7 @@ fn combine<'a>(
     combined
 }
 
-fn union<'a>(sources: &[Source<'a>], aggregate: Aggregate) -> Combined<'a> {
+fn union<'a>(sources: &'a [Source<'_>], aggregate: Aggregate) -> Combined<'a> {
     let largest = sources.iter().map(|source| source.members.len()).max();
     let mut scores: HashMap<Cow<'a, [u8]>, f64> = HashMap::with_capacity(largest.unwrap_or(0));
     for source in sources {
@@ -343,7 +344,7 @@ fn union<'a>(sources: &[Source<'a>], aggregate: Aggregate) -> Combined<'a> {
     scores.into_iter().collect()
 }
 
-fn intersection<'a>(sources: &[Source<'a>], aggregate: Aggregate) -> Combined<'a> {
+fn intersection<'a>(sources: &'a [Source<'_>], aggregate: Aggregate) -> Combined<'a> {
     let Some((smallest, others)) = sources.split_first() else {
         return Vec::new();
     };
@@ -364,7 +365,7 @@ fn intersection<'a>(sources: &[Source<'a>], aggregate: Aggregate) -> Combined<'a
 }
 
 /// Looks every member of the first up in the others, or collects what the others hold, whichever is less work.
-fn difference<'a>(sources: &[Source<'a>]) -> Combined<'a> {
+fn difference<'a>(sources: &'a [Source<'_>]) -> Combined<'a> {
     let Some((first, others)) = sources.split_first() else {
         return Vec::new();
     };
@@ -485,8 +486,8 @@ impl Options {
 fn answer(context: &mut Context<'_, '_>, operation: Operation) -> CommandResult {
     let keys = read_keys(context, 1)?;
     let options = Options::parse(context, operation, &keys, false)?;
-    let sources = options.sources(context.txn, &context.args[keys]);
-    let combined = combine(operation, sources, options.aggregate);
+    let mut sources = options.sources(context.txn, &context.args[keys]);
+    let combined = combine(operation, &mut sources, options.aggregate);
     begin_entries(context.reply, combined.len(), options.with_scores);
     for (member, score) in combined {
         let entry = (Element::Bytes(&member), score);
@@ -536,8 +537,10 @@ fn store_result(
     let keys = read_keys(context, 2)?;
     let options = Options::parse(context, operation, &keys, true)?;
     let limits = context.txn.limits().sorted_set;
-    let sources = options.sources(context.txn, &context.args[keys]);
-    let result = sorted_set_of(combine(operation, sources, options.aggregate), &limits);
+    let mut sources = options.sources(context.txn, &context.args[keys]);
+    let combined = combine(operation, &mut sources, options.aggregate);
+    let result = sorted_set_of(combined, &limits);
+    drop(sources);
     let len = store(context.txn, context.args[1], result, event);
     context.reply.int(len as i64);
     Ok(Outcome::Done)

@@ -487,7 +487,7 @@ fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
             let mut batches = Batches::new(out, b"HSET", key, hash.len());
             hash.iter()
                 .for_each(|(field, value)| batches.add([field, value]));
-            encode_field_times(out, key, hash);
+            encode_field_times(out, key, &hash);
         }
         ValueRef::Stream(stream) => encode_stream(out, key, stream),
         ValueRef::SortedSet(set) => {

@@ -1,11 +1,12 @@
-//! One key with its value and expiry, in one allocation where it can be. The only unsafe file of the keyspace: it owns
-//! the layout below and hands out nothing but checked slices and references. It knows no clock and no locks.
+//! One key with its value and expiry, in one allocation where it can be: short strings, and small hashes and sets in
+//! their compact forms, stand behind the key. The only unsafe file of the keyspace: it owns the layout below and hands
+//! out nothing but checked slices and references. It knows no clock and no locks.
 //!
 //! ```text
 //! 0        1         4          6            8
 //! +--------+---------+----------+------------+-- --------+- ---------+-- -----------+-----+-------------+
 //! | kind + | access  | key      | inline     | expiry    | long key  | slot: i64 or | key | inline      |
-//! | flags  | 24 bits | length   | length     | 8, if set | 8, if so  | collection   |     | string      |
+//! | flags  | 24 bits | length   | length     | 8, if set | 8, if so  | collection   |     | bytes       |
 //! +--------+---------+----------+------------+-----------+-----------+--------------+-----+-------------+
 //! ```
 #![expect(
@@ -13,22 +14,27 @@
     reason = "a thin, variable-length allocation; every offset is derived from the header that was written with it"
 )]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::mem::{ManuallyDrop, align_of, size_of};
 use std::ptr::NonNull;
 use std::{fmt, ptr, slice};
 
+use super::lease::{Leasable, Lease};
 use crate::value::hash::Hash;
+use crate::value::intset::EMPTY_INTSET;
 use crate::value::list::List;
-use crate::value::listpack::Element;
+use crate::value::listpack::{EMPTY_LISTPACK, Element, Splice};
 use crate::value::number::parse_i64;
 use crate::value::prefetch::prefetch_read;
 use crate::value::set::Set;
 use crate::value::stream::Stream;
+use crate::value::view::{self, CompactForm, View};
 use crate::value::zset::SortedSet;
 
 /// Longest string that lives in the entry itself.
 const MAX_INLINE: usize = 1024;
+/// Longest compact form that lives in the entry itself. A change copies it out and back, so it stays short.
+const MAX_PACKED: usize = 512;
 /// Longest string that Redis calls `embstr`.
 const MAX_EMBEDDED: usize = 44;
 const HEADER: usize = 8;
@@ -41,7 +47,7 @@ const KIND: u8 = 0x0f;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+pub enum Kind {
     Inline,
     Int,
     Heap,
@@ -50,10 +56,16 @@ enum Kind {
     Set,
     SortedSet,
     Stream,
+    /// A hash that is a short listpack.
+    PackedHash,
+    /// A set that is a short listpack.
+    PackedSet,
+    /// A set that is a short intset.
+    PackedIntSet,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Inline,
         Self::Int,
         Self::Heap,
@@ -62,11 +74,14 @@ impl Kind {
         Self::Set,
         Self::SortedSet,
         Self::Stream,
+        Self::PackedHash,
+        Self::PackedSet,
+        Self::PackedIntSet,
     ];
 
     const fn slot_size(self) -> usize {
         match self {
-            Self::Inline => 0,
+            Self::Inline | Self::PackedHash | Self::PackedSet | Self::PackedIntSet => 0,
             Self::Int => size_of::<i64>(),
             Self::Heap => size_of::<Vec<u8>>(),
             Self::List => size_of::<List>(),
@@ -121,8 +136,8 @@ impl Value {
             Self::Int(n) => ValueRef::String(Element::Int(*n)),
             Self::Bytes(b) | Self::Raw(b) => ValueRef::String(Element::Bytes(b)),
             Self::List(v) => ValueRef::List(v),
-            Self::Hash(v) => ValueRef::Hash(v),
-            Self::Set(v) => ValueRef::Set(v),
+            Self::Hash(v) => ValueRef::Hash(View::Whole(v)),
+            Self::Set(v) => ValueRef::Set(View::Whole(v)),
             Self::SortedSet(v) => ValueRef::SortedSet(v),
             Self::Stream(v) => ValueRef::Stream(v),
         }
@@ -141,16 +156,16 @@ macro_rules! from_collection {
 from_collection!(List Hash Set SortedSet Stream);
 
 /// A borrowed value of any type.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum ValueRef<'a> {
     /// A string, perhaps held as an integer.
     String(Element<'a>),
     /// A list.
     List(&'a List),
     /// A hash.
-    Hash(&'a Hash),
+    Hash(View<'a, Hash>),
     /// A set.
-    Set(&'a Set),
+    Set(View<'a, Set>),
     /// A sorted set.
     SortedSet(&'a SortedSet),
     /// A stream.
@@ -177,8 +192,8 @@ impl ValueRef<'_> {
         match self {
             Self::String(_) => 0,
             Self::List(v) => v.heap_size(),
-            Self::Hash(v) => v.heap_size(),
-            Self::Set(v) => v.heap_size(),
+            Self::Hash(v) => v.own_heap_size(Hash::heap_size),
+            Self::Set(v) => v.own_heap_size(Set::heap_size),
             Self::SortedSet(v) => v.heap_size(),
             Self::Stream(v) => v.heap_size(),
         }
@@ -192,6 +207,13 @@ pub struct Entry(NonNull<u8>);
 unsafe impl Send for Entry {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Entry {}
+
+/// How a collection's bytes live in an entry, if they may.
+fn packed<T: Leasable>(value: &T) -> Option<(Kind, &[u8])> {
+    let (form, bytes) = value.compact()?;
+    let kind = T::FORMS.iter().find(|(packed, _)| *packed == form)?.1;
+    (bytes.len() <= MAX_PACKED).then_some((kind, bytes))
+}
 
 struct Shape {
     kind: Kind,
@@ -232,8 +254,8 @@ impl Entry {
             }
             Value::Int(n) => Self::with_slot(key, Kind::Int, expires_at_ms, n),
             Value::List(v) => Self::with_slot(key, Kind::List, expires_at_ms, v),
-            Value::Hash(v) => Self::with_slot(key, Kind::Hash, expires_at_ms, v),
-            Value::Set(v) => Self::with_slot(key, Kind::Set, expires_at_ms, v),
+            Value::Hash(v) => Self::with_collection(key, expires_at_ms, v),
+            Value::Set(v) => Self::with_collection(key, expires_at_ms, v),
             Value::SortedSet(v) => Self::with_slot(key, Kind::SortedSet, expires_at_ms, v),
             Value::Stream(v) => Self::with_slot(key, Kind::Stream, expires_at_ms, v),
         }
@@ -249,9 +271,33 @@ impl Entry {
         }
     }
 
+    /// A hash without fields, to be filled.
+    #[must_use]
+    pub fn empty_hash(key: &[u8]) -> Self {
+        Self::with_bytes(key, Kind::PackedHash, EMPTY_LISTPACK, None)
+    }
+
+    /// A set without members, to be filled.
+    #[must_use]
+    pub fn empty_set(key: &[u8]) -> Self {
+        Self::with_bytes(key, Kind::PackedIntSet, EMPTY_INTSET, None)
+    }
+
+    /// A collection, in the entry itself where it can be.
+    fn with_collection<T: Leasable>(key: &[u8], expires_at_ms: Option<i64>, value: T) -> Self {
+        match packed(&value) {
+            Some((kind, bytes)) => Self::with_bytes(key, kind, bytes, expires_at_ms),
+            None => Self::with_slot(key, T::WHOLE, expires_at_ms, value),
+        }
+    }
+
     fn inline(key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) -> Self {
+        Self::with_bytes(key, Kind::Inline, bytes, expires_at_ms)
+    }
+
+    fn with_bytes(key: &[u8], kind: Kind, bytes: &[u8], expires_at_ms: Option<i64>) -> Self {
         let shape = Shape {
-            kind: Kind::Inline,
+            kind,
             expiry: expires_at_ms.is_some(),
             key: key.len(),
             inline: bytes.len(),
@@ -464,23 +510,27 @@ impl Entry {
         unsafe { &mut *self.0.as_ptr().add(self.shape().slot()).cast::<T>() }
     }
 
+    /// What stands behind the key.
+    fn bytes(&self) -> &[u8] {
+        let shape = self.shape();
+        // SAFETY: `with_bytes` or `put_bytes` copied as many bytes there.
+        unsafe { slice::from_raw_parts(self.0.as_ptr().add(shape.inline_offset()), shape.inline) }
+    }
+
     /// The value.
     #[must_use]
     pub fn value(&self) -> ValueRef<'_> {
         let kind = self.kind();
         match kind {
-            Kind::Inline => {
-                let shape = self.shape();
-                // SAFETY: the inline string was copied there.
-                ValueRef::String(Element::Bytes(unsafe {
-                    slice::from_raw_parts(self.0.as_ptr().add(shape.inline_offset()), shape.inline)
-                }))
-            }
+            Kind::Inline => ValueRef::String(Element::Bytes(self.bytes())),
+            Kind::PackedHash => ValueRef::Hash(View::of_bytes(CompactForm::Listpack, self.bytes())),
+            Kind::PackedSet => ValueRef::Set(View::of_bytes(CompactForm::Listpack, self.bytes())),
+            Kind::PackedIntSet => ValueRef::Set(View::of_bytes(CompactForm::IntSet, self.bytes())),
             Kind::Int => ValueRef::String(Element::Int(*self.slot::<i64>(kind))),
             Kind::Heap => ValueRef::String(Element::Bytes(self.slot::<Vec<u8>>(kind))),
             Kind::List => ValueRef::List(self.slot(kind)),
-            Kind::Hash => ValueRef::Hash(self.slot(kind)),
-            Kind::Set => ValueRef::Set(self.slot(kind)),
+            Kind::Hash => ValueRef::Hash(View::Whole(self.slot(kind))),
+            Kind::Set => ValueRef::Set(View::Whole(self.slot(kind))),
             Kind::SortedSet => ValueRef::SortedSet(self.slot(kind)),
             Kind::Stream => ValueRef::Stream(self.slot(kind)),
         }
@@ -492,13 +542,112 @@ impl Entry {
     }
 
     /// The hash, if it is one.
-    pub fn hash_mut(&mut self) -> Option<&mut Hash> {
-        (self.kind() == Kind::Hash).then(|| self.slot_mut(Kind::Hash))
+    pub fn hash_mut(&mut self) -> Option<Lease<'_, Hash>> {
+        self.lease()
     }
 
     /// The set, if it is one.
-    pub fn set_mut(&mut self) -> Option<&mut Set> {
-        (self.kind() == Kind::Set).then(|| self.slot_mut(Kind::Set))
+    pub fn set_mut(&mut self) -> Option<Lease<'_, Set>> {
+        self.lease()
+    }
+
+    fn lease<T: Leasable>(&mut self) -> Option<Lease<'_, T>> {
+        let kind = self.kind();
+        if kind == T::WHOLE {
+            return Some(Lease::in_place(self.slot_mut(kind)));
+        }
+        let is_packed = T::FORMS.iter().any(|(_, packed)| *packed == kind);
+        is_packed.then(|| Lease::packed(self))
+    }
+
+    /// A look at a collection that stands behind the key.
+    pub(super) fn packed_view<T: Leasable>(&self) -> View<'_, T> {
+        View::of_bytes(self.packed_form::<T>(), self.bytes())
+    }
+
+    /// A copy of it.
+    pub(super) fn packed_copy<T: Leasable>(&self) -> T {
+        view::from_bytes(self.packed_form::<T>(), self.bytes())
+    }
+
+    fn packed_form<T: Leasable>(&self) -> CompactForm {
+        let kind = self.kind();
+        let form = T::FORMS.iter().find(|(_, packed)| *packed == kind);
+        form.expect("a lease is of the type that stands behind the key")
+            .0
+    }
+
+    /// Changes a listpack that stands behind the key; false if that would make it too long.
+    pub(super) fn splice(&mut self, splice: &Splice<'_>) -> bool {
+        let (shape, new_len) = (self.shape(), splice.new_len());
+        if new_len > MAX_PACKED {
+            return false;
+        }
+        let longest = new_len.max(shape.inline);
+        if new_len > shape.inline {
+            self.resize_bytes(&shape, new_len);
+        }
+        // SAFETY: the allocation has this many bytes there, those of the old form and what was resized are initialised,
+        // and `self` is borrowed exclusively.
+        splice.apply(unsafe {
+            slice::from_raw_parts_mut(self.0.as_ptr().add(shape.inline_offset()), longest)
+        });
+        if new_len < shape.inline {
+            self.resize_bytes(&shape, new_len);
+        }
+        true
+    }
+
+    /// Brings what stands behind the key from the length in `old`, which is that of the entry, to another one. What is
+    /// new is zero.
+    fn resize_bytes(&mut self, old: &Shape, len: usize) {
+        assert!(old.kind.slot_size() == 0 && len <= MAX_PACKED);
+        let new = Shape {
+            inline: len,
+            ..*old
+        };
+        let (from, to) = (old.layout(), new.layout());
+        // SAFETY: the allocation was made with `from`, and `to` has the same alignment and a size that is neither zero
+        // nor too long. Without a slot, all before the bytes behind the key stays where it is.
+        unsafe {
+            let moved = realloc(self.0.as_ptr(), from, to.size());
+            self.0 = NonNull::new(moved).unwrap_or_else(|| handle_alloc_error(to));
+            let p = self.0.as_ptr();
+            p.add(6).cast::<u16>().write(len as u16);
+            if let Some(added) = len.checked_sub(old.inline) {
+                p.add(new.inline_offset() + old.inline)
+                    .write_bytes(0, added);
+            }
+        }
+    }
+
+    /// Puts a collection that was copied out back in.
+    pub(super) fn put_back<T: Leasable>(&mut self, value: T) {
+        if let Some((kind, bytes)) = packed(&value) {
+            return self.put_bytes(kind, bytes);
+        }
+        let access = self.access();
+        *self = Self::with_slot(self.key(), T::WHOLE, self.expires_at_ms(), value);
+        self.touch(access);
+    }
+
+    /// Replaces what stands behind the key of an entry that has no slot.
+    fn put_bytes(&mut self, kind: Kind, bytes: &[u8]) {
+        assert!(kind.slot_size() == 0);
+        let shape = self.shape();
+        self.resize_bytes(&shape, bytes.len());
+        // SAFETY: neither kind has a slot, so that the layout is the same but for the length, which was adjusted; the
+        // bytes come from elsewhere.
+        unsafe {
+            let p = self.0.as_ptr();
+            p.write(p.read() & !KIND | kind as u8);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), p.add(shape.inline_offset()), bytes.len());
+        }
+    }
+
+    /// Makes a listpack without elements of a set that has none.
+    pub(super) fn put_empty_listpack(&mut self) {
+        self.put_bytes(Kind::PackedSet, EMPTY_LISTPACK);
     }
 
     /// The sorted set, if it is one.
@@ -582,11 +731,8 @@ impl Entry {
     #[must_use]
     pub fn into_value(self) -> Value {
         let kind = self.kind();
-        if kind == Kind::Inline {
-            let ValueRef::String(text) = self.value() else {
-                unreachable!("an inline entry is a string")
-            };
-            return Value::Bytes(text.to_vec());
+        if kind.slot_size() == 0 {
+            return self.clone_value();
         }
         let entry = ManuallyDrop::new(self);
         let shape = entry.shape();
@@ -594,7 +740,9 @@ impl Entry {
         unsafe {
             let slot = entry.0.as_ptr().add(shape.slot());
             let value = match kind {
-                Kind::Inline => unreachable!("returned above"),
+                Kind::Inline | Kind::PackedHash | Kind::PackedSet | Kind::PackedIntSet => {
+                    unreachable!("returned above")
+                }
                 Kind::Int => Value::Int(slot.cast::<i64>().read()),
                 Kind::Heap => Value::Raw(slot.cast::<Vec<u8>>().read()),
                 Kind::List => Value::List(slot.cast::<List>().read()),
@@ -618,8 +766,8 @@ impl Entry {
             }
             ValueRef::String(Element::Bytes(b)) => Value::Bytes(b.to_vec()),
             ValueRef::List(v) => Value::List(v.clone()),
-            ValueRef::Hash(v) => Value::Hash(v.clone()),
-            ValueRef::Set(v) => Value::Set(v.clone()),
+            ValueRef::Hash(v) => Value::Hash(Hash::clone(&v)),
+            ValueRef::Set(v) => Value::Set(Set::clone(&v)),
             ValueRef::SortedSet(v) => Value::SortedSet(v.clone()),
             ValueRef::Stream(v) => Value::Stream(v.clone()),
         }
@@ -644,7 +792,11 @@ impl Drop for Entry {
         unsafe {
             let slot = self.0.as_ptr().add(shape.slot());
             match shape.kind {
-                Kind::Inline | Kind::Int => {}
+                Kind::Inline
+                | Kind::Int
+                | Kind::PackedHash
+                | Kind::PackedSet
+                | Kind::PackedIntSet => {}
                 Kind::Heap => slot.cast::<Vec<u8>>().drop_in_place(),
                 Kind::List => slot.cast::<List>().drop_in_place(),
                 Kind::Hash => slot.cast::<Hash>().drop_in_place(),
@@ -670,6 +822,8 @@ impl fmt::Debug for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::hash::HashLimits;
+    use crate::value::set::SetLimits;
 
     fn text(entry: &Entry) -> Vec<u8> {
         match entry.value() {
@@ -718,6 +872,118 @@ mod tests {
         let mut entry = Entry::new(b"k", Value::Int(4), None);
         *entry.int_mut().expect("an integer") += 1;
         assert!(matches!(entry.into_value(), Value::Int(5)));
+    }
+
+    /// Grows hashes and sets out of the entry, and changes the expiry on the way.
+    #[test]
+    fn small_collections_live_in_the_entry_until_they_are_long() {
+        let (hash_limits, set_limits) = limits();
+        for key_len in [0, 16, 70000] {
+            let key = vec![b'k'; key_len];
+            let mut hash = Entry::empty_hash(&key);
+            let mut set = Entry::new(&key, Value::Set(Set::new()), Some(1));
+            hash.touch(77);
+            for number in 0..100_usize {
+                let text = format!("text-{number}");
+                let (bytes, digits) = (text.as_bytes(), number.to_string());
+                let mut fields = hash.hash_mut().expect("a hash");
+                assert!(fields.set(digits.as_bytes(), bytes, &hash_limits));
+                drop(fields);
+                let mut members = set.set_mut().expect("a set");
+                let member = if number < 20 {
+                    digits.as_bytes()
+                } else {
+                    bytes
+                };
+                assert!(members.insert(member, &set_limits));
+                drop(members);
+                hash.set_expires_at_ms((number % 3 == 0).then_some(5));
+                assert_eq!(
+                    (hash.access(), hash.key(), set.key()),
+                    (77, &key[..], &key[..])
+                );
+                let ValueRef::Hash(fields) = hash.value() else {
+                    panic!("a hash");
+                };
+                assert_eq!(
+                    fields.get(b"0").map(|text| text.to_vec()),
+                    Some(b"text-0".to_vec())
+                );
+                assert_eq!(fields.len(), number + 1);
+                let ValueRef::Set(members) = set.value() else {
+                    panic!("a set");
+                };
+                assert_eq!(members.len(), number + 1);
+                assert_eq!(hash.kind().slot_size() == 0, packed(&*fields).is_some());
+                assert_eq!(set.kind().slot_size() == 0, packed(&*members).is_some());
+            }
+            assert_eq!((hash.kind(), set.kind()), (Kind::Hash, Kind::Set));
+            assert!(matches!(hash.clone_value(), Value::Hash(hash) if hash.len() == 100));
+            assert!(matches!(set.into_value(), Value::Set(set) if set.len() == 100));
+        }
+    }
+
+    #[test]
+    fn empty_collections_are_what_their_types_begin_with() {
+        let (hash_limits, set_limits) = limits();
+        let hash = Entry::new(b"k", Value::Hash(Hash::new()), None);
+        assert_eq!(Entry::empty_hash(b"k").bytes(), hash.bytes());
+        let set = Entry::new(b"k", Value::Set(Set::new()), None);
+        assert_eq!(Entry::empty_set(b"k").bytes(), set.bytes());
+        assert_eq!(
+            (hash.kind(), set.kind()),
+            (Kind::PackedHash, Kind::PackedIntSet)
+        );
+        for member in [&b"1"[..], b"a", &[b'x'; 65]] {
+            let (mut entry, mut model) = (Entry::empty_set(b"k"), Set::new());
+            let mut set = entry.set_mut().expect("a set");
+            assert!(set.insert(member, &set_limits) && model.insert(member, &set_limits));
+            assert_eq!(set.view().encoding(), model.encoding());
+            assert!(!set.insert(member, &set_limits));
+            let (mut entry, mut model) = (Entry::empty_hash(b"k"), Hash::new());
+            let mut hash = entry.hash_mut().expect("a hash");
+            assert!(hash.set(member, member, &hash_limits));
+            assert!(model.set(member, member, &hash_limits));
+            assert_eq!(hash.view().encoding(), model.encoding());
+        }
+    }
+
+    #[test]
+    fn what_shrinks_stays_what_it_is_and_comes_out_whole() {
+        let (hash_limits, _) = limits();
+        let mut entry = Entry::new(b"k", Value::Hash(Hash::new()), Some(9));
+        assert!(entry.set_mut().is_none());
+        let mut hash = entry.hash_mut().expect("a hash");
+        hash.set(b"field", &[b'v'; 40], &hash_limits);
+        drop(hash);
+        let mut hash = entry.hash_mut().expect("a hash");
+        hash.set(b"field", b"", &hash_limits);
+        assert!(!hash.set(b"field", b"12", &hash_limits));
+        drop(hash);
+        assert_eq!(
+            (entry.kind(), entry.expires_at_ms()),
+            (Kind::PackedHash, Some(9))
+        );
+        let Value::Hash(hash) = entry.into_value() else {
+            panic!("a hash");
+        };
+        assert_eq!(
+            hash.get(b"field").map(|value| value.to_vec()),
+            Some(b"12".to_vec())
+        );
+    }
+
+    fn limits() -> (HashLimits, SetLimits) {
+        let hash = HashLimits {
+            max_listpack_entries: 128,
+            max_listpack_value: 64,
+        };
+        let set = SetLimits {
+            max_intset_entries: 512,
+            max_listpack_entries: 128,
+            max_listpack_value: 64,
+        };
+        (hash, set)
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Encoder {
             Some(Usage::Frequency(frequency)) => out.extend([FREQUENCY, frequency]),
             None => {}
         }
-        out.push(type_of(value));
+        out.push(type_of(&value));
         self.string(out, header.key);
         self.value(out, value);
     }
@@ -83,7 +83,7 @@ impl Encoder {
                     set.iter().for_each(|member| self.element(out, member));
                 }
             },
-            ValueRef::Hash(hash) => self.hash(out, hash),
+            ValueRef::Hash(hash) => self.hash(out, &hash),
             ValueRef::SortedSet(set) => self.sorted_set(out, set),
             ValueRef::Stream(stream) => self.stream(out, stream),
         }
@@ -176,7 +176,7 @@ impl Encoder {
 
 /// The number that stands for a value's type and form.
 #[must_use]
-pub(super) fn type_of(value: ValueRef<'_>) -> u8 {
+pub(super) fn type_of(value: &ValueRef<'_>) -> u8 {
     match value {
         ValueRef::String(_) => object::STRING,
         ValueRef::List(_) => object::LIST_QUICKLIST_2,

@@ -26,9 +26,9 @@ pub enum PayloadError {
 /// A value as a payload. O(size of the value).
 #[must_use]
 pub fn dump(value: ValueRef<'_>, compress: bool) -> Vec<u8> {
-    let mut out = vec![type_of(value)];
+    let mut out = vec![type_of(&value)];
+    let has_field_times = matches!(&value, ValueRef::Hash(hash) if hash.next_time().is_some());
     Encoder::new(compress).value(&mut out, value);
-    let has_field_times = matches!(value, ValueRef::Hash(hash) if hash.next_time().is_some());
     out.extend(version(has_field_times).to_le_bytes());
     out.extend(crc64::update(0, &out).to_le_bytes());
     out

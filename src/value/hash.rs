@@ -5,10 +5,11 @@
 use std::fmt;
 
 use super::hasher::hash_bytes;
-use super::listpack::{Element, Listpack, Position};
+use super::listpack::{Element, Listpack, Position, Splice};
 use super::random::{below, distinct_below};
 use super::table::{Stored, Table};
 use super::thin_bytes::{PREFIX_LEN, ThinBytes};
+use super::view::{Buffer, Compact, CompactForm};
 use timed::Timed;
 
 mod timed;
@@ -144,6 +145,19 @@ impl Dictionary {
 impl Default for Hash {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Compact for Hash {
+    fn compact(&self) -> Option<(CompactForm, &[u8])> {
+        let listpack = self.as_listpack()?;
+        Some((CompactForm::Listpack, listpack.as_bytes()))
+    }
+
+    fn from_buffer(_: CompactForm, buffer: Buffer) -> Self {
+        Self {
+            form: Form::Listpack(Listpack::from_buffer(buffer)),
+        }
     }
 }
 
@@ -301,6 +315,26 @@ impl Hash {
             self.convert();
         }
         created
+    }
+
+    /// What [`set`](Self::set) would do to the bytes of a listpack, and whether the field is new. None where it would
+    /// leave that form, or has left it.
+    pub fn splice_to_set<'a>(
+        &self,
+        field: &'a [u8],
+        value: &'a [u8],
+        limits: &HashLimits,
+    ) -> Option<(Splice<'a>, bool)> {
+        let listpack = self.as_listpack()?;
+        if field.len().max(value.len()) > limits.max_listpack_value {
+            return None;
+        }
+        let found = find_field(listpack, field).and_then(|position| listpack.next(position));
+        if let Some(position) = found {
+            return Some((Splice::replacing(listpack, position, value), false));
+        }
+        let splice = Splice::appending(listpack, field, Some(value));
+        (self.len() < limits.max_listpack_entries).then_some((splice, true))
     }
 
     /// Removes a field; false when it was not there.

@@ -8,11 +8,15 @@
 use std::fmt;
 
 use super::thin_bytes::{self, PREFIX_LEN, ThinBytes};
+use super::view::Buffer;
 
 /// Bytes of the format before the first integer.
 const HEADER_LEN: usize = 8;
 /// Where the integers begin in the buffer, which keeps its length before the format's own header.
 const INTEGERS_AT: usize = PREFIX_LEN + HEADER_LEN;
+
+/// The buffer of a set without integers.
+pub const EMPTY_INTSET: &[u8] = &[INTEGERS_AT as u8, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
 
 /// The most integers a set may hold; with more it must have become another form. Callers see to it.
 pub const MAX_ENTRIES: usize = (thin_bytes::MAX_LEN - INTEGERS_AT) / 8;
@@ -94,6 +98,16 @@ impl IntSet {
             Some(index) => Err(IntSetError::Order(index + 1)),
             None => Ok(set),
         }
+    }
+
+    /// Takes over the bytes of an intset, those of [`buffer`](Self::buffer).
+    pub(super) fn from_buffer(buffer: Buffer) -> Self {
+        Self { bytes: buffer.0 }
+    }
+
+    /// The set with the prefix of its buffer, to be kept elsewhere.
+    pub(super) fn buffer(&self) -> &[u8] {
+        self.bytes.as_bytes()
     }
 
     /// The set as Redis stores it.

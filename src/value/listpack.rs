@@ -8,19 +8,24 @@
 
 mod element;
 mod encoding;
+mod splice;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 use super::thin_bytes::{self, ThinBytes};
+use super::view::Buffer;
 pub use element::{Element, Needle};
 use encoding::{Encoded, TERMINATOR, back_length, back_length_size, decode, read_back_length};
+pub use splice::Splice;
 
 /// Bytes before the first entry.
 const HEADER_LEN: usize = 6;
 /// Bytes of a listpack without elements.
 const EMPTY_LEN: usize = HEADER_LEN + 1;
+/// The bytes of a listpack without elements.
+pub const EMPTY_LISTPACK: &[u8] = &[EMPTY_LEN as u8, 0, 0, 0, 0, 0, TERMINATOR];
 /// The count that says "count them".
 const UNKNOWN_COUNT: u16 = u16::MAX;
 /// Below this many bytes the count always fits the header, for no entry is shorter than two bytes.
@@ -115,6 +120,11 @@ impl Listpack {
         // A count left unknown without need would make every `len` a walk.
         listpack.store_count(counted);
         Ok(listpack)
+    }
+
+    /// Takes over the bytes of a listpack.
+    pub(super) fn from_buffer(buffer: Buffer) -> Self {
+        Self { bytes: buffer.0 }
     }
 
     /// The listpack as Redis stores it.

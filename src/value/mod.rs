@@ -22,5 +22,6 @@ pub mod stream;
 pub mod table;
 mod thin_bytes;
 pub mod tree;
+pub mod view;
 mod wide;
 pub mod zset;

@@ -5,11 +5,12 @@ use std::fmt;
 
 use super::hasher::hash_bytes;
 use super::intset::{self, IntSet};
-use super::listpack::{Element, Listpack, Position};
+use super::listpack::{Element, Listpack, Position, Splice};
 use super::number::parse_i64;
 use super::random::{below, distinct_below};
 use super::table::{Stored, Table};
 use super::thin_bytes::ThinBytes;
+use super::view::{Buffer, Compact, CompactForm};
 
 /// What a set may hold before it leaves its compact forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,24 @@ impl Dictionary {
 impl Default for Set {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Compact for Set {
+    fn compact(&self) -> Option<(CompactForm, &[u8])> {
+        match &self.form {
+            Form::IntSet(integers) => Some((CompactForm::IntSet, integers.buffer())),
+            Form::Listpack(listpack) => Some((CompactForm::Listpack, listpack.as_bytes())),
+            Form::Table(_) => None,
+        }
+    }
+
+    fn from_buffer(form: CompactForm, buffer: Buffer) -> Self {
+        let form = match form {
+            CompactForm::IntSet => Form::IntSet(IntSet::from_buffer(buffer)),
+            CompactForm::Listpack => Form::Listpack(Listpack::from_buffer(buffer)),
+        };
+        Self { form }
     }
 }
 
@@ -240,6 +259,29 @@ impl Set {
             }
         }
         self.dictionary().insert(member)
+    }
+
+    /// What [`insert`](Self::insert) would do to the bytes of a listpack: nothing where the member is there. None where
+    /// the set is of another form, or would become so.
+    pub fn splice_to_insert<'a>(
+        &self,
+        member: &'a [u8],
+        limits: &SetLimits,
+    ) -> Option<Option<Splice<'a>>> {
+        let listpack = self.as_listpack()?;
+        if find(listpack, member).is_some() {
+            return Some(None);
+        }
+        let stays = listpack.len() < limits.max_listpack_entries
+            && member.len() <= limits.max_listpack_value;
+        stays.then(|| Some(Splice::appending(listpack, member, None)))
+    }
+
+    /// Whether a set without members would be a listpack with `member` as its first.
+    pub fn begins_as_listpack(member: &[u8], limits: &SetLimits) -> bool {
+        limits.max_listpack_entries > 0
+            && member.len() <= limits.max_listpack_value
+            && parse_i64(member).is_none()
     }
 
     /// Removes a member; false when it was not there.

@@ -20,6 +20,7 @@ pub(super) const MAX_LEN: usize = 0x7000_0000;
 
 const ALIGN: usize = 4;
 
+#[derive(Debug)]
 pub(super) struct ThinBytes {
     /// Owned; points to an allocation of `capacity(len)` bytes of which the first `len` are initialised, where `len`
     /// is what the first four of them say, `PREFIX_LEN <= len <= MAX_LEN`.
@@ -74,6 +75,25 @@ impl ThinBytes {
         // SAFETY: the allocation is of `capacity(len)`, and the pieces initialised all of it behind the prefix.
         unsafe { buffer.write_len(len) };
         buffer
+    }
+
+    /// A buffer over bytes that belong to somebody else: it must neither be dropped nor changed.
+    ///
+    /// # Safety
+    /// The bytes must outlive it, and whoever has it must leave it to `ManuallyDrop` and read only.
+    ///
+    /// # Panics
+    /// When the bytes are not as many as their prefix says.
+    pub(super) unsafe fn over(bytes: &[u8]) -> Self {
+        let prefix = bytes.first_chunk::<PREFIX_LEN>();
+        assert!(
+            prefix.is_some_and(|prefix| u32::from_le_bytes(*prefix) as usize == bytes.len()),
+            "{} bytes are not what their prefix says",
+            bytes.len()
+        );
+        Self {
+            start: NonNull::from(bytes).cast(),
+        }
     }
 
     /// All bytes, those of the prefix included.

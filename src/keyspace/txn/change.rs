@@ -1,6 +1,7 @@
 //! Changing entries and values.
 
 use super::{LARGE_VALUE, Txn, UNLINKED_VALUE, WrongType};
+use crate::keyspace::lease::Lease;
 use crate::keyspace::shard::hash_of;
 use crate::keyspace::{Entry, EventClass, Keyspace, Value, ValueRef};
 use crate::value::hash::Hash;
@@ -30,7 +31,7 @@ impl Txn<'_> {
     }
 
     /// The hash at `key`, to be changed.
-    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<&mut Hash>, WrongType> {
+    pub fn hash_mut(&mut self, key: &[u8]) -> Result<Option<Lease<'_, Hash>>, WrongType> {
         self.remove_due_fields(key);
         self.entry_mut(key)
             .map(|entry| entry.hash_mut().ok_or(WrongType))
@@ -38,7 +39,7 @@ impl Txn<'_> {
     }
 
     /// The set at `key`, to be changed.
-    pub fn set_mut(&mut self, key: &[u8]) -> Result<Option<&mut Set>, WrongType> {
+    pub fn set_mut(&mut self, key: &[u8]) -> Result<Option<Lease<'_, Set>>, WrongType> {
         self.entry_mut(key)
             .map(|entry| entry.set_mut().ok_or(WrongType))
             .transpose()
@@ -60,41 +61,41 @@ impl Txn<'_> {
 
     /// The list at `key`, made if there is none. The caller fills a new one before it returns.
     pub fn list_or_new(&mut self, key: &[u8]) -> Result<&mut List, WrongType> {
-        self.existing_or(key, || List::new().into())
+        self.existing_or(key, |key| Entry::new(key, List::new().into(), None))
             .list_mut()
             .ok_or(WrongType)
     }
 
     /// The hash at `key`, made if there is none. The caller fills a new one before it returns.
-    pub fn hash_or_new(&mut self, key: &[u8]) -> Result<&mut Hash, WrongType> {
+    pub fn hash_or_new(&mut self, key: &[u8]) -> Result<Lease<'_, Hash>, WrongType> {
         self.remove_due_fields(key);
-        self.existing_or(key, || Hash::new().into())
+        self.existing_or(key, Entry::empty_hash)
             .hash_mut()
             .ok_or(WrongType)
     }
 
     /// The set at `key`, made if there is none. The caller fills a new one before it returns.
-    pub fn set_or_new(&mut self, key: &[u8]) -> Result<&mut Set, WrongType> {
-        self.existing_or(key, || Set::new().into())
+    pub fn set_or_new(&mut self, key: &[u8]) -> Result<Lease<'_, Set>, WrongType> {
+        self.existing_or(key, Entry::empty_set)
             .set_mut()
             .ok_or(WrongType)
     }
 
     /// The sorted set at `key`, made if there is none. The caller fills a new one before it returns.
     pub fn sorted_set_or_new(&mut self, key: &[u8]) -> Result<&mut SortedSet, WrongType> {
-        self.existing_or(key, || SortedSet::new().into())
+        self.existing_or(key, |key| Entry::new(key, SortedSet::new().into(), None))
             .sorted_set_mut()
             .ok_or(WrongType)
     }
 
     /// The stream at `key`, made if there is none.
     pub fn stream_or_new(&mut self, key: &[u8]) -> Result<&mut Stream, WrongType> {
-        self.existing_or(key, || Stream::new().into())
+        self.existing_or(key, |key| Entry::new(key, Stream::new().into(), None))
             .stream_mut()
             .ok_or(WrongType)
     }
 
-    fn existing_or(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> &mut Entry {
+    fn existing_or(&mut self, key: &[u8], make: impl FnOnce(&[u8]) -> Entry) -> &mut Entry {
         let hash = self.hint.of(key);
         let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
         let found = self.find_live(hash, key);
@@ -105,7 +106,7 @@ impl Txn<'_> {
         let clock = shard.limits.access;
         let table = &mut shard.databases[db].table;
         let Some(id) = found else {
-            let entry = table.insert_unique(hash, Entry::new(key, make(), None), hash_of);
+            let entry = table.insert_unique(hash, make(key), hash_of);
             entry.touch(clock.born(now_ms));
             return entry;
         };

@@ -34,7 +34,7 @@ impl Txn<'_> {
         let ValueRef::Hash(hash) = self.read(key)?.value() else {
             return None;
         };
-        let mut left = hash.clone();
+        let mut left = Hash::clone(&hash);
         left.remove_due(self.now_ms, usize::MAX);
         let left = (!left.is_empty()).then(|| Box::new(left));
         self.left_of_hash = left;
@@ -49,11 +49,12 @@ impl Txn<'_> {
         let (db, now_ms) = (self.db, self.now_ms);
         let database = &mut self.changing(hash).databases[db];
         let entry = database.table.find_mut(hash, |entry| entry.key() == key);
-        let Some(fields) = entry.and_then(Entry::hash_mut) else {
+        let Some(mut fields) = entry.and_then(Entry::hash_mut) else {
             return 0;
         };
-        let removed = fields.remove_due(now_ms, limit);
-        let emptied = fields.is_empty();
+        let removed = fields.whole().remove_due(now_ms, limit);
+        let emptied = fields.view().is_empty();
+        drop(fields);
         if removed.is_empty() {
             return 0;
         }

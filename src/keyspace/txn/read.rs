@@ -8,6 +8,7 @@ use crate::value::listpack::Element;
 use crate::value::set::Set;
 use crate::value::stream::Stream;
 use crate::value::table::EntryId;
+use crate::value::view::View;
 use crate::value::zset::SortedSet;
 
 impl Txn<'_> {
@@ -146,9 +147,9 @@ impl Txn<'_> {
     }
 
     /// The hash at `key`.
-    pub fn hash(&mut self, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
+    pub fn hash(&mut self, key: &[u8]) -> Result<Option<View<'_, Hash>>, WrongType> {
         if self.options.frozen && self.has_due_fields(key) {
-            return Ok(self.hash_without_due_fields(key));
+            return Ok(self.hash_without_due_fields(key).map(View::Whole));
         }
         self.remove_due_fields(key);
         match self.read(key).map(Entry::value) {
@@ -159,7 +160,7 @@ impl Txn<'_> {
     }
 
     /// The set at `key`.
-    pub fn set(&mut self, key: &[u8]) -> Result<Option<&Set>, WrongType> {
+    pub fn set(&mut self, key: &[u8]) -> Result<Option<View<'_, Set>>, WrongType> {
         match self.read(key).map(Entry::value) {
             None => Ok(None),
             Some(ValueRef::Set(set)) => Ok(Some(set)),
