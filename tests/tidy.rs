@@ -60,6 +60,7 @@ const DOORS: &[(&str, &str, &[&str])] = &[
             "lua",
             "sha1_of",
             "store",
+            "twins",
         ],
     ),
     ("services", "script", &["Registry", "store"]),

@@ -16,6 +16,8 @@ const KILLED: &str = "Script killed by user with SCRIPT KILL...";
 const LOAD_TIMEOUT: &str = "FUNCTION LOAD timeout";
 /// How long the code of a library may take when it is loaded.
 const LOAD_LIMIT_MS: i64 = 500;
+/// After so much work of its commands a script gives way, however few instructions it has run.
+const LONG_WORK_US: i64 = 50_000;
 
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
@@ -87,6 +89,7 @@ pub(super) fn run(
         words,
         program,
         busy: false,
+        worked_us: 0,
         propagating,
     };
     let result = catch_unwind(AssertUnwindSafe(|| start(&mut host, reply)));
@@ -112,6 +115,8 @@ struct LuaHost<'c, 'a, 't> {
     program: Program<'a>,
     /// Others have been told that it takes long.
     busy: bool,
+    /// How long its commands have worked since it gave way.
+    worked_us: i64,
     /// Whether effects are wanted, as long as the script says nothing else.
     propagating: bool,
 }
@@ -142,9 +147,10 @@ impl LuaHost<'_, '_, '_> {
     }
 
     /// Counts a call and its outcome as INFO shows them.
-    fn count(&self, index: usize, started_us: i64, failed: Option<&str>) {
-        let stats = &self.nested.services.stats;
+    fn count(&mut self, index: usize, started_us: i64, failed: Option<&str>) {
         let usec = (self.nested.txn.keyspace().now_us() - started_us).max(0);
+        self.worked_us = self.worked_us.saturating_add(usec);
+        let stats = &self.nested.services.stats;
         stats.commands.fetch_add(1, Ordering::Relaxed);
         let Some(counters) = stats.by_command.get(index) else {
             return;
@@ -209,6 +215,10 @@ impl Host for LuaHost<'_, '_, '_> {
         response
     }
 
+    fn is_due(&self) -> bool {
+        self.worked_us >= LONG_WORK_US
+    }
+
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool> {
         let command = lookup(args).ok()?;
         Some(acl::may_run(self.nested.session, command, args))
@@ -219,6 +229,7 @@ impl Host for LuaHost<'_, '_, '_> {
     }
 
     fn tick(&mut self) -> Result<(), &'static str> {
+        self.worked_us = 0;
         let txn = &mut *self.nested.txn;
         if !self.busy {
             let limit = self
@@ -280,3 +291,5 @@ impl Host for LoadHost<'_> {
 
 #[cfg(all(test, feature = "lua"))]
 mod tests;
+#[cfg(all(test, feature = "lua"))]
+mod twin_tests;

@@ -12,6 +12,7 @@ use super::{CommandError, CommandResult, Context, Outcome};
 use crate::script::flags::{ScriptFlags, script_header};
 use crate::script::lua::hex;
 use crate::script::store::CachedScript;
+use crate::script::twins::{self, Twin};
 use crate::script::{Script, ScriptContext, sha1_of};
 use crate::services::Services;
 use crate::services::running::NotKilled;
@@ -242,10 +243,27 @@ pub fn runs_native_script(services: &Services, command: &CommandSpec, args: &[&[
     };
     let scripts = &services.scripts;
     match command.name {
-        "eval" | "eval_ro" => scripts.by_body(program).is_some(),
-        "evalsha" | "evalsha_ro" => scripts.by_sha1(program).is_some(),
+        "eval" | "eval_ro" => {
+            scripts.by_body(program).is_some() || has_twin(services, twins::of(program), args)
+        }
+        "evalsha" | "evalsha_ro" => {
+            let twin = || services.lua.find(program).and_then(|script| script.twin);
+            scripts.by_sha1(program).is_some() || has_twin(services, twin(), args)
+        }
         _ => scripts.by_name(program).is_some(),
     }
+}
+
+/// Whether a twin runs in the place of its Lua, which is held to the keys that the words declare.
+fn has_twin(services: &Services, twin: Option<&Twin>, args: &[&[u8]]) -> bool {
+    let words = args.get(3..).unwrap_or_default();
+    let keys = || usize::try_from(parse_i64(args.get(2)?)?).ok();
+    twin.is_some_and(|twin| {
+        services.lua.has_twins()
+            && keys()
+                .and_then(|keys| words.split_at_checked(keys))
+                .is_some_and(|(keys, args)| twin.answers(keys, args))
+    })
 }
 
 /// Whether a command that runs a script may change the data, as far as the script itself has said: CLIENT PAUSE lets
@@ -328,16 +346,26 @@ fn run_lua(
     keys: usize,
     read_only: bool,
 ) -> CommandResult {
-    let (words, services, seed) = (context.args, context.services, context.txn.random());
+    let (words, services) = (context.args, context.services);
+    let (keys, args) = words[3..].split_at(keys);
+    // Whether twins are allowed may have changed since the locks were taken.
+    let allowed = services.lua.has_twins() || !context.txn.holds_all();
+    let twin = script.twin.filter(|_| allowed);
+    let twin = twin.filter(|twin| twin.answers(keys, args));
+    let seed = context.txn.random();
     let program = Program {
         name: Cow::Borrowed(&script.name),
         is_function: false,
         flags: script.flags,
         read_only,
     };
-    lua_scripts::run(context, program, |host, reply| {
-        let words = words[3..].split_at(keys);
-        services.lua.run(script, words, seed, host, reply)
+    lua_scripts::run(context, program, |host, reply| match twin {
+        Some(twin) => {
+            let response = twin.run(&script.name, keys, args, host)?;
+            response.write_to(reply);
+            Ok(())
+        }
+        None => services.lua.run(script, (keys, args), seed, host, reply),
     })
 }
 

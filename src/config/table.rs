@@ -147,6 +147,7 @@ pub static PARAMETERS: &[Parameter] = &[
     yes_no("lua-enable-deprecated-api", "no")
         .immutable()
         .hidden(),
+    memory("lua-memory-limit", 0, SIGNED, "1073741824").hidden(),
     optional("masterauth").sensitive(),
     optional("masteruser").sensitive(),
     integer("maxclients", 1, UINT_MAX, "10000"),
@@ -170,6 +171,7 @@ pub static PARAMETERS: &[Parameter] = &[
     integer("maxmemory-samples", 1, INT_MAX, "5"),
     integer("min-replicas-max-lag", 0, INT_MAX, "10").alias("min-slaves-max-lag"),
     integer("min-replicas-to-write", 0, INT_MAX, "0").alias("min-slaves-to-write"),
+    yes_no("native-scripts", "yes").hidden(),
     yes_no("no-appendfsync-on-rewrite", "no"),
     special("notify-keyspace-events", Kind::KeyspaceEvents, ""),
     choice(

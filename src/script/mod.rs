@@ -9,6 +9,7 @@ pub mod lua;
 pub mod no_lua;
 pub mod registry;
 pub mod store;
+pub mod twins;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -21,6 +21,10 @@ pub struct Failure {
 pub trait Host {
     /// Runs a command and returns its reply, an error too, in the shapes of RESP3 or of RESP2.
     fn call(&mut self, args: &[&[u8]], resp3: bool) -> Response;
+    /// Whether its commands have taken so long that it wants its turn before the next.
+    fn is_due(&self) -> bool {
+        false
+    }
     /// Whether the script's user may run a command; `None` if there is no such command.
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool>;
     /// Whether the effects of what follows go to the log.
@@ -84,8 +88,12 @@ impl Interpreter {
     }
 
     /// Never called.
-    #[must_use]
-    pub fn used_memory(&self) -> usize {
+    pub fn limit_memory(&mut self, _: usize) {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn tidy_up(&mut self) -> usize {
         match self.0 {}
     }
 

@@ -2,13 +2,14 @@
 //! interpreter is lent to one script at a time; what is compiled in it can be made again from what is kept here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use super::flags::{ScriptFlags, library_header, script_header};
 use super::lua::{Failure, Host, Interpreter, RegisteredFunction, hex};
+use super::twins::{self, Twin};
 use super::{Sha1, parse_sha1, sha1_of};
 use crate::reply::{Reply, Response};
 use crate::value::lossless;
@@ -22,6 +23,8 @@ pub struct CachedScript {
     pub name: String,
     /// What its first line says.
     pub flags: ScriptFlags,
+    /// The Rust that may run in its place.
+    pub twin: Option<&'static Twin>,
     /// What is compiled.
     source: Box<[u8]>,
 }
@@ -70,7 +73,8 @@ impl Lent {
             None => Box::new(make()?),
         };
         let result = work(&mut state);
-        self.memory.store(state.used_memory(), Ordering::Relaxed);
+        let used = state.tidy_up();
+        self.memory.store(used, Ordering::Relaxed);
         let mut kept = self.state.lock();
         if kept.is_none() && self.flushes.load(Ordering::Acquire) == flushes {
             *kept = Some(state);
@@ -115,6 +119,10 @@ pub struct LuaStore {
     functions: Lent,
     /// `lua-enable-deprecated-api`.
     deprecated: std::sync::OnceLock<bool>,
+    /// `lua-memory-limit`.
+    memory_limit: AtomicUsize,
+    /// `native-scripts no`.
+    without_twins: AtomicBool,
 }
 
 /// Bytes that an entry of a cache takes besides its text.
@@ -124,6 +132,22 @@ impl LuaStore {
     /// Whether the functions of `lua-enable-deprecated-api` are there; the first word holds.
     pub fn set_deprecated(&self, deprecated: bool) {
         self.deprecated.get_or_init(|| deprecated);
+    }
+
+    /// How many bytes a state may take, 0 for no limit. A script that runs meanwhile keeps the limit that it began with.
+    pub fn set_memory_limit(&self, bytes: usize) {
+        self.memory_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether native twins run in the place of the Lua that they stand for.
+    pub fn set_twins(&self, allowed: bool) {
+        self.without_twins.store(!allowed, Ordering::Relaxed);
+    }
+
+    /// Whether they do.
+    #[must_use]
+    pub fn has_twins(&self) -> bool {
+        !self.without_twins.load(Ordering::Relaxed)
     }
 
     fn interpreter(&self, seed: u64) -> Result<Interpreter, Failure> {
@@ -149,20 +173,32 @@ impl LuaStore {
             return Ok(Arc::clone(script));
         }
         let (flags, source) = script_header(body).map_err(failure)?;
-        let compiled = self
-            .eval
-            .with(|| self.interpreter(seed), |lua| lua.compile(&sha1, source))?;
-        compiled.map_err(|text| {
-            failure(format!("ERR Error compiling script (new function): {text}"))
-        })?;
+        let twin = twins::of(body);
+        // Where there is no Lua, twins still run.
+        if cfg!(feature = "lua") || twin.is_none() {
+            self.compile(&sha1, source, seed)?;
+        }
         let script = Arc::new(CachedScript {
             sha1,
             name: hex(&sha1),
             flags,
+            twin,
             source: source.into(),
         });
         self.scripts.write().insert(sha1, Arc::clone(&script));
         Ok(script)
+    }
+
+    fn compile(&self, sha1: &Sha1, source: &[u8], seed: u64) -> Result<(), Failure> {
+        let compiled = self.eval.with(
+            || self.interpreter(seed),
+            |lua| {
+                lua.limit_memory(self.memory_limit.load(Ordering::Relaxed));
+                lua.compile(sha1, source)
+            },
+        )?;
+        compiled
+            .map_err(|text| failure(format!("ERR Error compiling script (new function): {text}")))
     }
 
     /// Runs a cached script and writes what it returns.
@@ -181,6 +217,7 @@ impl LuaStore {
         self.eval.with(
             || self.interpreter(seed),
             |lua| {
+                lua.limit_memory(self.memory_limit.load(Ordering::Relaxed));
                 let compiled = lua.compile(&script.sha1, &script.source);
                 compiled.map_err(|text| failure(format!("ERR {text}")))?;
                 lua.run_script(&script.sha1, keys, args, host, reply)
@@ -272,6 +309,7 @@ impl LuaStore {
         self.functions.with(
             || self.interpreter(seed),
             |lua| {
+                lua.limit_memory(self.memory_limit.load(Ordering::Relaxed));
                 let loaded = lua.load_library(source, host).map_err(|text| {
                     if lua.is_exhausted() {
                         // The libraries are loaded anew when one of their functions is called.
@@ -408,6 +446,7 @@ impl LuaStore {
         self.functions.with(
             || self.interpreter(seed),
             |lua| {
+                lua.limit_memory(self.memory_limit.load(Ordering::Relaxed));
                 if !lua.knows(name) {
                     let (_, source) = library_header(&library.code).map_err(failure)?;
                     let loaded = lua.load_library(source, host).map_err(failure)?;

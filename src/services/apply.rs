@@ -17,6 +17,8 @@ impl Services {
         self.event_mask.store(events.0, Ordering::Release);
         self.lua
             .set_deprecated(config.bool("lua-enable-deprecated-api"));
+        self.lua.set_memory_limit(config.usize("lua-memory-limit"));
+        self.lua.set_twins(config.bool("native-scripts"));
         let slow_log = &self.slow_log;
         let slower_than = config.i64("slowlog-log-slower-than");
         slow_log

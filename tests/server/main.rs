@@ -4,6 +4,7 @@
 mod concurrency;
 mod connections;
 mod exchanges;
+mod hostile_scripts;
 mod process;
 mod replication;
 

@@ -61,7 +61,7 @@ fn the_documented_release_of_a_lock_runs_unchanged() {
         |h: &mut Harness, token: &[u8]| h.run_words(&[b"EVAL", source, b"1", b"l", token]);
     assert_eq!(release(&mut h, b"yours"), Response::Int(0));
     assert_eq!(release(&mut h, b"mine"), Response::Int(1));
-    assert_eq!(h.effects(), ["DEL l"]);
+    assert_eq!(h.effects(), ["del l"]);
 }
 
 #[test]

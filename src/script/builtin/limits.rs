@@ -6,16 +6,11 @@ use super::{Script, ScriptContext, ScriptError, ints, text};
 use crate::reply::Response;
 use crate::value::number::{DoubleBuffer, parse_f64, parse_i64};
 
-/// The counter of requests in a window, as clients write it most.
-const COUNT: &str = "local current = redis.call('INCR', KEYS[1])\nif current == 1 then\n  redis.call('PEXPIRE', KEYS[1], ARGV[1])\nend\nreturn current";
-
 pub(super) fn scripts() -> Vec<Script> {
     vec![
-        Script::new("innkeep.limit.count", count)
-            .description(
-                "Counts up KEYS[1], which lives for ARGV[1] milliseconds from the first on",
-            )
-            .lua_source(COUNT),
+        Script::new("innkeep.limit.count", count).description(
+            "Counts up KEYS[1], which lives for ARGV[1] milliseconds from the first on",
+        ),
         Script::new("innkeep.limit.fixed_window", fixed_window)
             .description("At most ARGV[1] in each window of ARGV[2] milliseconds; costs ARGV[3]"),
         Script::new("innkeep.limit.sliding_window", sliding_window).description(

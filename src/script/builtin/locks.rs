@@ -3,22 +3,15 @@
 use super::{Script, ScriptContext, ScriptError, text};
 use crate::reply::Response;
 
-/// The release of a lock as the documentation of SET shows it; clients send it in these bytes.
-const RELEASE: &str = r#"if redis.call("get",KEYS[1]) == ARGV[1] then return redis.call("del",KEYS[1]) else return 0 end"#;
-const EXTEND: &str = r#"if redis.call("get",KEYS[1]) == ARGV[1] then return redis.call("pexpire",KEYS[1],ARGV[2]) else return 0 end"#;
-
 pub(super) fn scripts() -> Vec<Script> {
     vec![
         Script::new("innkeep.lock.acquire", acquire)
             .description("Takes the lock KEYS[1] for the token ARGV[1] and ARGV[2] milliseconds"),
-        Script::new("innkeep.lock.extend", extend)
-            .description(
-                "Prolongs the lock KEYS[1] to ARGV[2] milliseconds if the token ARGV[1] holds it",
-            )
-            .lua_source(EXTEND),
+        Script::new("innkeep.lock.extend", extend).description(
+            "Prolongs the lock KEYS[1] to ARGV[2] milliseconds if the token ARGV[1] holds it",
+        ),
         Script::new("innkeep.lock.release", release)
-            .description("Releases the lock KEYS[1] if the token ARGV[1] holds it")
-            .lua_source(RELEASE),
+            .description("Releases the lock KEYS[1] if the token ARGV[1] holds it"),
     ]
 }
 

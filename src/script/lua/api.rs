@@ -28,14 +28,58 @@ pub(super) struct Shared {
     pub(super) host: Slot,
     /// `redis.setresp(3)`.
     pub(super) resp3: AtomicBool,
-    /// Why the script must end: it gets this error at every instruction.
+    /// Why the script must end: whatever gives the host its turn raises this error from now on.
     pub(super) killed: Mutex<Option<&'static str>>,
+    /// Whether it must.
+    pub(super) ended: AtomicBool,
+    /// A script that must end gets its error at every instruction by now.
+    hurried: AtomicBool,
     /// Replies on their way into Lua. An address into one holds while another comes.
     #[expect(
         clippy::vec_box,
         reason = "a reply stays where it is while another is kept"
     )]
     pub(super) kept: Mutex<Vec<Box<Response>>>,
+}
+
+impl Shared {
+    /// Gives the host its turn.
+    ///
+    /// # Errors
+    ///
+    /// Why the script must end.
+    pub(super) fn turn(&self) -> Result<(), &'static str> {
+        self.may_go_on()?;
+        let Some(Err(reason)) = self.host.with(|host| host.tick()) else {
+            return Ok(());
+        };
+        *self.killed.lock() = Some(reason);
+        self.ended.store(true, Ordering::Relaxed);
+        Err(reason)
+    }
+
+    /// Whether the script need not end, as far as is known.
+    ///
+    /// # Errors
+    ///
+    /// Why it must.
+    pub(super) fn may_go_on(&self) -> Result<(), &'static str> {
+        if !self.ended.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let killed = *self.killed.lock();
+        killed.map_or(Ok(()), Err)
+    }
+
+    /// Notes that the script gets its error at every instruction from now on; tells whether it did already.
+    pub(super) fn hurry(&self) -> bool {
+        self.hurried.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the last script got its error at every instruction.
+    pub(super) fn take_hurry(&self) -> bool {
+        self.hurried.swap(false, Ordering::Relaxed)
+    }
 }
 
 /// A word of a command: a string of Lua's, or a number as text.

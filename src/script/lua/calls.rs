@@ -36,6 +36,8 @@ enum Outcome {
     Refused(&'static str),
     /// The reply that was kept last.
     Kept(*const Response),
+    /// The script must end, and why.
+    Ended(&'static str),
 }
 
 /// `redis.call` where `raises`, else `redis.pcall`. The interpreter keeps `shared` for as long as its Lua lives.
@@ -54,10 +56,9 @@ pub(super) fn function(lua: &Lua, shared: &Shared, raises: bool) -> mlua::Result
 /// SAFETY: called by Lua with a valid state; upvalue 1 is the address of a living [`Shared`].
 unsafe extern "C-unwind" fn call_raising(state: *mut lua_State) -> c_int {
     unsafe {
-        if answer(state) {
-            ffi::lua_error(state)
-        } else {
-            1
+        match answer(state) {
+            Answer::Reply => 1,
+            Answer::Error | Answer::End => ffi::lua_error(state),
         }
     }
 }
@@ -65,15 +66,25 @@ unsafe extern "C-unwind" fn call_raising(state: *mut lua_State) -> c_int {
 /// SAFETY: as [`call_raising`].
 unsafe extern "C-unwind" fn call_catching(state: *mut lua_State) -> c_int {
     unsafe {
-        answer(state);
+        match answer(state) {
+            Answer::Reply | Answer::Error => 1,
+            Answer::End => ffi::lua_error(state),
+        }
     }
-    1
 }
 
-/// Runs the command that the arguments are and pushes its reply; tells whether that is an error.
+/// What [`answer`] has pushed.
+enum Answer {
+    Reply,
+    Error,
+    /// An error that no script may catch.
+    End,
+}
+
+/// Runs the command that the arguments are and pushes its reply; tells what that is.
 ///
 /// SAFETY: as [`call_raising`].
-unsafe fn answer(state: *mut lua_State) -> bool {
+unsafe fn answer(state: *mut lua_State) -> Answer {
     unsafe {
         let shared = ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast::<Shared>();
         let resp3 = (*shared).resp3.load(Ordering::Relaxed);
@@ -86,16 +97,22 @@ unsafe fn answer(state: *mut lua_State) -> bool {
             Outcome::Nothing => ffi::lua_pushboolean(state, 0),
             Outcome::Refused(text) => {
                 push_error(state, text, false);
-                return true;
+                return Answer::Error;
+            }
+            Outcome::Ended(reason) => {
+                push_text(state, reason.as_bytes());
+                return Answer::End;
             }
             Outcome::Kept(response) => {
                 push(state, &*response, resp3);
                 let failed = matches!(&*response, Response::Error(_));
                 (*shared).kept.lock().pop();
-                return failed;
+                if failed {
+                    return Answer::Error;
+                }
             }
         }
-        false
+        Answer::Reply
     }
 }
 
@@ -112,9 +129,22 @@ unsafe fn run_command(state: *mut lua_State, shared: &Shared, resp3: bool) -> Ou
         return Outcome::Refused(NO_TEXT);
     };
     let words = unsafe { words_of(state, count, &numbers) };
-    let run = || shared.host.with(|host| host.call(&words, resp3));
+    if let Err(reason) = shared.may_go_on() {
+        return Outcome::Ended(reason);
+    }
+    let run = || {
+        shared
+            .host
+            .with(|host| (host.call(&words, resp3), host.is_due()))
+    };
     // The host knows that a command has not come back, and panics anew when the script has ended.
-    match catch_unwind(AssertUnwindSafe(run)) {
+    let result = catch_unwind(AssertUnwindSafe(run));
+    if let Ok(Some((_, true))) = result
+        && let Err(reason) = shared.turn()
+    {
+        return Outcome::Ended(reason);
+    }
+    match result.map(|called| called.map(|(response, _)| response)) {
         Ok(Some(Response::Int(value))) => Outcome::Int(value),
         Ok(Some(Response::Null)) => Outcome::Nothing,
         Ok(Some(response)) => {

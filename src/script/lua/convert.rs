@@ -8,6 +8,11 @@ use crate::value::lossless;
 /// Tables nested deeper are answered as an error where Redis runs out of Lua's stack.
 const MAX_DEPTH: usize = 3998;
 const TOO_DEEP: &str = "ERR reached lua stack limit";
+/// A table that stands in itself many times can be a reply without end: beyond so many bytes each value is this error.
+const MAX_REPLY: usize = 1 << 30;
+const TOO_LARGE: &str = "ERR the reply of the script is too large";
+/// Bytes that a value takes besides its text, at least.
+const VALUE_SIZE: usize = 4;
 
 /// An error that a script returns or raises, and whether a command has counted it already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,19 +85,34 @@ pub(super) fn write_reply(value: Value, resp3: bool, reply: &mut dyn Reply) -> R
     {
         return Err(failure);
     }
-    Writer { resp3, reply }.write(value, 0);
+    let mut writer = Writer {
+        resp3,
+        reply,
+        size: 0,
+    };
+    writer.write(value, 0);
     Ok(())
 }
 
 struct Writer<'a> {
     resp3: bool,
     reply: &'a mut dyn Reply,
+    /// Bytes that have been written, or a few less.
+    size: usize,
 }
 
 impl Writer<'_> {
     fn write(&mut self, value: Value, depth: usize) {
+        self.size += VALUE_SIZE;
         match value {
-            Value::String(text) => self.reply.bulk(&text.as_bytes()),
+            Value::String(_) | Value::Table(_) if self.size > MAX_REPLY => {
+                self.reply.error(TOO_LARGE);
+            }
+            Value::String(text) => {
+                let text = text.as_bytes();
+                self.size += text.len();
+                self.reply.bulk(&text);
+            }
             Value::Boolean(value) if self.resp3 => self.reply.bool(value),
             Value::Boolean(true) => self.reply.int(1),
             Value::Integer(value) => self.reply.int(value),

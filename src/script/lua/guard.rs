@@ -218,6 +218,23 @@ unsafe extern "C-unwind" fn changing(state: *mut lua_State) -> c_int {
     }
 }
 
+/// `table.sort`, which compares in Lua where the table is long, so that whoever watches the script gets his turn.
+/// SAFETY: as [`call_wrapped`]; upvalue 2 is the comparison.
+unsafe extern "C-unwind" fn sorting(state: *mut lua_State) -> c_int {
+    /// Shorter tables are sorted before anybody misses a turn.
+    const LONG: usize = 100_000;
+    unsafe {
+        if ffi::lua_type(state, 1) == ffi::LUA_TTABLE
+            && ffi::lua_isnoneornil(state, 2) != 0
+            && ffi::lua_objlen(state, 1) > LONG
+        {
+            ffi::lua_settop(state, 1);
+            ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
+        }
+        changing(state)
+    }
+}
+
 /// A function that reads its first argument. SAFETY: as [`call_wrapped`].
 unsafe extern "C-unwind" fn reading(state: *mut lua_State) -> c_int {
     unsafe {
@@ -357,15 +374,18 @@ unsafe extern "C-unwind" fn load_text(state: *mut lua_State) -> c_int {
 /// Replaces the base functions that work on raw tables or load bytecode by wrappers; `globals` holds the originals, and
 /// `string_view` is what `getmetatable` shows for strings.
 pub(super) fn wrap_base(lua: &Lua, globals: &Table, string_view: &Table) -> mlua::Result<()> {
-    let wrap = |table: &Table, name: &str, wrapper: ffi::lua_CFunction| {
+    let wrap_with = |table: &Table, name: &str, wrapper: ffi::lua_CFunction, second: Value| {
         let original: Function = table.raw_get(name)?;
         // SAFETY: two values are pushed and become the upvalues of the one function that is left.
         let wrapped: Function = unsafe {
-            lua.exec_raw((original, string_view), move |state| {
+            lua.exec_raw((original, second), move |state| {
                 ffi::lua_pushcclosure(state, wrapper, 2);
             })?
         };
         table.raw_set(name, wrapped)
+    };
+    let wrap = |table: &Table, name: &str, wrapper: ffi::lua_CFunction| {
+        wrap_with(table, name, wrapper, Value::Table(string_view.clone()))
     };
     for name in ["rawset", "setmetatable"] {
         wrap(globals, name, changing)?;
@@ -377,9 +397,12 @@ pub(super) fn wrap_base(lua: &Lua, globals: &Table, string_view: &Table) -> mlua
     wrap(globals, "loadstring", load_text)?;
     wrap(globals, "tonumber", tonumber)?;
     let table: Table = globals.raw_get("table")?;
-    for name in ["insert", "remove", "sort", "setn"] {
+    for name in ["insert", "remove", "setn"] {
         wrap(&table, name, changing)?;
     }
+    let less = lua.load("return function(a, b) return a < b end");
+    let less: Value = less.set_name("@user_script").call(())?;
+    wrap_with(&table, "sort", sorting, less)?;
     for name in ["foreach", "foreachi", "getn", "maxn", "concat"] {
         wrap(&table, name, reading)?;
     }

@@ -14,6 +14,10 @@ use crate::reply::Response;
 pub trait Host {
     /// Runs a command and returns its reply, an error too, in the shapes of RESP3 or of RESP2.
     fn call(&mut self, args: &[&[u8]], resp3: bool) -> Response;
+    /// Whether its commands have taken so long that it wants its turn before the next.
+    fn is_due(&self) -> bool {
+        false
+    }
     /// Whether the script's user may run a command; `None` if there is no such command.
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool>;
     /// Whether the effects of what follows go to the log.

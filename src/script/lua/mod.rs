@@ -12,10 +12,13 @@ mod json;
 mod library;
 mod msgpack;
 mod pack;
+mod pattern;
 mod random;
+mod strings;
 
 use std::ffi::c_int;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
@@ -34,6 +37,10 @@ use crate::value::lossless;
 
 /// Instructions between two looks at the clock.
 const TICK: u32 = 100_000;
+/// A state with its libraries takes less.
+const LEAST_LIMIT: usize = 1 << 20;
+/// A state that takes more is collected when a script has ended.
+const MUCH: usize = 32 << 20;
 /// How error messages and tracebacks name what clients send.
 const SCRIPT_CHUNK: &str = "@user_script";
 const FUNCTION_CHUNK: &str = "@user_function";
@@ -60,6 +67,10 @@ pub struct Interpreter {
     /// The compiled scripts. Lua has room for some thousands of values outside its tables, and no more.
     compiled: Table,
     functions: HashMap<Box<[u8]>, Function>,
+    /// Bytes that it may take, 0 for no limit.
+    limit: usize,
+    /// Bytes that it took when it was last tidied up.
+    tidy: usize,
 }
 
 /// Lower-case hexadecimal digits.
@@ -102,14 +113,52 @@ impl Interpreter {
             scripts: HashMap::new(),
             compiled: lua.create_table()?,
             functions: HashMap::new(),
+            limit: 0,
+            tidy: 0,
             lua,
         })
     }
 
-    /// Bytes that the state takes.
-    #[must_use]
-    pub fn used_memory(&self) -> usize {
-        self.lua.used_memory()
+    /// How many bytes the state may take from now on; 0 for no limit.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        if self.limit != bytes {
+            self.limit = bytes;
+            self.apply_limit();
+        }
+    }
+
+    fn apply_limit(&self) {
+        let bytes = match self.limit {
+            0 => 0,
+            bytes => bytes.max(LEAST_LIMIT),
+        };
+        self.lua
+            .set_memory_limit(bytes)
+            .expect("this state counts its memory");
+    }
+
+    /// Collects what a script has left behind if that is much. Bytes that the state takes.
+    pub fn tidy_up(&mut self) -> usize {
+        let used = self.lua.used_memory();
+        let limit = if self.limit == 0 {
+            usize::MAX
+        } else {
+            self.limit
+        };
+        let much = MUCH.min(limit / 4).max(self.tidy.saturating_mul(2));
+        if used < much.min(limit / 4 * 3) {
+            return used;
+        }
+        // A collection makes tables smaller, which takes memory first.
+        let limit = std::mem::take(&mut self.limit);
+        self.apply_limit();
+        if self.lua.gc_collect().is_err() {
+            log::warn!("The memory of Lua could not be collected");
+        }
+        self.limit = limit;
+        self.apply_limit();
+        self.tidy = self.lua.used_memory();
+        self.tidy
     }
 
     /// Whether no value finds room outside of Lua's tables any more: then nothing can be run.
@@ -198,7 +247,6 @@ impl Interpreter {
         host: &mut dyn Host,
         reply: &mut dyn Reply,
     ) -> Result<(), Failure> {
-        use std::sync::atomic::Ordering;
         self.shared.resp3.store(false, Ordering::Relaxed);
         let result = self.shared.host.lend(host, || {
             calls::run(&self.lua, (&self.contents, &self.handler), called, words)
@@ -220,7 +268,9 @@ impl Interpreter {
 
     /// A script that was killed has left a hook behind that raises at every instruction.
     fn wake_from_kill(&self) {
-        if self.shared.killed.lock().take().is_some() {
+        self.shared.ended.store(false, Ordering::Relaxed);
+        self.shared.killed.lock().take();
+        if self.shared.take_hurry() {
             let ticking = Arc::clone(&self.shared);
             self.lua
                 .set_global_hook(tick_every(TICK), move |lua, _| tick(lua, &ticking))
@@ -236,15 +286,10 @@ const fn tick_every(instructions: u32) -> HookTriggers {
 /// Gives the host its turn. A script that must end gets an error at every instruction from now on, so that no `pcall` of
 /// its own can keep it alive.
 fn tick(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<VmState> {
-    let killed = *shared.killed.lock();
-    let reason = match killed {
-        Some(reason) => reason,
-        None => match shared.host.with(|host| host.tick()) {
-            Some(Err(reason)) => reason,
-            _ => return Ok(VmState::Continue),
-        },
+    let Err(reason) = shared.turn() else {
+        return Ok(VmState::Continue);
     };
-    if shared.killed.lock().replace(reason).is_none() {
+    if !shared.hurry() {
         let ticking = Arc::clone(shared);
         lua.set_global_hook(tick_every(1), move |lua, _| tick(lua, &ticking))?;
     }
@@ -359,6 +404,7 @@ impl Sandbox {
         }
         let math: Table = contents.raw_get("math")?;
         random::register(lua, &math, seed)?;
+        strings::register(lua, &contents.raw_get("string")?, shared)?;
         let shown_string = lua.create_table()?;
         let shown = guard::stand_in(lua, &shown_string, None, None)?;
         guard::wrap_base(lua, &contents, &shown)?;

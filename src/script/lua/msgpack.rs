@@ -137,7 +137,13 @@ fn encode_head(out: &mut Vec<u8>, len: usize, (small, large): (u8, u8)) {
     }
 }
 
+/// A table that stands in itself many times can be a text without end.
+const MAX_LENGTH: usize = 1 << 29;
+
 fn encode_table(out: &mut Vec<u8>, table: &Table, level: usize) -> Result<(), Raise> {
+    if out.len() > MAX_LENGTH {
+        return Err(Raise::Text("not enough memory".into()));
+    }
     if let Some(len) = array_len(table) {
         encode_head(out, len, (0x90, 0xdc));
         for index in 1..=len {

@@ -16,7 +16,7 @@ use values::{text, value};
 const DEFAULT_SCRIPTS: usize = 3000;
 /// Scripts between two fresh starts.
 const ROUND: usize = 250;
-const FAMILIES: &str = "strings,keys,lists,hashes,sets,zsets,streams,bitmaps,geo,hyperloglog";
+const FAMILIES: &str = "strings,keys,lists,hashes,sets,zsets,streams,bitmaps,geo,hyperloglog,sort";
 
 /// Shows any value of Lua's as text, the same wherever the order of a table's fields is the interpreter's affair.
 const SHOW: &str = "local function show(v, d) d = d or 0 local t = type(v) \

@@ -16,6 +16,13 @@ pub(super) fn encode(value: &Value, settings: Settings) -> Result<Vec<u8>, Raise
     Ok(encoder.out)
 }
 
+/// A table that stands in itself many times can be a text without end.
+const MAX_LENGTH: usize = 1 << 29;
+
+const fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | b'/' | 0..0x20 | 0x7f)
+}
+
 struct Encoder {
     out: Vec<u8>,
     settings: Settings,
@@ -46,27 +53,34 @@ impl Encoder {
 
     fn string(&mut self, text: &[u8]) {
         self.out.push(b'"');
-        for byte in text {
-            let short = match byte {
-                b'"' | b'\\' | b'/' => *byte,
-                0x08 => b'b',
-                b'\t' => b't',
-                b'\n' => b'n',
-                0x0c => b'f',
-                b'\r' => b'r',
-                0..0x20 | 0x7f => {
-                    let digits = format!("\\u{byte:04x}");
-                    self.out.extend_from_slice(digits.as_bytes());
-                    continue;
-                }
-                plain => {
-                    self.out.push(*plain);
-                    continue;
-                }
+        let mut rest = text;
+        while let Some(at) = rest.iter().position(|byte| is_escaped(*byte)) {
+            let (plain, from) = rest.split_at(at);
+            self.out.extend_from_slice(plain);
+            let Some((byte, after)) = from.split_first() else {
+                break;
             };
-            self.out.extend_from_slice(&[b'\\', short]);
+            self.escape(*byte);
+            rest = after;
         }
+        self.out.extend_from_slice(rest);
         self.out.push(b'"');
+    }
+
+    fn escape(&mut self, byte: u8) {
+        let short = match byte {
+            0x08 => b'b',
+            b'\t' => b't',
+            b'\n' => b'n',
+            0x0c => b'f',
+            b'\r' => b'r',
+            0..0x20 | 0x7f => {
+                let digits = format!("\\u{byte:04x}");
+                return self.out.extend_from_slice(digits.as_bytes());
+            }
+            _ => byte,
+        };
+        self.out.extend_from_slice(&[b'\\', short]);
     }
 
     fn number(&mut self, number: f64, value: &Value) -> Result<(), Raise> {
@@ -86,6 +100,9 @@ impl Encoder {
     }
 
     fn table(&mut self, table: &Table, depth: i64) -> Result<(), Raise> {
+        if self.out.len() > MAX_LENGTH {
+            return Err(Raise::Text("not enough memory".into()));
+        }
         if depth > self.settings.encode_depth {
             return Err(Raise::Text(format!(
                 "Cannot serialise, excessive nesting ({depth})"

@@ -1,0 +1,2 @@
+
+    return tonumber(ARGV[1]) + tonumber(ARGV[2]);
