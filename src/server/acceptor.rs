@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::warn;
 use tokio::runtime::Builder;
@@ -60,11 +60,17 @@ impl Rebind for Rebinder {
     }
 }
 
-/// Starts the thread, which ends when `stopped` says so.
+/// How long clients wait in the backlog for what is being loaded: most starts take less, and then nobody is refused.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked whether that is over.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Starts the thread, which ends when `stopped` says so. Nobody is accepted while `is_starting`, for a moment.
 pub(super) fn start(
     sockets: Sockets,
     hand_over: HandOver,
     stopped: watch::Receiver<bool>,
+    is_starting: impl Fn() -> bool + Send + 'static,
 ) -> io::Result<(Rebinder, JoinHandle<()>)> {
     let runtime = Builder::new_current_thread()
         .enable_io()
@@ -72,6 +78,11 @@ pub(super) fn start(
         .build()?;
     let (requests, inbox) = mpsc::unbounded_channel();
     let work = move || {
+        let patience = Instant::now() + PATIENCE;
+        while is_starting() && !*stopped.borrow() && Instant::now() < patience {
+            std::thread::sleep(LOOK);
+        }
+        drop(is_starting);
         LocalSet::new().block_on(&runtime, accept_all(sockets, hand_over, inbox, stopped));
     };
     let thread = std::thread::Builder::new()
@@ -320,7 +331,8 @@ mod tests {
             unix: None,
             backlog: 16,
         };
-        let (rebinder, thread) = start(sockets, Arc::new(drop), stopped).expect("threads start");
+        let (rebinder, thread) =
+            start(sockets, Arc::new(drop), stopped, || false).expect("threads start");
         (rebinder, port, stop, thread)
     }
 

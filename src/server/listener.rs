@@ -179,7 +179,9 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         backlog: options.backlog,
     };
     let hand_over = Arc::new(move |accepted| shared.hand_over(accepted));
-    let (rebinder, acceptor) = acceptor::start(sockets, hand_over, accepting_stopped)?;
+    let inner = Arc::clone(&engine.0);
+    let is_starting = move || inner.is_loading();
+    let (rebinder, acceptor) = acceptor::start(sockets, hand_over, accepting_stopped, is_starting)?;
     *engine.services().rebind.write() = Some(Box::new(rebinder));
     Ok(Server {
         engine: engine.clone(),
