@@ -185,6 +185,8 @@ pub(crate) fn reason(words: &[Vec<u8>]) -> Option<&'static str> {
 
 const ACTIVE_CONSUMERS: &str = "Redis 7.2 tells when consumers last got something";
 
+const TRIMMED_REFERENCES: &str = "Redis 8.2 takes KEEPREF, DELREF and ACKED";
+
 /// Questions about the command table that are answered otherwise, and why.
 const TOLD_OTHERWISE: &[(&[&str], &str)] = &[
     (&["COMMAND", "INFO", "zrank"], "Redis 7.2 takes WITHSCORE"),
@@ -198,6 +200,8 @@ const TOLD_OTHERWISE: &[(&[&str], &str)] = &[
         &["COMMAND", "DOCS", "zrevrank"],
         "Redis 7.2 takes WITHSCORE",
     ),
+    (&["COMMAND", "DOCS", "xadd"], TRIMMED_REFERENCES),
+    (&["COMMAND", "DOCS", "xtrim"], TRIMMED_REFERENCES),
     (&["COMMAND", "DOCS", "xinfo"], ACTIVE_CONSUMERS),
     (&["COMMAND", "DOCS", "xinfo|consumers"], ACTIVE_CONSUMERS),
     (&["COMMAND", "DOCS", "xinfo|stream"], ACTIVE_CONSUMERS),
@@ -249,9 +253,24 @@ const FIELDS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Fields of INFO that Redis 7.2 has added.
+const NEWER_INFO: &[&str] = &[
+    "pubsub_clients",
+    "total_blocking_keys",
+    "total_blocking_keys_on_nokey",
+    "total_watched_keys",
+    "watching_clients",
+    "listener0",
+    "listener1",
+    "acl_access_denied_auth",
+    "acl_access_denied_channel",
+    "acl_access_denied_cmd",
+    "acl_access_denied_key",
+];
+
 /// Whether a field of INFO may differ or be missing.
 pub(crate) fn is_field_of_its_own(name: &str) -> bool {
-    FIELDS.iter().any(|(field, _)| *field == name)
+    NEWER_INFO.contains(&name) || FIELDS.iter().any(|(field, _)| *field == name)
 }
 
 /// Whether a section of INFO tells of measured times only.
