@@ -742,7 +742,7 @@ impl<T: Stored> Table<T> {
 }
 
 /// Passes over a segment that a scan makes at most: each looks at all of it, however few entries it returns.
-const SCAN_PASSES: usize = 8;
+const SCAN_PASSES: usize = 32;
 
 /// Where to stop in a segment of `len` entries between `first` and `behind`, coming from `from`, for about `wanted`, or
 /// for as many as are worth a pass over the segment.
