@@ -58,7 +58,7 @@ impl RawEntries for Sink {
 }
 
 fn check(value: ValueRef<'_>) {
-    let (len, counted) = match value {
+    let (len, counted) = match &value {
         ValueRef::String(_) => return,
         // It may be without entries.
         ValueRef::Stream(stream) => {
@@ -73,7 +73,7 @@ fn check(value: ValueRef<'_>) {
     };
     assert!(len > 0);
     assert_eq!(len, counted);
-    let payload = dump(value, true);
+    let payload = dump(value.clone(), true);
     let again = restore(&payload, &Limits::default(), false).expect("what is written is sound");
     let again = again.expect("and not empty");
     assert_eq!(again.as_ref().type_name(), value.type_name());

@@ -5,8 +5,10 @@ use super::execute::perform;
 use super::session::{Flow, Session};
 use super::{Engine, Inner};
 use crate::commands::Command;
+#[cfg(feature = "server")]
+use crate::keyspace::Lookup;
 use crate::keyspace::txn::HashHint;
-use crate::keyspace::{Lookup, ShardSet, Txn};
+use crate::keyspace::{ShardSet, Txn};
 use crate::reply::Reply;
 
 /// The shards that a batch looks into, as far as nobody else had them; or none.
@@ -34,6 +36,7 @@ impl Held<'_> {
 impl Engine {
     /// Brings what the commands of a batch look for towards the processor, and has its shards stay locked where nothing
     /// out of the ordinary is in force.
+    #[cfg(feature = "server")]
     pub(crate) fn hold(&self, session: &mut Session, lookups: &[Lookup<'_>]) -> Held<'_> {
         let (keyspace, db) = (&self.0.keyspace, session.state.db);
         if !session.is_calm(true) {

@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use innkeep_aof::{RealStorage, Storage};
 use parking_lot::Mutex;
 
+#[cfg(feature = "server")]
 pub(crate) use held::Held;
 pub use session::{Blocked, Flow, Session};
 
@@ -225,6 +226,7 @@ impl Engine {
     }
 
     /// The process ends in the middle of a shutdown: what a snapshot has left half written is removed.
+    #[cfg(feature = "server")]
     pub(crate) fn leave_no_temporary_snapshot(&self) {
         self.0.remove_temporary_snapshots();
     }

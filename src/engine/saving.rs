@@ -98,6 +98,7 @@ impl Inner {
     }
 
     /// Removes what a save that does not come to its end has written.
+    #[cfg(feature = "server")]
     pub(super) fn remove_temporary_snapshots(&self) {
         let directory = self.services.config.read().path("dir");
         for kind in ["", "-background"] {

@@ -178,6 +178,7 @@ impl Session {
 
     /// Tells the hash of a word of the command that is executed next.
     #[inline]
+    #[cfg(feature = "server")]
     pub(crate) fn hint(&mut self, word: &[u8], hash: u64) {
         self.hint = HashHint::new(word, hash);
     }
@@ -246,6 +247,7 @@ impl Session {
     }
 
     /// A request without words is what CLIENT REPLY SKIP skips, too.
+    #[cfg(feature = "server")]
     pub(crate) fn pass_empty_request(&mut self) {
         if self.state.reply_mode == ReplyMode::SkipNext {
             self.state.reply_mode = ReplyMode::On;

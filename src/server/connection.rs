@@ -627,7 +627,8 @@ impl Connection {
         let lifted = poll_fn(|cx| services.pause.poll_lifted(cx.waker()));
         let end = tokio::select! {
             biased;
-            () = lifted => Ok(()),
+            // What waits for something else than the end of a pause only waits.
+            () = lifted, if services.pause.is_active() => Ok(()),
             end = self.watch_socket() => Err(end),
             () = tokio::time::sleep(Duration::from_millis(left)) => Ok(()),
         };
