@@ -6,6 +6,7 @@
 
 use crate::pool::Pool;
 use crate::random::Random;
+use crate::reasons::reason;
 
 /// How the replies of a command are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +158,11 @@ impl Grammar {
             "unread",
         ];
         if random.chance(5) && !spared.iter().any(|class| arguments.contains(class)) {
+            let sound = command.clone();
             spoil(&mut command, random);
+            if command.is("LPOS") && reason(&command.arguments).is_some() {
+                return sound;
+            }
         }
         command
     }

@@ -113,6 +113,11 @@ pub(crate) const REASONS: &[Reason] = &[
         why: "Redis 7.2 refuses a rank that has no opposite",
     },
     Reason {
+        command: "xread",
+        applies: |words| has(words, "+"),
+        why: "Redis 7.4 takes + for the last entry",
+    },
+    Reason {
         command: "xadd",
         applies: |words| has(words, "*"),
         why: "the clock makes the id",
