@@ -403,11 +403,6 @@ fn failover(ctx: &mut Context<'_, '_>) -> CommandResult {
     if wish.abort {
         return Err(CommandError::text("ERR No failover in progress."));
     }
-    if wish.timeout_ms.is_some_and(|ms| ms <= 0) {
-        return Err(CommandError::text(
-            "ERR FAILOVER timeout must be greater than 0",
-        ));
-    }
     if ctx.services.replicas.list().is_empty() {
         return Err(CommandError::text(
             "ERR FAILOVER requires connected replicas.",
@@ -421,7 +416,7 @@ struct FailoverWish {
     abort: bool,
     to: bool,
     force: bool,
-    timeout_ms: Option<i64>,
+    timeout: bool,
 }
 
 impl FailoverWish {
@@ -432,9 +427,12 @@ impl FailoverWish {
             let has = |more: usize| at + more < ctx.args.len();
             if ctx.is(at, "abort") && ctx.args.len() == 2 {
                 wish.abort = true;
-            } else if ctx.is(at, "timeout") && has(1) && wish.timeout_ms.is_none() {
-                let ms = ctx.int(at + 1)?;
-                wish.timeout_ms = Some(ms);
+            } else if ctx.is(at, "timeout") && has(1) && !wish.timeout {
+                if ctx.int(at + 1)? <= 0 {
+                    let text = "ERR FAILOVER timeout must be greater than 0";
+                    return Err(CommandError::text(text));
+                }
+                wish.timeout = true;
                 at += 1;
             } else if ctx.is(at, "to") && has(2) && !wish.to {
                 ctx.int(at + 2)?;
@@ -513,6 +511,10 @@ mod tests {
             ),
             (
                 "FAILOVER TO h 1 FORCE TIMEOUT 0",
+                "ERR FAILOVER timeout must be greater than 0",
+            ),
+            (
+                "FAILOVER TIMEOUT -2 ABORT",
                 "ERR FAILOVER timeout must be greater than 0",
             ),
             ("REPLCONF capa", "ERR syntax error"),

@@ -185,7 +185,8 @@ pub(crate) fn frames_agree(ours: &[Reply], theirs: &[Reply]) -> bool {
 /// Whether DEBUG OBJECT says the same of two values, but for their places in memory, their clocks, and what a snapshot
 /// needs for them: the compressors find other matches.
 fn same_value(ours: &Reply, theirs: &Reply) -> bool {
-    const OWN: [&str; 3] = ["at:0x", "lru:", "lru_seconds_idle:"];
+    // The words of a command that waits in MULTI refer to a value, too.
+    const OWN: [&str; 4] = ["at:0x", "refcount:", "lru:", "lru_seconds_idle:"];
     let [mine, others] = [ours, theirs].map(|reply| String::from_utf8_lossy(reply.bytes()));
     let alike = |(mine, others): (&str, &str)| {
         let length = |field: &str| {

@@ -317,9 +317,11 @@ fn one_group(
         }
     }
     if target.compare != Compare::Removal {
+        // What may be answered otherwise may also leave something else.
+        let differs = lines.iter().any(|words| reason(words).is_some());
         for (words, compare) in CHECKS {
             all.push(line(words));
-            compares.push(*compare);
+            compares.push(if differs { Compare::Errors } else { *compare });
         }
     }
     let [ours, theirs] = match both.exchange(&all) {
