@@ -260,7 +260,12 @@ impl Connection {
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.give_input_back(0);
+                if self.input.is_empty() {
+                    // What the read before has needed stays told.
+                    self.buffers.give(std::mem::take(&mut self.input));
+                } else {
+                    self.tell_input(self.input.capacity());
+                }
                 Ok(false)
             }
             Err(error) => Err(error.into()),
