@@ -317,8 +317,11 @@ fn one_group(
         }
     }
     if target.compare != Compare::Removal {
-        // What may be answered otherwise may also leave something else.
-        let differs = lines.iter().any(|words| reason(words).is_some());
+        // A large set that is sorted into a list in its own order leaves it so.
+        let is_own_order = |words: &Vec<Vec<u8>>| {
+            words[0].eq_ignore_ascii_case(b"sort") && reason(words).is_some()
+        };
+        let differs = lines.iter().any(is_own_order);
         for (words, compare) in CHECKS {
             all.push(line(words));
             compares.push(if differs { Compare::Errors } else { *compare });
