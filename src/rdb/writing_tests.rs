@@ -58,22 +58,11 @@ fn value() -> impl Strategy<Value = Value> {
             set_of(&texts)
         }),
         prop::collection::vec((text(), text()), 1..8).prop_map(|pairs| {
-            let mut hash = Hash::new();
-            for (field, value) in &pairs {
-                hash.set(field, value, &limits().hash);
-            }
-            hash.into()
+            let fields = pairs.into_iter();
+            hash_of(fields.map(|(field, value)| (field, value, None)))
         }),
-        prop::collection::vec((text(), text(), prop::option::of(1..i64::MAX)), 1..8).prop_map(
-            |fields| {
-                let mut hash = Hash::new();
-                for (field, value, time) in &fields {
-                    let time = time.map_or(FieldTime::Never, FieldTime::At);
-                    hash.set_with_time(field, value, time, &limits().hash);
-                }
-                hash.into()
-            }
-        ),
+        prop::collection::vec((text(), text(), prop::option::of(1..i64::MAX)), 1..8)
+            .prop_map(hash_of),
         prop::collection::vec((text(), score()), 1..8).prop_map(|pairs| {
             let mut set = SortedSet::new();
             for (member, score) in &pairs {
@@ -117,6 +106,19 @@ fn stream_of(fields: &[(Vec<u8>, Vec<u8>)], choices: [u8; 4]) -> Value {
     }
     stream.add_group(b"group", group);
     stream.into()
+}
+
+/// A hash of the first value given for each field: a long one that a short one replaced would leave a table behind, which
+/// is read again as a listpack, as in Redis.
+fn hash_of(fields: impl IntoIterator<Item = (Vec<u8>, Vec<u8>, Option<i64>)>) -> Value {
+    let mut hash = Hash::new();
+    for (field, value, time) in fields {
+        if hash.get(&field).is_none() {
+            let time = time.map_or(FieldTime::Never, FieldTime::At);
+            hash.set_with_time(&field, &value, time, &limits().hash);
+        }
+    }
+    hash.into()
 }
 
 fn set_of(texts: &[Vec<u8>]) -> Value {
