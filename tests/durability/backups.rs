@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use innkeep_test_server::Launch;
 use innkeep_test_server::wire::{Reply, Wire};
-use innkeep_test_server::{Launch, Server};
 
 use super::{connect, launch};
 
@@ -31,18 +31,6 @@ fn write_pairs(mut wire: Wire, stop: &AtomicBool) {
         let reply = ask(&mut wire, &["MSET", &one, &value, &other, &value]);
         assert!(reply.is_status("OK"), "{reply:?}");
     }
-}
-
-/// The backup of `server` as what a server starts with.
-fn start_from(launch: Launch, file: &Path) -> Server {
-    let directory = tempfile::tempdir().expect("a directory").keep();
-    fs::copy(file, directory.join("dump.rdb")).expect("it is there");
-    let launch = launch
-        .option("appendonly", "no")
-        .option("dir", text(&directory));
-    let server = launch.start().expect("it starts");
-    fs::remove_dir_all(directory).expect("it was loaded");
-    server
 }
 
 #[test]
@@ -76,7 +64,7 @@ fn a_backup_is_of_one_moment_while_others_write() {
     let mut programs = vec![launch()];
     programs.extend(Launch::redis());
     for (file, program) in files.iter().zip(programs.iter().cycle()) {
-        let server = start_from(program.clone(), file);
+        let server = program.clone().start_from(file).expect("it starts");
         let mut wire = connect(&server);
         for pair in 0..50 {
             let pair = ask(

@@ -208,23 +208,14 @@ fn hand_over(server: Server, next: Launch) -> Server {
 /// The same with the log (`appendonly`) or with the snapshot.
 pub(crate) fn hand_over_with(mut server: Server, next: Launch, log: &str) -> Server {
     let mut wire = connect(&server);
-    // Where the first of them began, which is not the last one's own.
-    let directory = wire.ask(&["CONFIG", "GET", "dir"]).expect("an answer");
-    let directory = directory.items().get(1).expect("a value").bytes();
-    let directory = String::from_utf8_lossy(directory).into_owned();
     drop(wire.ask(&["SHUTDOWN", "NOSAVE"]));
     drop(wire);
     server
         .wait_for_exit(std::time::Duration::from_secs(30))
         .expect("it ends");
-    let next = next
-        .option("appendonly", log)
-        .option("dir", &directory)
-        .start()
-        .expect("the next one starts");
-    // The directory goes with the first server's handle; the second one has everything in memory and open.
-    std::mem::forget(server);
-    next
+    next.option("appendonly", log)
+        .start_after(&server)
+        .expect("the next one starts")
 }
 
 fn redis() -> Option<Launch> {

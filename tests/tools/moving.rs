@@ -1,9 +1,8 @@
 //! Backup, restore, import and export: what arrives is what was there.
 
 use std::fs;
-use std::path::Path;
 
-use innkeep_test_server::{Launch, Server, may_skip};
+use innkeep_test_server::{Launch, may_skip};
 
 use super::{ask, connect, contents, fill, launch, succeeds, text, tool};
 
@@ -13,19 +12,6 @@ fn redis() -> Option<Launch> {
         assert!(may_skip("redis-server"));
     }
     redis
-}
-
-/// A server that starts with this file as its snapshot.
-fn starts_with(launch: Launch, dump: &Path) -> Server {
-    let directory = tempfile::tempdir().expect("a directory").keep();
-    fs::copy(dump, directory.join("dump.rdb")).expect("there is room");
-    let server = launch
-        .option("appendonly", "no")
-        .option("dir", text(&directory))
-        .start()
-        .expect("it starts");
-    fs::remove_dir_all(directory).expect("it is there");
-    server
 }
 
 #[test]
@@ -38,10 +24,10 @@ fn a_backup_of_a_running_server_is_what_it_held() {
     assert!(told.contains("found sound"), "{told}");
     let expected = contents(&mut wire);
     ask(&mut wire, &["FLUSHALL"]);
-    let own = starts_with(launch(), &dest);
+    let own = launch().start_from(&dest).expect("it starts");
     assert_eq!(contents(&mut connect(&own)), expected);
     if let Some(redis) = redis() {
-        let real = starts_with(redis, &dest);
+        let real = redis.start_from(&dest).expect("it starts");
         assert_eq!(contents(&mut connect(&real)), expected);
     }
 }

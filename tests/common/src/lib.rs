@@ -100,6 +100,25 @@ impl Launch {
         self.start_in(Arc::new(TempDir::with_prefix("innkeep-test-")?))
     }
 
+    /// Starts the server in the directory of another one that has ended.
+    ///
+    /// # Errors
+    /// As [`Launch::start`].
+    pub fn start_after(self, server: &Server) -> io::Result<Server> {
+        self.start_in(Arc::clone(&server.directory))
+    }
+
+    /// Starts the server in a new directory with this file as its snapshot, and no log.
+    ///
+    /// # Errors
+    /// As [`Launch::start`], and when the file cannot be copied.
+    pub fn start_from(self, dump: &Path) -> io::Result<Server> {
+        let directory = TempDir::with_prefix("innkeep-test-")?;
+        std::fs::copy(dump, directory.path().join("dump.rdb"))?;
+        self.option("appendonly", "no")
+            .start_in(Arc::new(directory))
+    }
+
     fn start_in(self, directory: Arc<TempDir>) -> io::Result<Server> {
         let mut last = io::Error::other("no attempt was made");
         for _ in 0..PORT_ATTEMPTS {
