@@ -237,6 +237,7 @@ const VALUES: &[(&str, &str, &str)] = &[
         "! template format is invalid or contains unknown variables",
     ),
     ("proc-title-template", "}", "}"),
+    ("proc-title-template", "{{x}", "{{x}"),
     (
         "cluster-announce-hostname",
         "a_b",

@@ -360,6 +360,12 @@ fn is_process_title(template: &[u8]) -> bool {
             shows_something |= !first.is_ascii_whitespace();
             continue;
         }
+        // Two of them stand for the brace itself.
+        if let Some(after) = tail.strip_prefix(b"{") {
+            shows_something = true;
+            rest = after;
+            continue;
+        }
         let Some(end) = tail.iter().position(|byte| *byte == b'}') else {
             return false;
         };

@@ -120,6 +120,10 @@ impl Hooks for EngineHooks {
             engine.reserve.look_again();
         } else if name.starts_with("maxmemory") {
             engine.background.request_eviction();
+        } else if matches!(name, "proc-title-template" | "bind" | "port")
+            && let Some(show) = engine.services.switches.show_title.get()
+        {
+            show(&engine.services.config.read());
         }
     }
 

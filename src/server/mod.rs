@@ -12,6 +12,8 @@ mod program;
 mod replica;
 mod shutdown;
 mod socket;
+mod start_words;
+mod title;
 
 pub use allocator::Mimalloc;
 pub use listener::{Server, ServerOptions, serve};

@@ -17,6 +17,7 @@ use super::crash;
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
 use super::shutdown::{self, Origin};
+use super::title;
 use crate::commands::Shutdown;
 use crate::config::{Config, Invocation, Source, USAGE, parse_arguments};
 use crate::engine::Engine;
@@ -33,8 +34,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if tools::are_meant(&arguments) {
         return tools::run(arguments);
     }
+    let program = arguments.first().cloned().unwrap_or_default();
     match parse_arguments(arguments) {
-        Invocation::Run(source) => run_server(&source),
+        Invocation::Run(source) => {
+            title::prepare(program);
+            run_server(&source)
+        }
         Invocation::Version => {
             let (own, bits) = (env!("CARGO_PKG_VERSION"), usize::BITS);
             println!(
@@ -103,10 +108,13 @@ async fn host(config: Config) -> io::Result<()> {
     let engine = Engine::prepare(config).map_err(io::Error::other)?;
     let named = engine.services().stats.allocator.set(ALLOCATOR);
     debug_assert!(named.is_ok(), "nobody else knows the allocator");
-    // Nobody has set it before.
-    let _ = engine.services().switches.crash.set(crash::provoke);
+    let switches = &engine.services().switches;
+    // Nobody has set them before.
+    let _ = switches.crash.set(crash::provoke);
+    let _ = switches.show_title.set(title::show);
     let mut server = serve(&engine, options)
         .inspect_err(|_| error!("Failed listening on port {port} (tcp), aborting."))?;
+    title::show_first(&engine.services().config.read());
     // Whoever reads this may connect.
     info!(
         "innkeep {own} is starting, port {port}, compatible with Redis {COMPATIBLE_VERSION}. PID: {pid}"

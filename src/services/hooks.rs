@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
+use crate::config::Config;
 use crate::keyspace::Txn;
 
 /// What the engine does when CONFIG SET changes a parameter that concerns more than the services. An error refuses the
@@ -73,6 +74,8 @@ pub struct Switches {
     pub checksums_ignored: AtomicBool,
     /// SEGFAULT: what ends the program; where it has no such thing of its own, it is aborted.
     pub crash: OnceLock<fn()>,
+    /// What shows the title of the process after a change of what it tells. None where the process is not the server's own.
+    pub show_title: OnceLock<fn(&Config)>,
     /// REPLYBUFFER PEAK-RESET-TIME in milliseconds; -1: never.
     pub reply_peak_reset_ms: AtomicI64,
     /// FAIL-SNAPSHOT: whether the snapshot that is being written, for a file or as the base of the log, is to fail.
@@ -94,6 +97,7 @@ impl Default for Switches {
             reply_peak_reset_ms: AtomicI64::new(REPLY_PEAK_RESET_MS),
             snapshot_fails: AtomicBool::new(false),
             crash: OnceLock::new(),
+            show_title: OnceLock::new(),
             reply_resizing: AtomicBool::new(true),
         }
     }

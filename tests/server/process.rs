@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use innkeep_test_server::SERVER_VARIABLE;
 use innkeep_test_server::wire::Wire;
+use innkeep_test_server::{Launch, SERVER_VARIABLE};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -193,5 +193,37 @@ fn a_configuration_comes_from_a_file_from_standard_input_and_from_arguments() {
             Some(value.as_bytes().to_vec()),
             "{name}"
         );
+    }
+}
+
+/// The words that the system shows for a process, up to the first end of one.
+fn title_of(id: u32) -> String {
+    let words = std::fs::read(format!("/proc/{id}/cmdline")).expect("it runs");
+    let first = words.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(first).into_owned()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn its_title_tells_what_is_configured() {
+    let server = Launch::under_test(env!("CARGO_BIN_EXE_innkeep"))
+        .environment("A_LONG_ENVIRONMENT", &"room ".repeat(100))
+        .start()
+        .expect("a server");
+    let (id, port) = (server.id(), server.port());
+    let mut wire = Wire::new(server.connect().expect("the server accepts"));
+    let title = title_of(id);
+    assert!(title.ends_with(&format!(" 127.0.0.1:{port}")), "{title}");
+    let long = "x".repeat(200);
+    for (template, expected) in [
+        (
+            format!("{{port}} {long} {{tls-port}}"),
+            format!("{port} {long} 0"),
+        ),
+        ("short".to_owned(), "short".to_owned()),
+    ] {
+        let answer = wire.ask(&["CONFIG", "SET", "proc-title-template", &template]);
+        assert!(answer.expect("the server answers").is_status("OK"));
+        assert_eq!(title_of(id), expected);
     }
 }
