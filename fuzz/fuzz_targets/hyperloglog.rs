@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(mut registers) = registers {
         assert!(registers.merge(&bytes).is_ok());
-        assert!(registers.merge_into(&mut bytes, 3000).is_ok());
+        assert!(registers.write_to(&mut bytes, 3000).is_ok());
         assert!(hyperloglog::make_dense(&mut bytes).is_ok());
     }
 });

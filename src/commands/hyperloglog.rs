@@ -179,16 +179,19 @@ fn pfadd(context: &mut Context<'_, '_>) -> CommandResult {
 
 /// The registers of all these keys together, and whether one of them is dense.
 fn merged(txn: &mut Txn<'_>, keys: &[&[u8]]) -> Result<(Registers, bool), CommandError> {
-    let (mut registers, mut any_dense) = (Registers::default(), false);
+    let (mut registers, mut any_dense) = (None::<Registers>, false);
     for key in keys {
         let Some(entry) = txn.read(key) else {
             continue;
         };
         let bytes = checked(entry)?;
         any_dense |= hyperloglog::encoding(bytes) == Some(Encoding::Dense);
-        registers.merge(bytes)?;
+        match &mut registers {
+            Some(registers) => registers.merge(bytes)?,
+            None => registers = Some(Registers::of(bytes)?),
+        }
     }
-    Ok((registers, any_dense))
+    Ok((registers.unwrap_or_default(), any_dense))
 }
 
 fn pfcount(context: &mut Context<'_, '_>) -> CommandResult {
@@ -226,7 +229,7 @@ fn pfmerge(context: &mut Context<'_, '_>) -> CommandResult {
     if any_dense {
         hyperloglog::make_dense(bytes)?;
     }
-    registers.merge_into(bytes, max_bytes)?;
+    registers.write_to(bytes, max_bytes)?;
     hyperloglog::forget_count(bytes);
     context.txn.changed(EventClass::STRING, "pfadd", key);
     context.reply.ok();

@@ -17,7 +17,7 @@
 //!
 //! The estimate is Ertl's, "New cardinality estimation algorithms for HyperLogLog sketches" (2017).
 
-use super::wide;
+mod dense;
 
 const HEADER: usize = 16;
 const MAGIC: &[u8; 4] = b"HYLL";
@@ -33,7 +33,6 @@ pub const REGISTERS: usize = 1 << INDEX_BITS;
 /// Bits of a hash whose zeros are counted.
 const COUNTED_BITS: u32 = 64 - INDEX_BITS;
 const REGISTER_BITS: usize = 6;
-const DENSE_LEN: usize = HEADER + REGISTERS * REGISTER_BITS / 8;
 
 /// Longest run of the one-byte form for zeros.
 const MAX_SHORT_ZEROS: usize = 64;
@@ -87,7 +86,7 @@ pub fn encoding(bytes: &[u8]) -> Option<Encoding> {
         return None;
     }
     match bytes[ENCODING] {
-        DENSE if bytes.len() == DENSE_LEN => Some(Encoding::Dense),
+        DENSE if bytes.len() == HEADER + dense::LEN => Some(Encoding::Dense),
         SPARSE => Some(Encoding::Sparse),
         _ => None,
     }
@@ -310,99 +309,17 @@ impl Extend<u8> for Overwrite<'_> {
 
 // ------------------------------------------------------------------------------------------------ the dense form
 
-/// Registers that are taken apart, or put together, at a time: as many as a wide register of the processor has bytes.
-const GROUP: usize = 32;
-const GROUP_LEN: usize = GROUP * REGISTER_BITS / 8;
-
-/// A group of registers, a byte each, from its bytes with the one before them. Four registers of 6 bits are three bytes.
-/// Loops over a fixed number of words, one for each step, become single instructions.
-#[inline(always)]
-fn unpack(window: &[u8; GROUP_LEN + 1]) -> [u8; GROUP] {
-    let mut words = [0_u32; GROUP / 4];
-    for (index, word) in words.iter_mut().enumerate() {
-        let at = 3 * index;
-        let bits = [window[at], window[at + 1], window[at + 2], window[at + 3]];
-        *word = u32::from_le_bytes(bits);
-    }
-    for word in &mut words {
-        let bits = *word >> 8;
-        *word = bits & 0x3f | bits << 2 & 0x3f00 | bits << 4 & 0x3f_0000 | bits << 6 & 0x3f00_0000;
-    }
-    let mut registers = [0; GROUP];
-    let (fours, _) = registers.as_chunks_mut::<4>();
-    for (four, word) in fours.iter_mut().zip(words) {
-        *four = word.to_le_bytes();
-    }
-    registers
+/// The registers of what has the dense form.
+fn packed(bytes: &[u8]) -> Option<&dense::Packed> {
+    let registers = bytes.get(HEADER..)?.try_into().ok()?;
+    (bytes[ENCODING] == DENSE).then_some(registers)
 }
 
-/// The other way about.
-#[inline(always)]
-fn pack(registers: &[u8; GROUP], bytes: &mut [u8; GROUP_LEN]) {
-    let (fours, _) = registers.as_chunks::<4>();
-    let (threes, _) = bytes.as_chunks_mut::<3>();
-    for (four, three) in fours.iter().zip(threes) {
-        let bits = u32::from_le_bytes(*four);
-        let joined = bits & 0x3f | bits >> 2 & 0xfc0 | bits >> 4 & 0x3_f000 | bits >> 6 & 0xfc_0000;
-        three.copy_from_slice(&joined.to_le_bytes()[..3]);
-    }
-}
-
-/// Raises each register to that of a dense one. A plain loop: what an iterator would call is compiled by itself, for
-/// narrow registers.
-#[inline(always)]
-fn raise_to_dense(registers: &mut [u8; REGISTERS], bytes: &[u8]) {
-    let (groups, _) = registers.as_chunks_mut::<GROUP>();
-    for (index, group) in groups.iter_mut().enumerate() {
-        let at = HEADER - 1 + index * GROUP_LEN;
-        let Some(window) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
-            return;
-        };
-        let others = unpack(window);
-        for (register, other) in group.iter_mut().zip(others) {
-            *register = (*register).max(other);
-        }
-    }
-}
-
-/// Raises the registers of a dense one to these.
-#[inline(always)]
-fn raise_dense_to(bytes: &mut [u8], registers: &[u8; REGISTERS]) {
-    let mut all = *registers;
-    raise_to_dense(&mut all, bytes);
-    let (groups, _) = all.as_chunks::<GROUP>();
-    let (packed, _) = bytes[HEADER..].as_chunks_mut::<GROUP_LEN>();
-    for (group, packed) in groups.iter().zip(packed) {
-        pack(group, packed);
-    }
-}
-
-/// How many registers have each value. Neighbours are counted apart: often they are equal, and one would wait for the
-/// other.
-fn histogram(registers: &[u8; REGISTERS]) -> [u32; HISTOGRAM] {
-    const APART: usize = 4;
-    let mut counts = [[0_u32; HISTOGRAM]; APART];
-    let (groups, _) = registers.as_chunks::<APART>();
-    for group in groups {
-        for (counts, register) in counts.iter_mut().zip(group) {
-            counts[usize::from(*register) % HISTOGRAM] += 1;
-        }
-    }
-    std::array::from_fn(|value| counts.iter().map(|counts| counts[value]).sum())
-}
-
-/// Raises a register of a dense one; true if it was lower.
-fn raise_dense(bytes: &mut [u8], index: usize, value: u8) -> bool {
-    let at = HEADER + index / 4 * 3;
-    let three = &mut bytes[at..at + 3];
-    let shift = index % 4 * REGISTER_BITS;
-    let bits = u32::from_le_bytes([three[0], three[1], three[2], 0]);
-    if bits >> shift & 0x3f >= u32::from(value) {
-        return false;
-    }
-    let bits = bits & !(0x3f << shift) | u32::from(value) << shift;
-    three.copy_from_slice(&bits.to_le_bytes()[..3]);
-    true
+/// The same, to be changed.
+fn packed_mut(bytes: &mut [u8]) -> Option<&mut dense::Packed> {
+    let is_dense = *bytes.get(ENCODING)? == DENSE;
+    let registers = bytes.get_mut(HEADER..)?.try_into().ok()?;
+    is_dense.then_some(registers)
 }
 
 /// Gives it the dense form; true if it had the other one.
@@ -410,25 +327,11 @@ pub fn make_dense(bytes: &mut Vec<u8>) -> Result<bool, Corrupted> {
     if encoding(bytes) != Some(Encoding::Sparse) {
         return Ok(false);
     }
-    let mut dense = vec![0; DENSE_LEN];
-    dense[..HEADER].copy_from_slice(&bytes[..HEADER]);
-    dense[ENCODING] = DENSE;
-    let mut index = 0;
-    for run in runs(bytes) {
-        if index + run.len() > REGISTERS {
-            return Err(Corrupted);
-        }
-        if run.value() > 0 {
-            (index..index + run.len()).for_each(|index| {
-                raise_dense(&mut dense, index, run.value());
-            });
-        }
-        index += run.len();
-    }
-    if index != REGISTERS {
-        return Err(Corrupted);
-    }
-    *bytes = dense;
+    let registers = Registers::of(bytes)?;
+    bytes.truncate(HEADER);
+    bytes[ENCODING] = DENSE;
+    bytes.reserve_exact(dense::LEN);
+    bytes.extend_from_slice(&*registers.0);
     Ok(true)
 }
 
@@ -448,7 +351,8 @@ fn raise(
         }
         make_dense(bytes)?;
     }
-    Ok(raise_dense(bytes, index, value))
+    let registers = packed_mut(bytes).ok_or(Corrupted)?;
+    Ok(dense::raise(registers, index, value))
 }
 
 /// Adds an element to what [`encoding`] accepts; true if that changed a register. Sparse: O(bytes), dense: O(1). The
@@ -476,19 +380,22 @@ pub fn describe(bytes: &[u8]) -> String {
     runs.join(" ")
 }
 
-/// All registers, a byte each: what several HyperLogLogs make together.
+/// All registers in the dense form: what several HyperLogLogs make together.
 #[derive(Debug)]
-pub struct Registers(Box<[u8; REGISTERS]>);
+pub struct Registers(Box<dense::Packed>);
 
 impl Default for Registers {
     fn default() -> Self {
-        Self(Box::new([0; REGISTERS]))
+        Self(Box::new([0; dense::LEN]))
     }
 }
 
 impl Registers {
     /// Those of one HyperLogLog.
     pub fn of(bytes: &[u8]) -> Result<Self, Corrupted> {
+        if let Some(registers) = packed(bytes) {
+            return Ok(Self(Box::new(*registers)));
+        }
         let mut registers = Self::default();
         registers.merge(bytes)?;
         Ok(registers)
@@ -496,21 +403,22 @@ impl Registers {
 
     /// Raises each to that of `bytes`, which [`encoding`] accepts.
     pub fn merge(&mut self, bytes: &[u8]) -> Result<(), Corrupted> {
-        if bytes[ENCODING] == DENSE {
-            wide::run((&mut *self.0, bytes), |(registers, bytes)| {
-                raise_to_dense(registers, bytes)
-            });
+        if let Some(others) = packed(bytes) {
+            dense::merge(&mut self.0, others);
             return Ok(());
         }
         let mut index = 0;
         for run in runs(bytes) {
-            let covered = self.0.get_mut(index..index + run.len()).ok_or(Corrupted)?;
-            if run.value() > 0 {
-                covered
-                    .iter_mut()
-                    .for_each(|register| *register = (*register).max(run.value()));
+            let end = index + run.len();
+            if end > REGISTERS {
+                return Err(Corrupted);
             }
-            index += run.len();
+            if run.value() > 0 {
+                (index..end).for_each(|index| {
+                    dense::raise(&mut self.0, index, run.value());
+                });
+            }
+            index = end;
         }
         if index == REGISTERS {
             Ok(())
@@ -519,36 +427,34 @@ impl Registers {
         }
     }
 
-    /// Raises the registers of `bytes` to these.
-    pub fn merge_into(&self, bytes: &mut Vec<u8>, max_bytes: usize) -> Result<(), Corrupted> {
-        if encoding(bytes) == Some(Encoding::Dense) {
-            wide::run((bytes.as_mut_slice(), &*self.0), |(bytes, registers)| {
-                raise_dense_to(bytes, registers)
-            });
+    /// Gives these registers to `bytes`, which is empty or one of those that were merged.
+    pub fn write_to(&self, bytes: &mut Vec<u8>, max_bytes: usize) -> Result<(), Corrupted> {
+        if let Some(registers) = packed_mut(bytes) {
+            *registers = *self.0;
             return Ok(());
         }
-        for (index, value) in self.0.iter().enumerate().filter(|(_, value)| **value > 0) {
-            raise(bytes, index, *value, max_bytes)?;
+        for (index, value) in self.iter().enumerate().filter(|(_, value)| *value > 0) {
+            raise(bytes, index, value, max_bytes)?;
         }
         Ok(())
     }
 
     /// The registers in order.
     pub fn iter(&self) -> impl Iterator<Item = u8> {
-        self.0.iter().copied()
+        dense::iter(&self.0)
     }
 
     /// The estimate.
     #[must_use]
     pub fn count(&self) -> u64 {
-        estimate(&histogram(&self.0))
+        estimate(&dense::histogram(&self.0))
     }
 }
 
 /// The estimate of one HyperLogLog that [`encoding`] accepts.
 pub fn count(bytes: &[u8]) -> Result<u64, Corrupted> {
-    if bytes[ENCODING] == DENSE {
-        return Registers::of(bytes).map(|registers| registers.count());
+    if let Some(registers) = packed(bytes) {
+        return Ok(estimate(&dense::histogram(registers)));
     }
     let mut histogram = [0; HISTOGRAM];
     let mut registers = 0;

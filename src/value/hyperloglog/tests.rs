@@ -146,8 +146,27 @@ proptest! {
         let mut merged = Registers::of(&a).expect("sound");
         merged.merge(&b).expect("sound");
         prop_assert_eq!(merged.iter().collect::<Vec<_>>(), &model[..]);
-        merged.merge_into(&mut a, 3000).expect("sound");
+        merged.write_to(&mut a, 3000).expect("sound");
         prop_assert_eq!(registers(&a), model);
+    }
+
+    #[test]
+    fn packed_registers_of_any_value_merge_and_count(seed: u64, others: u64) {
+        let random = |seed: u64| {
+            let words = 0..dense::LEN as u64;
+            let mut bytes = words.map(|word| hash(&(seed ^ word).to_le_bytes()) as u8);
+            std::array::from_fn::<_, { dense::LEN }, _>(|_| bytes.next().expect("one for each"))
+        };
+        let (mut registers, others) = (random(seed), random(others));
+        let model: Vec<u8> = dense::iter(&registers)
+            .zip(dense::iter(&others))
+            .map(|(register, other)| register.max(other))
+            .collect();
+        dense::merge(&mut registers, &others);
+        prop_assert!(dense::iter(&registers).eq(model.iter().copied()));
+        let mut counts = [0; HISTOGRAM];
+        model.iter().for_each(|value| counts[usize::from(*value)] += 1);
+        prop_assert_eq!(dense::histogram(&registers), counts);
     }
 
     #[test]
