@@ -14,7 +14,7 @@ use crate::keyspace::{Entry, EventClass, Txn, ValueRef};
 use crate::reply::Reply;
 use crate::value::listpack::Element;
 use crate::value::number::parse_i64;
-use crate::value::set::{Set, SetLimits};
+use crate::value::set::{self, Set, SetLimits};
 use crate::value::view::View;
 
 /// Members that one SREM of the log names at most.
@@ -531,7 +531,7 @@ fn operands<'a>(txn: &'a mut Txn<'_>, keys: &[&[u8]]) -> Result<Operands<'a>, Co
 }
 
 /// Visits the members that all sets have, by way of the smallest, until `visit` has had enough and answers false.
-fn intersect<'a>(sets: &'a Operands<'_>, mut visit: impl FnMut(Element<'a>) -> bool) {
+fn intersect<'a>(sets: &'a Operands<'_>, visit: impl FnMut(Element<'a>) -> bool) {
     let Some(mut sets) = sets
         .iter()
         .map(|set| set.as_deref())
@@ -543,12 +543,7 @@ fn intersect<'a>(sets: &'a Operands<'_>, mut visit: impl FnMut(Element<'a>) -> b
     let Some((smallest, others)) = sets.split_first() else {
         return;
     };
-    for member in smallest.iter() {
-        let common = member.with_bytes(|bytes| others.iter().all(|set| set.contains(bytes)));
-        if common && !visit(member) {
-            return;
-        }
-    }
+    set::intersect(smallest, others, visit);
 }
 
 /// Visits the members of the first set that no other has.

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::thin_bytes::{self, PREFIX_LEN, ThinBytes};
 use super::view::Buffer;
 
@@ -227,6 +229,63 @@ impl IntSet {
     }
 }
 
+/// Visits the integers that `smallest` and all `others` have, ascending, until `visit` has had enough and answers false.
+/// O(n log(m/n)) for each of the others, n integers being looked for among m.
+pub fn intersect(smallest: &IntSet, others: &[&IntSet], mut visit: impl FnMut(i64) -> bool) {
+    let others = others.iter().map(|other| Seeker::new(other));
+    let mut others: SmallVec<[Seeker<'_>; 8]> = others.collect();
+    for value in smallest.iter() {
+        if others.iter_mut().all(|other| other.seek(value)) && !visit(value) {
+            return;
+        }
+    }
+}
+
+/// Looks for ascending integers in a set, for each from where the one before it would be.
+struct Seeker<'a> {
+    integers: &'a [u8],
+    width: usize,
+    /// How many integers are smaller than those that are still looked for.
+    passed: usize,
+}
+
+impl<'a> Seeker<'a> {
+    fn new(set: &'a IntSet) -> Self {
+        Self {
+            integers: &set.as_bytes()[HEADER_LEN..],
+            width: set.width(),
+            passed: 0,
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<i64> {
+        let start = index * self.width;
+        read(self.integers.get(start..start + self.width)?)
+    }
+
+    /// Whether `value`, which is not smaller than the one before it, is there. Steps that double find a stretch that
+    /// must have it, halving finds the place.
+    fn seek(&mut self, value: i64) -> bool {
+        let (mut low, mut high, mut step) = (self.passed, self.passed, 1);
+        while self.get(high).is_some_and(|found| found < value) {
+            low = high + 1;
+            high += step;
+            step *= 2;
+        }
+        high = high.min(self.integers.len() / self.width);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.get(middle).is_some_and(|found| found < value) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        self.passed = low;
+        self.get(low) == Some(value)
+    }
+}
+
 /// The integer that fills `bytes`.
 fn read(bytes: &[u8]) -> Option<i64> {
     Some(match *bytes {
@@ -337,6 +396,28 @@ mod tests {
                 prop_assert!(set.iter().eq(model.iter().copied()));
                 prop_assert_eq!(set.get(model.len() / 2), model.iter().nth(model.len() / 2).copied());
                 prop_assert_eq!(IntSet::from_bytes_checked(set.as_bytes()), Ok(set.clone()));
+            }
+        }
+
+        #[test]
+        fn intersecting_finds_what_btree_sets_share(
+            sets in prop::collection::vec(prop::collection::btree_set(value(), 0..60), 1..4),
+            sparse in prop::collection::btree_set(-5_000_i64..5_000, 0..300),
+            enough in 1_usize..40,
+        ) {
+            let models: Vec<&BTreeSet<i64>> = sets.iter().chain([&sparse]).collect();
+            let own: Vec<IntSet> = models.iter().map(|set| set.iter().copied().collect()).collect();
+            for first in 0..own.len() {
+                let (mut others, mut model) = (own.clone(), models[first].clone());
+                let first = others.remove(first);
+                models.iter().for_each(|set| model.retain(|value| set.contains(value)));
+                let mut found = Vec::new();
+                let others: Vec<&IntSet> = others.iter().collect();
+                intersect(&first, &others, |value| {
+                    found.push(value);
+                    found.len() < enough
+                });
+                prop_assert!(found.into_iter().eq(model.into_iter().take(enough)));
             }
         }
 

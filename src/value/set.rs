@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::hasher::hash_bytes;
 use super::intset::{self, IntSet};
 use super::listpack::{Element, Listpack, Position, Splice};
@@ -422,6 +424,27 @@ impl Set {
         match &mut self.form {
             Form::Table(dictionary) => dictionary,
             _ => unreachable!("every other form was converted"),
+        }
+    }
+}
+
+/// Visits the members of `smallest` that all `others` have, until `visit` has had enough and answers false.
+pub fn intersect<'a>(
+    smallest: &'a Set,
+    others: &[&Set],
+    mut visit: impl FnMut(Element<'a>) -> bool,
+) {
+    let integers = others.iter().map(|set| set.as_intset());
+    if let Some(smallest) = smallest.as_intset()
+        && let Some(others) = integers.collect::<Option<SmallVec<[&IntSet; 8]>>>()
+    {
+        intset::intersect(smallest, &others, |value| visit(Element::Int(value)));
+        return;
+    }
+    for member in smallest.iter() {
+        let common = member.with_bytes(|bytes| others.iter().all(|set| set.contains(bytes)));
+        if common && !visit(member) {
+            return;
         }
     }
 }
