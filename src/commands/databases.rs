@@ -129,16 +129,19 @@ fn keys(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn randomkey(context: &mut Context<'_, '_>) -> CommandResult {
+    let Context { txn, reply, .. } = context;
     for _ in 0..RANDOM_TRIES {
-        let Some(key) = context.txn.random_entry().map(|entry| entry.key().to_vec()) else {
+        let Some(entry) = txn.random_entry() else {
             break;
         };
-        if !context.txn.remove_if_expired(&key) {
-            context.reply.bulk(&key);
+        if !txn.is_due(entry) {
+            reply.bulk(entry.key());
             return Ok(Outcome::Done);
         }
+        let key = entry.key().to_vec();
+        txn.remove_if_expired(&key);
     }
-    context.reply.null();
+    reply.null();
     Ok(Outcome::Done)
 }
 

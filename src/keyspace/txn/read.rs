@@ -12,7 +12,9 @@ use crate::value::view::View;
 use crate::value::zset::SortedSet;
 
 impl Txn<'_> {
-    pub(super) fn is_due(&self, entry: &Entry) -> bool {
+    /// Whether the time of an entry has come, so that whoever looks for its key finds none.
+    #[must_use]
+    pub fn is_due(&self, entry: &Entry) -> bool {
         !self.options.keep_expired && entry.expires_at_ms().is_some_and(|at| at < self.now_ms)
     }
 
