@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
 use std::task::{Context, Poll};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -158,6 +158,38 @@ impl Log {
         shared.register(position, context.waker());
         // It may have happened in between.
         shared.verdict(position).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether everything before `position` is written to the system.
+    #[must_use]
+    pub fn is_written(&self, position: Position) -> bool {
+        self.inner.shared.written() >= position
+    }
+
+    /// Whether everything before `position` is written to the system, so that the end of the process does not lose it. Writes
+    /// it here and now if that takes one short write and neither the disk nor the writer is busy.
+    #[must_use]
+    pub fn write_through(&self, position: Position) -> bool {
+        let shared = &self.inner.shared;
+        shared.written() >= position || (self.inner.write_if_free() && shared.written() >= position)
+    }
+
+    /// Ready once everything before `position` is written to the system, or with an error as [`Log::poll_synced`].
+    pub fn poll_written(
+        &self,
+        position: Position,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), LogError>> {
+        let shared = &self.inner.shared;
+        if let Some(verdict) = shared.write_verdict(position) {
+            return Poll::Ready(verdict);
+        }
+        shared.register_for_write(position, context.waker());
+        shared.urge();
+        // It may have happened in between.
+        shared
+            .write_verdict(position)
+            .map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Blocks as long as [`Log::poll_synced`] is pending. Under `EverySec` that is up to a second, under `No` for ever
@@ -390,6 +422,29 @@ impl Inner {
         outcome.map_err(|error| LogError::from(&error))
     }
 
+    /// Writes what is pending if nobody else does, no fsync is under way, which may hold up the write, and it is short.
+    fn write_if_free(&self) -> bool {
+        let shared = &self.shared;
+        let is_busy = shared.sync_in_flight.load(Ordering::Relaxed)
+            || shared.core_wanted.load(Ordering::Relaxed) > 0
+            || shared.write_delay_us.load(Ordering::Relaxed) > 0;
+        if is_busy || !shared.is_open() {
+            return false;
+        }
+        let mut core = match self.core.try_lock() {
+            Ok(core) => core,
+            Err(TryLockError::Poisoned(core)) => core.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let outcome = core.write_if_short(shared);
+        if outcome.is_err() {
+            self.tell(&outcome);
+            drop(core);
+            shared.urge();
+        }
+        outcome.unwrap_or(false)
+    }
+
     /// Puts a finished base in place. Its failure is no failure of the log.
     pub(crate) fn install(&self, len: u64, first: u64, form: BaseForm) -> Result<(), AofError> {
         let outcome = lock(&self.core).install(len, first, form, &self.shared);
@@ -437,6 +492,7 @@ impl Inner {
                 std::thread::yield_now();
             }
             let mut core = lock(&self.core);
+            lock(&self.shared.pending).written_outside = false;
             let outcome = core
                 .write(&self.shared)
                 .and_then(|()| self.sync_if_due(&mut core, &mut last_sync));
@@ -523,8 +579,12 @@ impl Inner {
         if !pending.buffer.is_empty() || !pending.marks.is_empty() {
             return Some(Duration::ZERO);
         }
-        if !outlook.unsynced || outlook.syncing || self.shared.policy() == FsyncPolicy::No {
+        if outlook.syncing || self.shared.policy() == FsyncPolicy::No {
             return None;
+        }
+        if !outlook.unsynced {
+            // The outlook is from before that.
+            return pending.written_outside.then_some(Duration::ZERO);
         }
         let due = last_sync.map_or(begun, |last| last + SYNC_INTERVAL);
         Some(due.saturating_duration_since(Instant::now()))

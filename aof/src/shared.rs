@@ -68,6 +68,8 @@ pub(crate) struct Pending {
     /// The writer thread should not let appends gather.
     pub(crate) urgent: bool,
     pub(crate) closing: bool,
+    /// Someone else than the writer thread has written since it last looked: an fsync will be due.
+    pub(crate) written_outside: bool,
     /// How the fsync that was under way ended.
     pub(crate) sync_done: Option<std::io::Result<()>>,
     /// Buffers to use again.
@@ -87,7 +89,10 @@ pub(crate) struct Shared {
     policy: AtomicU8,
     status: AtomicU8,
     error: Mutex<Option<LogError>>,
-    wakers: Mutex<Vec<(Position, Waker)>>,
+    /// Tasks that wait until it is synced.
+    sync_wakers: Wakers,
+    /// Tasks that wait until it is written.
+    write_wakers: Wakers,
     pub(crate) base_size: AtomicU64,
     pub(crate) current_size: AtomicU64,
     pub(crate) delayed_syncs: AtomicU64,
@@ -99,6 +104,25 @@ pub(crate) struct Shared {
     pub(crate) write_delay_us: AtomicU64,
     /// Callers that want the writer's core; the writer thread lets them go first.
     pub(crate) core_wanted: AtomicU32,
+}
+
+/// Tasks and the positions that they wait for.
+#[derive(Debug, Default)]
+struct Wakers(Mutex<Vec<(Position, Waker)>>);
+
+impl Wakers {
+    fn register(&self, position: Position, waker: &Waker) {
+        lock(&self.0).push((position, waker.clone()));
+    }
+
+    fn wake_up_to(&self, position: Position) {
+        let mut waiting = lock(&self.0);
+        let due: Vec<_> = waiting
+            .extract_if(.., |(wanted, _)| *wanted <= position)
+            .collect();
+        drop(waiting);
+        due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,7 +145,8 @@ impl Shared {
             policy: AtomicU8::new(options.policy as u8),
             status: AtomicU8::new(OPEN),
             error: Mutex::new(None),
-            wakers: Mutex::default(),
+            sync_wakers: Wakers::default(),
+            write_wakers: Wakers::default(),
             base_size: AtomicU64::new(0),
             current_size: AtomicU64::new(0),
             delayed_syncs: AtomicU64::new(0),
@@ -192,24 +217,21 @@ impl Shared {
             .saturating_sub(self.written.load(Ordering::Relaxed))
     }
 
+    pub(crate) fn written(&self) -> Position {
+        self.written.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set_written(&self, position: Position) {
-        self.written.store(position, Ordering::Relaxed);
+        self.written.store(position, Ordering::Release);
         self.notify_progress();
+        self.write_wakers.wake_up_to(position);
     }
 
     pub(crate) fn set_synced(&self, position: Position) {
         assert!(position >= self.synced(), "what is on disk stays there");
         self.synced.store(position, Ordering::Release);
         self.notify_progress();
-        let mut due = Vec::new();
-        lock(&self.wakers).retain(|(wanted, waker)| {
-            let later = *wanted > position;
-            if !later {
-                due.push(waker.clone());
-            }
-            later
-        });
-        due.into_iter().for_each(Waker::wake);
+        self.sync_wakers.wake_up_to(position);
     }
 
     fn notify_progress(&self) {
@@ -260,13 +282,22 @@ impl Shared {
         }
         self.status.store(status, Ordering::Release);
         self.notify_progress();
-        let waiting = std::mem::take(&mut *lock(&self.wakers));
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        self.sync_wakers.wake_up_to(Position::MAX);
+        self.write_wakers.wake_up_to(Position::MAX);
     }
 
-    /// What a waiter for `position` is told now; `None`: it must go on waiting.
+    /// What a waiter for the fsync of `position` is told now; `None`: it must go on waiting.
     pub(crate) fn verdict(&self, position: Position) -> Option<Result<(), LogError>> {
-        if self.synced() >= position {
+        self.verdict_at(self.synced() >= position)
+    }
+
+    /// The same for the write of `position`.
+    pub(crate) fn write_verdict(&self, position: Position) -> Option<Result<(), LogError>> {
+        self.verdict_at(self.written() >= position)
+    }
+
+    fn verdict_at(&self, is_there: bool) -> Option<Result<(), LogError>> {
+        if is_there {
             return Some(Ok(()));
         }
         match self.state() {
@@ -277,7 +308,11 @@ impl Shared {
     }
 
     pub(crate) fn register(&self, position: Position, waker: &Waker) {
-        lock(&self.wakers).push((position, waker.clone()));
+        self.sync_wakers.register(position, waker);
+    }
+
+    pub(crate) fn register_for_write(&self, position: Position, waker: &Waker) {
+        self.write_wakers.register(position, waker);
     }
 
     /// Blocks until `done` answers.

@@ -9,20 +9,23 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, MutexGuard};
 
 use crate::blocks::Blocks;
 use crate::error::{AofError, LogError};
 use crate::frame::{first_lines, mark, seal_batch};
 use crate::manifest::{BaseForm, Entry, Kind, Layout, Manifest};
 use crate::options::FsyncPolicy;
-use crate::shared::{Position, Shared, Switch, lock};
+use crate::shared::{Pending, Position, Shared, Switch, lock};
 use crate::storage::{File, Storage};
 
 /// Buffers larger than this are not kept for use again.
 const LARGEST_SPARE_BYTES: usize = 4 << 20;
+
+/// The longest write that threads with other work to do take over from the writer's.
+const SHORT_WRITE_BYTES: usize = 256 << 10;
 
 /// A payload on its way.
 #[derive(Debug)]
@@ -189,7 +192,7 @@ impl Core {
     /// Writes everything that is pending now. An error leaves the rest taken, for the next try.
     pub(crate) fn write(&mut self, shared: &Shared) -> Result<(), AofError> {
         self.collect_sync(shared);
-        self.take(shared);
+        self.take(lock(&shared.pending));
         self.make_ready(shared)?;
         while let Some(piece) = self.taken.pop_front() {
             match piece {
@@ -210,6 +213,26 @@ impl Core {
         Ok(())
     }
 
+    /// Writes what is pending if that is nothing but one short write; false where it is more and nothing was done.
+    pub(crate) fn write_if_short(&mut self, shared: &Shared) -> Result<bool, AofError> {
+        let is_ready = !self.manifest_uncertain && !self.broken && self.current.ours;
+        if !is_ready || !self.taken.is_empty() {
+            return Ok(false);
+        }
+        let mut pending = lock(&shared.pending);
+        let len = pending.buffer.len();
+        let is_short = len <= SHORT_WRITE_BYTES && pending.marks.is_empty();
+        if !is_short || self.unsynced_bytes + len > self.unsynced_limit {
+            return Ok(false);
+        }
+        pending.written_outside = true;
+        self.take(pending);
+        while let Some(Piece::Batch(batch)) = self.taken.pop_front() {
+            self.write_batch(batch, shared)?;
+        }
+        Ok(true)
+    }
+
     /// Brings manifest and file into a state in which they may be written.
     fn make_ready(&mut self, shared: &Shared) -> Result<(), AofError> {
         if self.manifest_uncertain {
@@ -222,8 +245,7 @@ impl Core {
         Ok(())
     }
 
-    fn take(&mut self, shared: &Shared) {
-        let mut pending = lock(&shared.pending);
+    fn take(&mut self, mut pending: MutexGuard<'_, Pending>) {
         pending.urgent = false;
         let mut position = pending.appended;
         let mut pieces = VecDeque::new();

@@ -143,7 +143,12 @@ impl History {
     fn act(&mut self, life: &mut Life) {
         match self.chance.below(21) {
             0..=8 => self.append(life),
-            9..=11 => drop(life.log.write_step()),
+            9..=10 => drop(life.log.write_step()),
+            11 => {
+                let position = life.log.position();
+                let is_written = life.log.write_through(position);
+                assert_eq!(is_written, life.log.is_written(position));
+            }
             12..=14 => drop(life.log.step()),
             15 => self.begin_rewrite(life),
             16 => {

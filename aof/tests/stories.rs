@@ -154,6 +154,60 @@ fn a_waker_is_woken_by_the_sync_and_not_before() -> Result<(), Failure> {
 }
 
 #[test]
+fn short_writes_are_taken_over_from_the_writer() -> Result<(), Failure> {
+    let disk = SimulatedDisk::new();
+    let log = start(&disk)?;
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    let first = log.append(&command(&["SET", "a", "1"]));
+    assert!(!log.write_through(first), "a file begins with an fsync");
+    assert!(log.poll_written(first, &mut context).is_pending());
+    log.write_step()?;
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert_eq!(log.poll_written(first, &mut context), Poll::Ready(Ok(())));
+    let second = log.append(&command(&["SET", "b", "2"]));
+    assert!(!log.is_written(second) && log.write_through(second) && log.is_written(second));
+    assert!(!log.is_synced(second));
+    let bytes = get(&disk, Path::new(FIRST))?;
+    assert!(bytes.windows(5).any(|part| part == b"b\r\n$1"));
+    let sink = log.switch()?;
+    let third = log.append(&command(&["SET", "c", "3"]));
+    assert!(!log.write_through(third), "another file is to be begun");
+    log.write_step()?;
+    sink.abort();
+    assert!(log.is_written(third));
+    disk.set_capacity(Some(disk.used()));
+    let fourth = log.append(&command(&["SET", "d", "4"]));
+    assert!(!log.write_through(fourth));
+    assert!(log.poll_written(fourth, &mut context).is_ready());
+    disk.set_capacity(None);
+    log.step()?;
+    assert!(log.is_synced(fourth));
+    assert_eq!(contents(&open(&disk.crash(1))?)?.len(), 4);
+    Ok(())
+}
+
+#[test]
+fn what_others_wrote_is_synced_within_a_second_too() -> Result<(), Failure> {
+    let directory = tempfile::tempdir()?;
+    let mut options = Options::new(directory.path());
+    options.policy = FsyncPolicy::EverySec;
+    let log = Recovery::open(Arc::new(RealStorage), options)?.start()?;
+    let mut position = log.append(&command(&["SET", "a", "0"]));
+    log.wait_synced(position)?;
+    for number in 0..20_000 {
+        position = log.append(&command(&["SET", "a", &number.to_string()]));
+        while !log.write_through(position) && !log.is_written(position) {
+            std::thread::yield_now();
+        }
+    }
+    log.wait_synced(position)?;
+    log.close()?;
+    Ok(())
+}
+
+#[test]
 fn a_full_disk_refuses_acknowledges_nothing_and_recovers() -> Result<(), Failure> {
     let disk = SimulatedDisk::new();
     let mut options = options();

@@ -123,6 +123,44 @@ impl Propagation {
                 .is_none_or(|log| log.is_synced(in_log(log, position)))
     }
 
+    /// Whether a reply that acknowledges what was appended up to here may leave: whether that is durable, and written.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_left(&self, position: u64) -> bool {
+        if position == 0 || self.always.load(Ordering::Relaxed) {
+            return self.is_durable(position);
+        }
+        self.log
+            .read()
+            .as_ref()
+            .is_none_or(|log| log.is_written(in_log(log, position)))
+    }
+
+    /// Whether a reply that acknowledges what was appended up to here may leave the process: what it acknowledges has then
+    /// left it too, to the disk under `always`, else at least to the system. Under those it may be written here.
+    #[cfg(feature = "server")]
+    pub(crate) fn may_leave(&self, position: u64) -> bool {
+        if position == 0 || self.always.load(Ordering::Relaxed) {
+            return self.is_durable(position);
+        }
+        self.log
+            .read()
+            .as_ref()
+            .is_none_or(|log| log.write_through(in_log(log, position)))
+    }
+
+    /// Ready with true when [`Self::may_leave`] holds; with false while a disk fails on which the reply has to wait.
+    #[cfg(feature = "server")]
+    pub(crate) fn poll_leave(&self, position: u64, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.always.load(Ordering::Relaxed) {
+            return self.poll_durable(position, cx);
+        }
+        match self.log.read().as_ref() {
+            // Where the log fails, what it holds is in memory and at risk as under Redis.
+            Some(log) => log.poll_written(in_log(log, position), cx).map(|_| true),
+            None => Poll::Ready(true),
+        }
+    }
+
     /// Ready with true when [`Self::is_durable`] holds; with false while the log fails: ask again a little later.
     pub(crate) fn poll_durable(&self, position: u64, cx: &mut Context<'_>) -> Poll<bool> {
         if self.is_durable(position) {

@@ -163,9 +163,40 @@ impl Session {
 
     /// Ready when [`Self::is_durable`] holds. While the disk refuses, what was done stays unacknowledged.
     pub fn poll_durable(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        let polled = self.inner().propagation.poll_durable(self.logged, cx);
+        self.or_again(polled, cx)
+    }
+
+    /// Whether replies may leave the process: whether all that this session did has left it too, to the disk under
+    /// `appendfsync always`, else at least to the system.
+    #[must_use]
+    #[cfg(feature = "server")]
+    pub fn may_leave(&self) -> bool {
+        self.inner().propagation.may_leave(self.logged)
+    }
+
+    /// The same, without an attempt to bring it about.
+    #[must_use]
+    #[cfg(feature = "server")]
+    pub fn has_left(&self) -> bool {
+        self.inner().propagation.has_left(self.logged)
+    }
+
+    /// Ready when [`Self::may_leave`] holds, or, except under `always`, when the disk refuses.
+    #[cfg(feature = "server")]
+    pub fn poll_leave(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        let polled = self.inner().propagation.poll_leave(self.logged, cx);
+        self.or_again(polled, cx)
+    }
+
+    fn or_again(
+        &mut self,
+        polled: std::task::Poll<bool>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<()> {
         use std::task::Poll;
         let inner = &self.engine.0;
-        match inner.propagation.poll_durable(self.logged, cx) {
+        match polled {
             Poll::Ready(true) => Poll::Ready(()),
             Poll::Ready(false) => {
                 let again_ms = inner.keyspace.now_ms() + DURABLE_RETRY_MS;

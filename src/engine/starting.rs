@@ -115,11 +115,11 @@ fn risk(config: &Config) -> String {
         return match policy_of(config) {
             FsyncPolicy::Always => "At risk (appendfsync always): nothing that was acknowledged.",
             FsyncPolicy::EverySec => {
-                "At risk (appendfsync everysec): the last second before a power cut; nothing but the last moment at kill -9."
+                "At risk (appendfsync everysec): the last second before a power cut; nothing that a client was told at kill -9."
             }
             FsyncPolicy::No => {
-                "At risk (appendfsync no): at a power cut all that the system has not written yet; nothing but the last moment at \
-                 kill -9."
+                "At risk (appendfsync no): at a power cut all that the system has not written yet; nothing that a client was told \
+                 at kill -9."
             }
         }
         .to_owned();

@@ -335,7 +335,11 @@ impl Connection {
         self.give_input_back(consumed);
         let info = &self.session.state.info;
         info.is_served.store(false, Ordering::Relaxed);
-        if self.session.is_durable() {
+        if !self.session.has_left() {
+            // The others that are ready go first: what they append is written with this, by one of them for all.
+            tokio::task::yield_now().await;
+        }
+        if self.session.may_leave() {
             return self.write_some();
         }
         self.flush_or_keep().await
@@ -662,13 +666,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Under `appendfsync always` a reply leaves only when what it acknowledges is on disk.
+    /// A reply leaves only when what it acknowledges is with the system, under `appendfsync always` on disk.
     async fn sync(&mut self) -> Result<(), End> {
-        if self.session.is_durable() {
+        if self.session.may_leave() {
             return Ok(());
         }
         let session = &mut self.session;
-        poll_fn(|cx| session.poll_durable(cx)).await;
+        poll_fn(|cx| session.poll_leave(cx)).await;
         Ok(())
     }
 
