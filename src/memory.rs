@@ -101,12 +101,18 @@ const fn has(flags: Option<&str>, flag: &[u8]) -> bool {
     false
 }
 
-/// What an allocation takes: small ones a multiple of 8 (or 16), then four steps a doubling, then whole pages. More
-/// than natural alignment costs what has to be skipped to reach it, unless the block is a power of two.
+/// What an allocation takes: small ones a multiple of 8 (or 16), then four steps a doubling, then whole pages. At multiples
+/// of 16 lie blocks whose size is one. More alignment costs what has to be skipped to reach it, unless the block is a power
+/// of two.
 #[must_use]
 pub const fn allocated_size(layout: Layout) -> usize {
-    let class = size_class(layout.size());
-    if layout.align() <= SMALL_STEP || (class.is_power_of_two() && class >= layout.align()) {
+    const EASY: usize = 16;
+    let size = match layout.size().checked_next_multiple_of(EASY) {
+        Some(size) if layout.align() == EASY => size,
+        _ => layout.size(),
+    };
+    let class = size_class(size);
+    if layout.align() <= EASY || (class.is_power_of_two() && class >= layout.align()) {
         class
     } else {
         size_class(layout.size().saturating_add(layout.align() - 1))
@@ -224,6 +230,7 @@ mod tests {
         }
         assert_eq!(size_class(usize::MAX), usize::MAX);
         assert_eq!((allocated(64, 64), allocated(80, 64)), (64, 160));
+        assert_eq!((allocated(40, 16), allocated(40, 8)), (48, size_class(40)));
     }
 
     #[test]

@@ -88,8 +88,8 @@ struct Work {
     reply: RespReply,
 }
 
-/// What comes back, and how the command ended.
-struct Finished(Work, Flow);
+/// What comes back, and how the command ended. The work is large, and is passed from hand to hand.
+struct Finished(Box<Work>, Flow);
 
 /// A script that has given way. It stays on its thread, and so must whoever goes on with it.
 #[derive(Debug)]
@@ -173,21 +173,22 @@ impl Session {
         };
         let words = Arc::new(Words::new(args));
         let stand_in = self.state.stand_in();
-        let mut work = Work {
+        let mut work = Box::new(Work {
             engine: self.engine.clone(),
             reply: RespReply::new(self.state.resp3),
             state: std::mem::replace(&mut self.state, stand_in),
             journal: self.journal.take(),
             logged: self.logged,
-        };
+        });
         let shared = Arc::clone(&words);
         let coroutine = Coroutine::with_stack(stack, move |yielder, ()| {
             let args = shared.args();
             let give_way = || yielder.suspend(());
+            let lent = &mut *work;
             let (flow, _) = execute(
-                &work.engine,
-                &mut work.state,
-                (&mut work.journal, &mut work.logged),
+                &lent.engine,
+                &mut lent.state,
+                (&mut lent.journal, &mut lent.logged),
                 Call {
                     command,
                     args: &args,
@@ -195,7 +196,7 @@ impl Session {
                     hint: HashHint::NONE,
                     give_way: Some(&give_way),
                 },
-                &mut work.reply,
+                &mut lent.reply,
             );
             Finished(work, flow)
         });

@@ -55,9 +55,26 @@ pub struct Mimalloc;
 
 /// The alignment of every block, however mimalloc was built.
 const NATURAL: usize = 8;
+/// What Lua's blocks, which are many and small, are asked to have.
+const DOUBLE: usize = 16;
+
+/// A block at a multiple of 16: where its size is one too, all blocks of a page are, as a rule.
+///
+/// SAFETY: the size makes a layout with this alignment.
+unsafe fn alloc_double(size: usize) -> *mut c_void {
+    // SAFETY: any size may be asked for, and what does not serve is given back at once.
+    unsafe {
+        let block = mi_malloc(size.next_multiple_of(DOUBLE));
+        if block.addr().is_multiple_of(DOUBLE) {
+            return block;
+        }
+        mi_free(block);
+        mi_malloc_aligned(size, DOUBLE)
+    }
+}
 
 // SAFETY: `mi_malloc` and `mi_zalloc` give blocks of at least the size asked for, at multiples of 8, the
-// other two aligned as they are told; all of them give null when there is no memory, belong to whoever asked until `mi_free`,
+// other two aligned as they are told, and `alloc_double` sees to it itself; all of them give null when there is no memory, belong to whoever asked until `mi_free`,
 // and do not unwind.
 unsafe impl GlobalAlloc for Mimalloc {
     #[inline]
@@ -66,6 +83,8 @@ unsafe impl GlobalAlloc for Mimalloc {
         unsafe {
             if layout.align() <= NATURAL {
                 mi_malloc(layout.size()).cast()
+            } else if layout.align() == DOUBLE {
+                alloc_double(layout.size()).cast()
             } else {
                 mi_malloc_aligned(layout.size(), layout.align()).cast()
             }

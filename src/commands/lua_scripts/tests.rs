@@ -81,6 +81,52 @@ fn values_become_replies() {
     );
 }
 
+/// Short plain lists have a way of their own; the others look the same.
+#[test]
+fn lists_are_the_same_however_deep_or_long() {
+    let mut harness = Harness::new();
+    for depth in 0..8 {
+        let (open, close) = (
+            "{'a',".repeat(depth),
+            ",true,function() end,2^53}".repeat(depth),
+        );
+        let body = format!("return {open}'end'{close}");
+        let wrap = |inner, _| {
+            let big = Response::Int(1 << 53);
+            Response::Array(vec![
+                bulk("a"),
+                inner,
+                Response::Int(1),
+                Response::Null,
+                big,
+            ])
+        };
+        let expected = (0..depth).fold(bulk("end"), wrap);
+        assert_eq!(eval(&mut harness, &body), expected, "{body}");
+    }
+    for depth in 0..6 {
+        let (open, close) = ("{1,".repeat(depth), ",2}".repeat(depth));
+        let body = format!("return {open}{{ok='fine'}}{close}");
+        let wrap = |inner, _| Response::Array(vec![Response::Int(1), inner, Response::Int(2)]);
+        let expected = (0..depth).fold(Response::Simple("fine".into()), wrap);
+        assert_eq!(eval(&mut harness, &body), expected, "{body}");
+    }
+    for len in [0, 1, 65_534, 65_535, 65_536, 100_000] {
+        let body = format!("local t = {{}} for i = 1, {len} do t[i] = i end return t");
+        let expected = Response::Array((1..=len).map(Response::Int).collect());
+        assert!(eval(&mut harness, &body) == expected, "{len}");
+    }
+    // A thousand times a thousand values, and every one is there.
+    let body = "local t, u = {}, {} for i = 1, 1000 do t[i] = u; u[i] = 'v' end return t";
+    let row = Response::Array(vec![bulk("v"); 1000]);
+    assert!(eval(&mut harness, body) == Response::Array(vec![row; 1000]));
+    let body = "redis.setresp(3) return {true, false, {false, 'x'}}";
+    let no = Response::Int(0);
+    let inner = Response::Array(vec![no.clone(), bulk("x")]);
+    let replies = [Response::Int(1), no, inner];
+    assert_eq!(eval(&mut harness, body), Response::Array(replies.to_vec()));
+}
+
 #[test]
 fn replies_become_values() {
     let mut harness = Harness::new();

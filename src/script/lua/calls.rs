@@ -11,14 +11,15 @@
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mlua::ffi::{self, lua_State};
 use mlua::{Function, Lua, Table, Value};
 use smallvec::SmallVec;
 
+use super::answers;
 use super::api::Shared;
-use crate::reply::Response;
+use crate::reply::{Reply, Response};
 use crate::value::lossless;
 use crate::value::number::DoubleBuffer;
 
@@ -329,48 +330,83 @@ pub(super) enum Called<'a> {
     Function(&'a Function),
 }
 
-/// Calls a script or a function with its keys and arguments, under an error handler; `globals` is the table behind the
-/// globals. Tells whether that succeeded, and what it returned or raised.
+/// How a script or a function has ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// What it returned is written.
+    Answered,
+    /// What is to be written yet.
+    Returned(Value),
+    Raised(Value),
+}
+
+/// Where a reply goes, and whether the script chose RESP3 for it.
+pub(super) struct Answering<'a> {
+    pub(super) resp3: &'a AtomicBool,
+    pub(super) reply: &'a mut dyn Reply,
+}
+
+/// Calls a script or a function with its keys and arguments, under an error handler, and writes what it returns if that is
+/// simple; `globals` is the table behind the globals.
 pub(super) fn run(
     lua: &Lua,
     (globals, handler): (&Table, &Function),
     called: Called<'_>,
     (keys, args): (&[&[u8]], &[&[u8]]),
-) -> mlua::Result<(bool, Value)> {
+    mut answering: Answering<'_>,
+) -> mlua::Result<Ended> {
+    let (mut answered, answering) = (false, &mut answering);
     // SAFETY: the three values are pushed and nothing else, in a protected call; the closures have only references.
-    unsafe {
+    let (succeeded, value) = unsafe {
         match called {
-            Called::Script(scripts, place) => lua.exec_raw((globals, handler, scripts), |state| {
-                ffi::luaL_checkstack(state, 8, c"too deep".as_ptr());
-                ffi::lua_rawgeti(state, 3, place as _);
-                for (name, words) in [(c"KEYS", keys), (c"ARGV", args)] {
-                    push_text(state, name.to_bytes());
-                    push_words(state, words);
-                    ffi::lua_rawset(state, 1);
-                }
-                call(state, 0);
-            }),
-            Called::Function(function) => lua.exec_raw((globals, handler, function), |state| {
-                ffi::luaL_checkstack(state, 8, c"too deep".as_ptr());
-                push_words(state, keys);
-                push_words(state, args);
-                call(state, 2);
-            }),
+            Called::Script(scripts, place) => {
+                lua.exec_raw::<(bool, Value)>((globals, handler, scripts), |state| {
+                    ffi::luaL_checkstack(state, 8, c"too deep".as_ptr());
+                    ffi::lua_rawgeti(state, 3, place as _);
+                    for (name, words) in [(c"KEYS", keys), (c"ARGV", args)] {
+                        push_text(state, name.to_bytes());
+                        push_words(state, words);
+                        ffi::lua_rawset(state, 1);
+                    }
+                    answered = call(state, 0, answering);
+                })?
+            }
+            Called::Function(function) => {
+                lua.exec_raw::<(bool, Value)>((globals, handler, function), |state| {
+                    ffi::luaL_checkstack(state, 8, c"too deep".as_ptr());
+                    push_words(state, keys);
+                    push_words(state, args);
+                    answered = call(state, 2, answering);
+                })?
+            }
         }
-    }
+    };
+    Ok(match succeeded {
+        _ if answered => Ended::Answered,
+        true => Ended::Returned(value),
+        false => Ended::Raised(value),
+    })
 }
 
 /// Calls the function below its arguments, under the second value of the stack as the error handler, and leaves behind
-/// whether that succeeded and what came of it.
+/// whether that succeeded and what came of it. True if that is written, and then nothing of it is left.
 ///
 /// SAFETY: the state is valid, and holds what is called.
-unsafe fn call(state: *mut lua_State, arguments: c_int) {
+unsafe fn call(state: *mut lua_State, arguments: c_int, to: &mut Answering<'_>) -> bool {
     unsafe {
         let status = ffi::lua_pcall(state, arguments, 1, 2);
-        ffi::lua_pushboolean(state, c_int::from(status == ffi::LUA_OK));
+        let succeeded = status == ffi::LUA_OK;
+        let resp3 = to.resp3.load(Ordering::Relaxed);
+        let answered = succeeded && answers::write(state, resp3, to.reply);
+        if answered {
+            ffi::lua_pushnil(state);
+            ffi::lua_replace(state, -2);
+        }
+        ffi::lua_pushboolean(state, c_int::from(succeeded));
         ffi::lua_replace(state, 1);
         ffi::lua_replace(state, 2);
         ffi::lua_settop(state, 2);
+        answered
     }
 }
 

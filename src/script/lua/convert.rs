@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 3998;
 const TOO_DEEP: &str = "ERR reached lua stack limit";
 /// A table that stands in itself many times can be a reply without end: beyond so many bytes each value is this error.
 const MAX_REPLY: usize = 1 << 30;
-const TOO_LARGE: &str = "ERR the reply of the script is too large";
+pub(super) const TOO_LARGE: &str = "ERR the reply of the script is too large";
 /// Bytes that a value takes besides its text, at least.
 const VALUE_SIZE: usize = 4;
 
@@ -78,6 +78,30 @@ pub(super) fn failure_of(table: &Table) -> Option<Failure> {
     })
 }
 
+/// How large a reply has become.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    /// Bytes that have been written, or a few less.
+    size: usize,
+}
+
+impl Budget {
+    /// Counts a value without its text.
+    pub(super) const fn add_value(&mut self) {
+        self.size += VALUE_SIZE;
+    }
+
+    /// Counts the bytes of a text.
+    pub(super) const fn add_text(&mut self, len: usize) {
+        self.size += len;
+    }
+
+    /// Whether no text and no table fits in any more.
+    pub(super) const fn is_spent(&self) -> bool {
+        self.size > MAX_REPLY
+    }
+}
+
 /// Writes what a script returned. `resp3` is what the script chose with `redis.setresp`.
 pub(super) fn write_reply(value: Value, resp3: bool, reply: &mut dyn Reply) -> Result<(), Failure> {
     if let Value::Table(table) = &value
@@ -88,7 +112,7 @@ pub(super) fn write_reply(value: Value, resp3: bool, reply: &mut dyn Reply) -> R
     let mut writer = Writer {
         resp3,
         reply,
-        size: 0,
+        budget: Budget::default(),
     };
     writer.write(value, 0);
     Ok(())
@@ -97,20 +121,19 @@ pub(super) fn write_reply(value: Value, resp3: bool, reply: &mut dyn Reply) -> R
 struct Writer<'a> {
     resp3: bool,
     reply: &'a mut dyn Reply,
-    /// Bytes that have been written, or a few less.
-    size: usize,
+    budget: Budget,
 }
 
 impl Writer<'_> {
     fn write(&mut self, value: Value, depth: usize) {
-        self.size += VALUE_SIZE;
+        self.budget.add_value();
         match value {
-            Value::String(_) | Value::Table(_) if self.size > MAX_REPLY => {
+            Value::String(_) | Value::Table(_) if self.budget.is_spent() => {
                 self.reply.error(TOO_LARGE);
             }
             Value::String(text) => {
                 let text = text.as_bytes();
-                self.size += text.len();
+                self.budget.add_text(text.len());
                 self.reply.bulk(&text);
             }
             Value::Boolean(value) if self.resp3 => self.reply.bool(value),

@@ -1,6 +1,7 @@
 //! Real Lua 5.1: an interpreter with Redis's API and sandbox. It sees a [`Host`], and nothing of commands, transactions or
 //! sessions.
 
+mod answers;
 mod api;
 mod arguments;
 mod bit;
@@ -248,8 +249,11 @@ impl Interpreter {
         reply: &mut dyn Reply,
     ) -> Result<(), Failure> {
         self.shared.resp3.store(false, Ordering::Relaxed);
+        let resp3 = &self.shared.resp3;
+        let answer = calls::Answering { resp3, reply };
         let result = self.shared.host.lend(host, || {
-            calls::run(&self.lua, (&self.contents, &self.handler), called, words)
+            let tables = (&self.contents, &self.handler);
+            calls::run(&self.lua, tables, called, words, answer)
         });
         self.shared.kept.lock().clear();
         self.wake_from_kill();
@@ -259,15 +263,19 @@ impl Interpreter {
             broken(format!("ERR Error running script {name}, {text}"))
         };
         match result {
-            Ok((true, value)) => write_reply(value, resp3, reply),
-            Ok((false, Value::Table(error))) => Err(raised(&name(), &error)),
-            Ok((false, other)) => Err(failed(other.to_string().unwrap_or_default())),
+            Ok(calls::Ended::Answered) => Ok(()),
+            Ok(calls::Ended::Returned(value)) => write_reply(value, resp3, reply),
+            Ok(calls::Ended::Raised(Value::Table(error))) => Err(raised(&name(), &error)),
+            Ok(calls::Ended::Raised(other)) => Err(failed(other.to_string().unwrap_or_default())),
             Err(error) => Err(failed(error.to_string())),
         }
     }
 
     /// A script that was killed has left a hook behind that raises at every instruction.
     fn wake_from_kill(&self) {
+        if !self.shared.ended.load(Ordering::Relaxed) {
+            return;
+        }
         self.shared.ended.store(false, Ordering::Relaxed);
         self.shared.killed.lock().take();
         if self.shared.take_hurry() {
