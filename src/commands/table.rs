@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 
-use super::spec::{Begin, CommandSpec, Find, Flags, KeyFinder};
+use super::spec::{Begin, CommandSpec, Find, Flags, KeyFinder, KeySpec};
 use super::{CommandError, FAMILIES};
 use crate::value::lossless;
 
@@ -24,6 +24,8 @@ pub struct Command {
     pub index: usize,
     /// `get`, `client|kill`.
     pub full_name: String,
+    /// Where its keys stand: the entry's key specs but for those that are flagged as no keys.
+    keys: Box<[&'static KeySpec]>,
     /// First word, last word relative to the end or the first, step: when the keys can be told without searching.
     pub fixed_keys: Option<(usize, i32, usize)>,
     /// Where its only key stands, if every line of it has one and reaches no other.
@@ -100,6 +102,7 @@ impl Table {
             },
             _ => None,
         };
+        let is_key = |key: &&KeySpec| !key.flags.contains("not_key");
         let reaches_further = spec.flags.has(Flags::ALL_SHARDS) || spec.find_keys.is_some();
         let single_key = match fixed_keys {
             Some((first, 0, _)) if !reaches_further => Some(first),
@@ -119,6 +122,7 @@ impl Table {
             spec,
             index,
             full_name,
+            keys: spec.keys.iter().filter(is_key).collect(),
             fixed_keys,
             single_key,
             is_constant,
@@ -275,12 +279,7 @@ impl Command {
             return true;
         }
         let mut complete = true;
-        for spec in self
-            .spec
-            .keys
-            .iter()
-            .filter(|spec| !spec.flags.contains("not_key"))
-        {
+        for spec in &self.keys {
             complete &= spec.positions(args, &mut visit);
         }
         complete
