@@ -95,6 +95,11 @@ impl RespReply {
 
     /// A status or error line: a line break inside it would end it early, so it becomes a space.
     fn text_line(&mut self, kind: u8, text: &str) {
+        let is_plain = |byte: &u8| matches!(*byte, b' '..=b'~');
+        if text.as_bytes().iter().all(is_plain) {
+            self.line(kind, text.as_bytes());
+            return;
+        }
         let start = self.buffer.len() + 1;
         let text = &*lossless::bytes(text);
         self.line(kind, text);

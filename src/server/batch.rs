@@ -83,12 +83,16 @@ impl<'a> Batch<'a> {
         }
         let mut lookups: SmallVec<[Lookup<'_>; MOST]> = SmallVec::new();
         for (words, _) in self.commands() {
-            let (hash, member, last) = match *words {
-                [_, key] => (Keyspace::hash(key), None, None),
-                [_, key, member, .., last] => (Keyspace::hash(key), Some(member), Some(last)),
-                [_, key, member] => (Keyspace::hash(key), Some(member), Some(member)),
-                _ => (0, None, None),
+            let (key, member, last) = match *words {
+                [_, key] => (key, None, None),
+                [_, key, member, .., last] => (key, Some(member), Some(last)),
+                [_, key, member] => (key, Some(member), Some(member)),
+                _ => {
+                    hashes.push(0);
+                    continue;
+                }
             };
+            let hash = Keyspace::hash(key);
             hashes.push(hash);
             lookups.push(Lookup::new(hash, member, last));
         }
