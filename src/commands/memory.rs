@@ -100,7 +100,8 @@ fn memory_usage(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
     }
     let key = ctx.args.get(2).copied().unwrap_or_default();
-    match ctx.txn.peek(key) {
+    // What has expired takes its memory until it is removed.
+    match ctx.txn.stored(key) {
         Some(entry) => ctx
             .reply
             .int(i64::try_from(entry.memory()).unwrap_or(i64::MAX)),
@@ -299,6 +300,11 @@ mod tests {
             assert!(matches!(harness.run(line), Response::Int(8..200)), "{line}");
         }
         assert_eq!(harness.run("MEMORY USAGE nokey"), Response::Null);
+        harness.run("SET due 1 EXAT 1000");
+        assert!(matches!(
+            harness.run("MEMORY USAGE due"),
+            Response::Int(8..200)
+        ));
         let not_integer = "ERR value is not an integer or out of range";
         for (line, error) in [
             ("MEMORY USAGE foo SAMPLES", "ERR syntax error"),
