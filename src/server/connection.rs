@@ -338,11 +338,9 @@ impl Connection {
         if !self.session.has_left() {
             // The others that are ready go first: what they append is written with this, by one of them for all.
             tokio::task::yield_now().await;
+            self.sync().await?;
         }
-        if self.session.may_leave() {
-            return self.write_some();
-        }
-        self.flush_or_keep().await
+        self.write_some()
     }
 
     /// Executes the short commands that come next, up to a batch of them, and moves `consumed` behind them. Ends early
