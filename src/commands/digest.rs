@@ -120,7 +120,7 @@ fn digest_of_entry(entry: &Entry) -> Digest {
 }
 
 /// The fingerprint of every database; 40 zeros when there is nothing. Every shard has to be locked. O(N).
-pub(super) fn digest_of_everything(txn: &mut Txn<'_>) -> String {
+pub(crate) fn digest_of_everything(txn: &mut Txn<'_>) -> String {
     let mut sum = Digest::default();
     for db in 0..txn.keyspace().databases() {
         txn.in_db(db, |txn| {

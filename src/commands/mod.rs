@@ -16,7 +16,7 @@ pub mod connection;
 pub mod counters;
 pub mod databases;
 pub mod debug;
-mod digest;
+pub(crate) mod digest;
 pub mod docs;
 pub mod dump;
 pub mod elements;

@@ -5,6 +5,7 @@ pub mod background;
 pub mod backup;
 mod crew;
 mod disk_file;
+mod entry_commands;
 mod eviction;
 pub mod execute;
 #[cfg(feature = "lua")]

@@ -11,32 +11,23 @@ use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::Inner;
+use super::entry_commands::{encode_entry, encode_part};
 use super::propagation::encode_time;
 use super::snapshot::Snapshot;
-use super::stream_commands::encode_stream;
 use crate::error::Error;
-use crate::keyspace::txn::{Journal, begin_command, encode_command, encode_word};
-use crate::keyspace::{Entry, SnapshotSink, Txn, ValueRef};
-use crate::value::hash::Hash;
-use crate::value::listpack::Element;
-use crate::value::number::DoubleBuffer;
-
-/// Elements that one command of the base holds at most, as in Redis.
-const ELEMENTS_PER_COMMAND: usize = 64;
+use crate::keyspace::txn::{Journal, encode_command};
+use crate::keyspace::{Entry, Progress, SnapshotSink, Txn};
 
 /// Encoded segments on their way to the base.
 #[derive(Debug, Default)]
-struct Chunks(Mutex<VecDeque<Vec<u8>>>);
+pub(super) struct Chunks(pub(super) Mutex<VecDeque<Vec<u8>>>);
 
 impl SnapshotSink for Chunks {
     fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>) {
         let mut chunk = Vec::new();
         for entry in entries {
             if chunk.is_empty() {
-                encode_command(
-                    &mut chunk,
-                    &[b"SELECT", itoa::Buffer::new().format(db).as_bytes()],
-                );
+                encode_select(&mut chunk, db);
             }
             encode_entry(&mut chunk, entry);
         }
@@ -44,6 +35,20 @@ impl SnapshotSink for Chunks {
             self.0.lock().push_back(chunk);
         }
     }
+
+    fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool {
+        let mut chunk = Vec::new();
+        encode_select(&mut chunk, db);
+        let next = encode_part(&mut chunk, entry, progress.cursor);
+        self.0.lock().push_back(chunk);
+        progress.cursor = next.unwrap_or(0);
+        next.is_none()
+    }
+}
+
+fn encode_select(out: &mut Vec<u8>, db: usize) {
+    let mut digits = itoa::Buffer::new();
+    encode_command(out, &[b"SELECT", digits.format(db).as_bytes()]);
 }
 
 /// What the engine remembers about rewriting.
@@ -442,115 +447,17 @@ fn write_all(txn: &mut Txn<'_>, sink: &mut RewriteSink) -> Result<(), AofError> 
         let mut chunk = Vec::new();
         for entry in txn.entries() {
             if chunk.is_empty() {
-                encode_command(
-                    &mut chunk,
-                    &[b"SELECT", itoa::Buffer::new().format(db).as_bytes()],
-                );
+                encode_select(&mut chunk, db);
             }
             encode_entry(&mut chunk, entry);
             if chunk.len() > 1 << 20 {
                 sink.write(&chunk)?;
                 chunk.clear();
-                encode_command(
-                    &mut chunk,
-                    &[b"SELECT", itoa::Buffer::new().format(db).as_bytes()],
-                );
+                encode_select(&mut chunk, db);
             }
         }
         sink.write(&chunk)?;
     }
     txn.select(before);
     Ok(())
-}
-
-/// One key as commands that make it.
-fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
-    let (key, mut digits) = (entry.key(), itoa::Buffer::new());
-    let expiry = entry.expires_at_ms().map(|at| digits.format(at).as_bytes());
-    match entry.value() {
-        ValueRef::String(text) => {
-            text.with_bytes(|text| match expiry {
-                Some(at) => encode_command(out, &[b"SET", key, text, b"PXAT", at]),
-                None => encode_command(out, &[b"SET", key, text]),
-            });
-            return;
-        }
-        ValueRef::List(list) => {
-            let mut batches = Batches::new(out, b"RPUSH", key, list.len());
-            list.iter().for_each(|element| batches.add([element]));
-        }
-        ValueRef::Set(set) => {
-            let mut batches = Batches::new(out, b"SADD", key, set.len());
-            set.iter().for_each(|element| batches.add([element]));
-        }
-        ValueRef::Hash(hash) => {
-            let mut batches = Batches::new(out, b"HSET", key, hash.len());
-            hash.iter()
-                .for_each(|(field, value)| batches.add([field, value]));
-            encode_field_times(out, key, &hash);
-        }
-        ValueRef::Stream(stream) => encode_stream(out, key, stream),
-        ValueRef::SortedSet(set) => {
-            let mut batches = Batches::new(out, b"ZADD", key, set.len());
-            let mut digits = DoubleBuffer::new();
-            for (member, score) in set.range(0..set.len()) {
-                batches.add([Element::Bytes(digits.format(score)), member]);
-            }
-        }
-    }
-    if let Some(at) = expiry {
-        encode_command(out, &[b"PEXPIREAT", key, at]);
-    }
-}
-
-/// When fields of a hash run out, a command for each time.
-fn encode_field_times(out: &mut Vec<u8>, key: &[u8], hash: &Hash) {
-    if hash.next_time().is_none() {
-        return;
-    }
-    for (field, _, time) in hash.iter_with_times() {
-        let Some(at) = time else { continue };
-        let mut digits = itoa::Buffer::new();
-        field.with_bytes(|field| {
-            let at = digits.format(at).as_bytes();
-            encode_command(out, &[b"HPEXPIREAT", key, at, b"FIELDS", b"1", field]);
-        });
-    }
-}
-
-/// The elements of one key, so many a command. How many there are is known before, so that nothing is kept.
-struct Batches<'a> {
-    out: &'a mut Vec<u8>,
-    command: &'static [u8],
-    key: &'a [u8],
-    /// Elements that are still to come.
-    left: usize,
-    /// Those of them that go into the command that has begun.
-    room: usize,
-}
-
-impl<'a> Batches<'a> {
-    fn new(out: &'a mut Vec<u8>, command: &'static [u8], key: &'a [u8], elements: usize) -> Self {
-        Self {
-            out,
-            command,
-            key,
-            left: elements,
-            room: 0,
-        }
-    }
-
-    fn add<const WORDS: usize>(&mut self, words: [Element<'_>; WORDS]) {
-        if self.room == 0 {
-            self.room = self.left.min(ELEMENTS_PER_COMMAND);
-            begin_command(self.out, 2 + self.room * WORDS);
-            encode_word(self.out, self.command);
-            encode_word(self.out, self.key);
-        }
-        for word in words {
-            word.with_bytes(|word| encode_word(self.out, word));
-        }
-        self.room -= 1;
-        self.left -= 1;
-    }
 }

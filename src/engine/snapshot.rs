@@ -12,7 +12,7 @@ use super::Inner;
 use crate::commands::connection::REDIS_VERSION;
 use crate::commands::dump::usage_of;
 use crate::keyspace::access::AccessClock;
-use crate::keyspace::{Entry, SnapshotSink, Txn};
+use crate::keyspace::{Entry, Progress, SnapshotSink, Txn};
 use crate::rdb::{Encoder, KeyHeader, RdbHeader, RdbWriter};
 
 /// Encoded entries are written in pieces of about this size.
@@ -29,20 +29,23 @@ struct Form {
 
 impl Form {
     fn encode(&self, encoder: &mut Encoder, out: &mut Vec<u8>, entry: &Entry) {
-        let header = KeyHeader {
+        encoder.entry(out, &self.header(entry), entry.value());
+    }
+
+    fn header<'a>(&self, entry: &'a Entry) -> KeyHeader<'a> {
+        KeyHeader {
             key: entry.key(),
             expires_at_ms: entry.expires_at_ms(),
             usage: usage_of(self.policy, self.clock, entry.access(), self.now_ms),
-        };
-        encoder.entry(out, &header, entry.value());
+        }
     }
 }
 
-/// A segment of one database, encoded.
+/// A segment of one database, or a part of a large value, encoded.
 #[derive(Debug)]
 struct Segment {
     db: usize,
-    /// How many keys it holds.
+    /// How many keys begin in it.
     keys: u64,
     entries: Vec<u8>,
 }
@@ -51,17 +54,37 @@ struct Segment {
 #[derive(Debug)]
 pub(super) struct Segments {
     form: Form,
+    /// What compression needs; who finds it taken has its own.
+    encoder: Mutex<Encoder>,
     waiting: Mutex<VecDeque<Segment>>,
+}
+
+impl Segments {
+    fn new(form: Form) -> Self {
+        Self {
+            encoder: Mutex::new(Encoder::new(form.compress)),
+            form,
+            waiting: Mutex::default(),
+        }
+    }
+
+    fn with_encoder<R>(&self, work: impl FnOnce(&mut Encoder) -> R) -> R {
+        match self.encoder.try_lock() {
+            Some(mut encoder) => work(&mut encoder),
+            None => work(&mut Encoder::new(self.form.compress)),
+        }
+    }
 }
 
 impl SnapshotSink for Segments {
     fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>) {
-        let mut encoder = Encoder::new(self.form.compress);
         let (mut keys, mut encoded) = (0, Vec::new());
-        for entry in entries {
-            self.form.encode(&mut encoder, &mut encoded, entry);
-            keys += 1;
-        }
+        self.with_encoder(|encoder| {
+            for entry in entries {
+                self.form.encode(encoder, &mut encoded, entry);
+                keys += 1;
+            }
+        });
         if keys > 0 {
             self.waiting.lock().push_back(Segment {
                 db,
@@ -69,6 +92,28 @@ impl SnapshotSink for Segments {
                 entries: encoded,
             });
         }
+    }
+
+    fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool {
+        let (header, mut encoded) = (self.form.header(entry), Vec::new());
+        let next = self.with_encoder(|encoder| {
+            encoder.part(&mut encoded, &header, entry.value(), progress.cursor)
+        });
+        progress.pieces.push(encoded);
+        if let Some(cursor) = next {
+            progress.cursor = cursor;
+            return false;
+        }
+        // Nothing else comes between them, and the key counts once.
+        let pieces = progress.pieces.drain(..).enumerate();
+        self.waiting
+            .lock()
+            .extend(pieces.map(|(at, entries)| Segment {
+                db,
+                keys: u64::from(at == 0),
+                entries,
+            }));
+        true
     }
 }
 
@@ -128,10 +173,7 @@ impl Inner {
 
     /// Begins a snapshot of this very moment. Every shard is locked; no other snapshot runs.
     pub(super) fn begin_snapshot(&self, txn: &mut Txn<'_>, is_log_base: bool) -> Snapshot {
-        let segments = Arc::new(Segments {
-            form: self.form(txn),
-            waiting: Mutex::default(),
-        });
+        let segments = Arc::new(Segments::new(self.form(txn)));
         let header = self.rdb_header(txn, is_log_base);
         let as_sink: Arc<dyn SnapshotSink> = Arc::<Segments>::clone(&segments);
         txn.begin_snapshot(&as_sink);
@@ -218,3 +260,6 @@ impl Inner {
         Ok(writer.finish()?.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ pub mod entry;
 pub mod events;
 pub mod eviction;
 pub mod lease;
+pub mod parts;
 pub mod shard;
 pub mod txn;
 pub mod waiter;
@@ -24,6 +25,7 @@ pub use entry::{Entry, Value, ValueRef};
 pub use events::{Event, EventClass};
 pub use eviction::{Candidate, Choice, EvictionPolicy};
 pub use lease::Lease;
+pub use parts::Progress;
 pub use shard::{Limits, Shard, ShardStats, SnapshotSink};
 pub use txn::{Txn, WrongType};
 pub use waiter::{WaitKey, Waiter, WatchFlag};
@@ -129,7 +131,7 @@ impl Keyspace {
         }
     }
 
-    /// Walks what the snapshot of this sink has not seen yet, one segment under its lock at a time; returns when the sink has
+    /// Walks what the snapshot of this sink has not seen yet, one segment, or a part of a large value, under its lock at a time; returns when the sink has
     /// got everything, or the snapshot was given up. `pace` is called between segments, with nothing locked; an error ends
     /// the walk.
     pub fn walk_snapshot<E>(
@@ -159,15 +161,12 @@ impl Keyspace {
     ) -> Result<(), E> {
         for shard in &self.shards {
             for db in 0..self.databases {
-                let mut position = Some(0);
-                while let Some(at) = position {
+                let (mut position, mut goes_on) = (Some(0), true);
+                while goes_on {
                     let mut locked = shard.lock();
                     // Another may have begun since this one was given up.
-                    position = if locked.is_saving_to(sink) {
-                        locked.continue_snapshot(db, at)
-                    } else {
-                        None
-                    };
+                    goes_on =
+                        locked.is_saving_to(sink) && locked.continue_snapshot(db, &mut position);
                     // Whoever waits for the shard comes before the next segment.
                     MutexGuard::unlock_fair(locked);
                     pace()?;

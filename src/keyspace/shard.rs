@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use hashbrown::{HashMap, HashSet};
 
 use super::access::AccessClock;
+use super::parts::{PART_BYTES, Parted, Progress};
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{Entry, Keyspace};
 use crate::value::hash::HashLimits;
@@ -71,6 +72,10 @@ impl Default for Limits {
 pub trait SnapshotSink: std::fmt::Debug + Send + Sync {
     /// Takes some entries. Called with the shard locked: it must not wait.
     fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>);
+
+    /// Takes the next part of an entry, which does not change meanwhile, as [`Self::save`] is called; whether it was the
+    /// last one.
+    fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool;
 }
 
 /// A snapshot that is being taken of a shard.
@@ -122,6 +127,8 @@ pub struct Shard {
     /// Databases and hashes of what has changed since the snapshot began, in segments that it has not seen. It has what
     /// was there before.
     changed: HashSet<(usize, u64)>,
+    /// What is still to be taken of segments that count as written out.
+    parted: Vec<Parted>,
     bits: u32,
 }
 
@@ -137,6 +144,7 @@ impl Shard {
             snapshot: None,
             epoch: 0,
             changed: HashSet::new(),
+            parted: Vec::new(),
             bits,
         }
     }
@@ -161,6 +169,9 @@ impl Shard {
 
     #[cold]
     fn save_before_change(&mut self, db: usize, hash: u64) {
+        if !self.parted.is_empty() {
+            self.save_rest(|parted| (parted.db, parted.hash) == (db, hash));
+        }
         let (Some(snapshot), table) = (&self.snapshot, &self.databases[db].table) else {
             return;
         };
@@ -174,18 +185,60 @@ impl Shard {
         }
     }
 
+    /// Writes out the small values of a segment; of the others the rest is to be saved.
     fn save_segment(&mut self, db: usize, id: SegmentId) {
         let Some(Snapshot { sink, epoch }) = self.snapshot.clone() else {
             return;
         };
         let table = &mut self.databases[db].table;
         if table.epoch(id) != epoch {
-            let changed = &self.changed;
+            let (changed, parted) = (&self.changed, &mut self.parted);
             let entries = table.segment_iter(id);
             let mut entries = entries
-                .filter(|entry| changed.is_empty() || !changed.contains(&(db, hash_of(entry))));
+                .filter(|entry| changed.is_empty() || !changed.contains(&(db, hash_of(entry))))
+                .filter(|entry| match Parted::of(db, entry) {
+                    Some(large) => {
+                        parted.push(large);
+                        false
+                    }
+                    None => true,
+                });
             sink.save(db, &mut entries);
             table.set_epoch(id, epoch);
+        }
+    }
+
+    /// Writes out one part of a large value; whether it was the last one.
+    fn save_part(&self, parted: &mut Parted) -> bool {
+        let Some(snapshot) = &self.snapshot else {
+            return true;
+        };
+        let entry = self.databases[parted.db]
+            .find(parted.hash, &parted.key)
+            .expect("whoever removes or changes a key has the rest of it saved first");
+        snapshot
+            .sink
+            .save_part(parted.db, entry, &mut parted.progress)
+    }
+
+    /// Writes out all that is left of some large values.
+    fn save_rest(&mut self, which: impl Fn(&Parted) -> bool) {
+        while let Some(at) = self.parted.iter().position(&which) {
+            let mut parted = self.parted.swap_remove(at);
+            while !self.save_part(&mut parted) {}
+        }
+    }
+
+    /// Writes out the next part of a large value, or some that are no larger than a part together.
+    fn save_parts(&mut self) {
+        let mut saved = 0;
+        while saved < PART_BYTES
+            && let Some(mut parted) = self.parted.pop()
+        {
+            saved = saved.saturating_add(parted.size);
+            if !self.save_part(&mut parted) {
+                self.parted.push(parted);
+            }
         }
     }
 
@@ -195,6 +248,7 @@ impl Shard {
             for id in self.databases[db].table.segment_ids() {
                 self.save_segment(db, id);
             }
+            self.save_rest(|parted| parted.db == db);
         }
     }
 
@@ -206,6 +260,7 @@ impl Shard {
             database.table.set_birth_epoch(epoch);
         }
         self.changed = HashSet::new();
+        self.parted = Vec::new();
         self.snapshot = Some(Snapshot { sink, epoch });
     }
 
@@ -219,13 +274,23 @@ impl Shard {
     pub(super) fn end_snapshot(&mut self) {
         self.snapshot = None;
         self.changed = HashSet::new();
+        self.parted = Vec::new();
     }
 
-    /// Writes out the segment at a position of a database, if that is still to do; returns where the next begins.
-    pub(super) fn continue_snapshot(&mut self, db: usize, position: u64) -> Option<u64> {
-        let (id, next) = self.databases[db].table.segment_at(position)?;
+    /// Writes out a part of what large values have left, or else the segment at a position of a database, which moves on to
+    /// the next; false when nothing is left.
+    pub(super) fn continue_snapshot(&mut self, db: usize, position: &mut Option<u64>) -> bool {
+        if !self.parted.is_empty() {
+            self.save_parts();
+            return true;
+        }
+        let table = &self.databases[db].table;
+        let Some((id, next)) = position.and_then(|at| table.segment_at(at)) else {
+            return false;
+        };
         self.save_segment(db, id);
-        (next != 0).then_some(next)
+        *position = (next != 0).then_some(next);
+        true
     }
 
     /// Tells the watchers of a key that it has changed. That a key is gone is no news to those who saw it overdue.
@@ -399,6 +464,23 @@ mod tests {
                 assert_eq!(self.0.lock().insert(name, text), None, "{entry:?} twice");
             }
         }
+
+        /// Each large entry comes three times before it is taken, and may not have changed by then.
+        fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool {
+            let (name, text) = held(db, entry);
+            progress.cursor += 1;
+            if progress.cursor < 3 {
+                progress.pieces = vec![text];
+                return false;
+            }
+            assert_eq!(
+                progress.pieces.first(),
+                Some(&text),
+                "{entry:?} has changed"
+            );
+            assert_eq!(self.0.lock().insert(name, text), None, "{entry:?} twice");
+            true
+        }
     }
 
     fn begin(keyspace: &Keyspace) -> Txn<'_> {
@@ -415,7 +497,8 @@ mod tests {
         match random >> 32 & 63 {
             0 if random >> 40 & 63 == 0 => txn.swap_dbs(0, 1),
             0 if random >> 40 & 63 == 1 => drop(txn.flush_db(1)),
-            0..30 => txn.insert_string(&key, &random.to_le_bytes(), None),
+            0..25 => txn.insert_string(&key, &random.to_le_bytes(), None),
+            25..30 => txn.insert_string(&key, &random.to_le_bytes().repeat(200), None),
             30..40 => drop(txn.set_expiry(&key, Some(i64::MAX / 2))),
             _ => drop(txn.remove(&key)),
         }

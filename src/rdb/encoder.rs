@@ -54,6 +54,17 @@ impl Encoder {
 
     /// Appends a key with its expiry and value. O(size of the value).
     pub fn entry(&mut self, out: &mut Vec<u8>, header: &KeyHeader<'_>, value: ValueRef<'_>) {
+        self.beginning(out, header, &value);
+        self.value(out, value);
+    }
+
+    /// Appends what stands before a value.
+    pub(super) fn beginning(
+        &mut self,
+        out: &mut Vec<u8>,
+        header: &KeyHeader<'_>,
+        value: &ValueRef<'_>,
+    ) {
         if let Some(at) = header.expires_at_ms {
             out.push(EXPIRE_TIME_MS);
             out.extend(at.to_le_bytes());
@@ -66,9 +77,8 @@ impl Encoder {
             Some(Usage::Frequency(frequency)) => out.extend([FREQUENCY, frequency]),
             None => {}
         }
-        out.push(type_of(&value));
+        out.push(type_of(value));
         self.string(out, header.key);
-        self.value(out, value);
     }
 
     /// Appends a value, without its type. O(size of the value).
@@ -113,16 +123,18 @@ impl Encoder {
 
     fn list(&mut self, out: &mut Vec<u8>, list: &List) {
         length(out, list.nodes().count() as u64);
-        for node in list.nodes() {
-            match node {
-                NodeRef::Plain(bytes) => {
-                    length(out, object::NODE_PLAIN);
-                    self.string(out, bytes);
-                }
-                NodeRef::Packed(pack) => {
-                    length(out, object::NODE_PACKED);
-                    self.string(out, pack.as_bytes());
-                }
+        list.nodes().for_each(|node| self.node(out, &node));
+    }
+
+    pub(super) fn node(&mut self, out: &mut Vec<u8>, node: &NodeRef<'_>) {
+        match node {
+            NodeRef::Plain(bytes) => {
+                length(out, object::NODE_PLAIN);
+                self.string(out, bytes);
+            }
+            NodeRef::Packed(pack) => {
+                length(out, object::NODE_PACKED);
+                self.string(out, pack.as_bytes());
             }
         }
     }
@@ -139,7 +151,7 @@ impl Encoder {
         }
     }
 
-    fn element(&mut self, out: &mut Vec<u8>, element: Element<'_>) {
+    pub(super) fn element(&mut self, out: &mut Vec<u8>, element: Element<'_>) {
         match element {
             Element::Int(integer) if append_integer(out, integer) => {}
             Element::Int(integer) => {

@@ -13,6 +13,7 @@ mod error;
 pub mod functions;
 mod lzf;
 mod object;
+mod parts;
 mod payload;
 mod primitive;
 mod reader;

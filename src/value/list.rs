@@ -113,12 +113,17 @@ impl List {
 
     /// The nodes in order, for an RDB file.
     pub fn nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
-        (0..)
-            .map_while(|at| self.node(at))
-            .filter(|node| node.len() > 0)
-            .map(|node| match node {
-                Node::Packed { pack, .. } => NodeRef::Packed(pack),
-                Node::Plain(value) => NodeRef::Plain(value),
+        self.nodes_from(0).map(|(_, node)| node)
+    }
+
+    /// The nodes from a place on, each with its place.
+    pub fn nodes_from(&self, first: usize) -> impl Iterator<Item = (usize, NodeRef<'_>)> {
+        (first..)
+            .map_while(|at| Some((at, self.node(at)?)))
+            .filter(|(_, node)| node.len() > 0)
+            .map(|(at, node)| match node {
+                Node::Packed { pack, .. } => (at, NodeRef::Packed(pack)),
+                Node::Plain(value) => (at, NodeRef::Plain(value)),
             })
     }
 

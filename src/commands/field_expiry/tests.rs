@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::commands::testing::Harness;
 use crate::keyspace::txn::{Journal, TxnOptions};
-use crate::keyspace::{Entry, EventClass, SnapshotSink, Txn, ValueRef, WatchFlag};
+use crate::keyspace::{Entry, EventClass, Progress, SnapshotSink, Txn, ValueRef, WatchFlag};
 use crate::reply::Response;
 
 const NOW: i64 = 1_000_000_000;
@@ -239,6 +239,11 @@ impl SnapshotSink for Seen {
             let mut seen = self.0.lock();
             seen.extend(fields.map(|(field, _, time)| (name(field.to_vec()), time)));
         }
+    }
+
+    fn save_part(&self, db: usize, entry: &Entry, _: &mut Progress) -> bool {
+        self.save(db, &mut std::iter::once(entry));
+        true
     }
 }
 
