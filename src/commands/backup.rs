@@ -6,8 +6,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::protection::is_allowed;
 use super::spec::{CommandSpec, Flags};
-use super::{CommandError, CommandResult, Context, Outcome, config};
+use super::{CommandError, CommandResult, Context, Outcome};
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -36,7 +37,7 @@ const NOT_ALLOWED: CommandError = CommandError::text(
 fn backup(ctx: &mut Context<'_, '_>) -> CommandResult {
     let name = ctx.args.get(1).copied().unwrap_or_default();
     let name = Path::new(std::str::from_utf8(name).map_err(|_| NOT_TEXT)?);
-    if !is_plain(name) && !config::is_allowed(ctx, "enable-protected-configs") {
+    if !is_plain(name) && !is_allowed(ctx.services, &ctx.session.info, "enable-protected-configs") {
         return Err(NOT_ALLOWED);
     }
     let directory: PathBuf = ctx.services.config.read().path("dir");

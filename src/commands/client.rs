@@ -401,16 +401,16 @@ fn client_setname(ctx: &mut Context<'_, '_>) -> CommandResult {
 fn client_setinfo(ctx: &mut Context<'_, '_>) -> CommandResult {
     let value = ctx.args.get(3).copied().unwrap_or_default();
     let info = &ctx.session.info;
-    let (field, name) = if ctx.is(2, "lib-name") {
-        (&info.lib_name, "lib-name")
+    let option = shown(ctx.args.get(2).copied().unwrap_or_default());
+    let field = if ctx.is(2, "lib-name") {
+        &info.lib_name
     } else if ctx.is(2, "lib-ver") {
-        (&info.lib_version, "lib-ver")
+        &info.lib_version
     } else {
-        let option = shown(ctx.args.get(2).copied().unwrap_or_default());
         return Err(format!("ERR Unrecognized option '{option}'").into());
     };
     if !is_printable(value) {
-        let text = format!("ERR {name} cannot contain spaces, newlines or special characters.");
+        let text = format!("ERR {option} cannot contain spaces, newlines or special characters.");
         return Err(text.into());
     }
     *field.lock() = value.to_vec();

@@ -1,10 +1,10 @@
 //! CONFIG: reads and changes parameters, and sees to it that a change takes effect everywhere, or nowhere.
 
+use super::protection::is_allowed;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, acl, help};
 use crate::config::{Changes, Config, SetContext, SetError};
 use crate::services::apply;
-use crate::services::{ClientFlags, ClientInfo};
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -133,7 +133,7 @@ fn config_get(ctx: &mut Context<'_, '_>) -> CommandResult {
 fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     ctx.txn.lock_all();
     let context = SetContext {
-        allow_protected: is_allowed(ctx, "enable-protected-configs"),
+        allow_protected: is_allowed(ctx.services, &ctx.session.info, "enable-protected-configs"),
         loading: ctx
             .services
             .stats
@@ -216,23 +216,6 @@ fn apply_outside(
         }
     };
     result.map_err(|reason| changes.refuse(name, reason))
-}
-
-/// Whether a client may do what `enable-debug-command` and its like allow: everybody, nobody, or who is on this machine.
-pub(super) fn is_allowed(ctx: &Context<'_, '_>, parameter: &'static str) -> bool {
-    match ctx.services.config.read().word(parameter) {
-        "yes" => true,
-        "local" => is_local(&ctx.session.info),
-        _ => false,
-    }
-}
-
-fn is_local(client: &ClientInfo) -> bool {
-    client.addr.is_empty()
-        || client.has_flag(ClientFlags::UNIX)
-        || ["127.", "[::1]:", "::1:"]
-            .iter()
-            .any(|prefix| client.addr.starts_with(prefix))
 }
 
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {

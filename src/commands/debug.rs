@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::digest::{digest_of_everything, digest_of_key};
 use super::keys::{reference_count, shares_integers};
 use super::spec::{CommandSpec, Flags};
-use super::{CommandError, CommandResult, Context, Outcome, config, help};
+use super::{CommandError, CommandResult, Context, Outcome, help};
 use crate::config::parse_memory;
 use crate::keyspace::{Entry, ValueRef};
 use crate::rdb::Encoder;
@@ -30,7 +30,8 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
             .and(Flags::NOSCRIPT)
             .and(Flags::LOADING)
             .and(Flags::STALE)
-            .and(Flags::ALL_SHARDS),
+            .and(Flags::ALL_SHARDS)
+            .and(Flags::PROTECTED),
         debug,
     )
 }];
@@ -110,14 +111,7 @@ const HELP: &[&str] = &[
     "    Enable or disable the reply buffer resize cron job",
 ];
 
-const NOT_ALLOWED: CommandError = CommandError::text(
-    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-);
-
 fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if !config::is_allowed(ctx, "enable-debug-command") {
-        return Err(NOT_ALLOWED);
-    }
     let args = ctx.args;
     let sub = args
         .get(1)

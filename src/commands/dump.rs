@@ -182,7 +182,8 @@ fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
     let expires_at_ms = match ttl {
         0 => None,
         ttl if options.absolute => Some(ttl),
-        ttl => Some(ttl.saturating_add(ctx.txn.now_ms())),
+        // What ends beyond all times has ended, as in Redis.
+        ttl => Some(ttl.wrapping_add(ctx.txn.now_ms())),
     };
     let replaced = options.replace && ctx.txn.remove(key);
     if expires_at_ms.is_some_and(|at| is_past(ctx, at)) {

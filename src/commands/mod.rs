@@ -39,6 +39,7 @@ pub mod memory;
 mod memory_doctor;
 pub mod migrate;
 pub mod modules;
+pub mod protection;
 pub mod pubsub;
 pub mod renaming;
 pub mod replication;

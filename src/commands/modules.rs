@@ -1,10 +1,10 @@
 //! MODULE. There are no modules, and none can be loaded: what is asked is answered as a Redis does that could not load it.
 
 use super::spec::{CommandSpec, Flags};
-use super::{CommandError, CommandResult, Context, Outcome, config, help};
+use super::{CommandError, CommandResult, Context, Outcome, help};
 
 const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT);
-const LOADS: Flags = ADMIN.and(Flags::NO_ASYNC_LOADING);
+const LOADS: Flags = ADMIN.and(Flags::NO_ASYNC_LOADING).and(Flags::PROTECTED);
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -73,10 +73,6 @@ const HELP: &[&str] = &[
     "    Unload a module.",
 ];
 
-const NOT_ALLOWED: CommandError = CommandError::text(
-    "ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-);
-
 fn module_help(ctx: &mut Context<'_, '_>) -> CommandResult {
     help::reply(ctx, HELP)
 }
@@ -87,7 +83,6 @@ fn module_list(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn module_load(ctx: &mut Context<'_, '_>) -> CommandResult {
-    allowed(ctx)?;
     let path = ctx.args.get(2).copied().unwrap_or_default();
     log::warn!(
         "Module {} failed to load: this server runs no modules",
@@ -98,43 +93,20 @@ fn module_load(ctx: &mut Context<'_, '_>) -> CommandResult {
     ))
 }
 
-fn module_unload(ctx: &mut Context<'_, '_>) -> CommandResult {
-    allowed(ctx)?;
+fn module_unload(_: &mut Context<'_, '_>) -> CommandResult {
     Err(CommandError::text(
         "ERR Error unloading module: no such module with that name",
     ))
 }
 
-fn allowed(ctx: &Context<'_, '_>) -> Result<(), CommandError> {
-    if config::is_allowed(ctx, "enable-module-command") {
-        Ok(())
-    } else {
-        Err(NOT_ALLOWED)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::commands::testing::Harness;
     use crate::reply::Response;
 
     #[test]
     fn no_module_is_loaded_or_unloaded() {
         let mut harness = Harness::new();
-        for line in [
-            "MODULE LOAD /x.so",
-            "MODULE LOADEX /x.so ARGS a",
-            "MODULE UNLOAD x",
-        ] {
-            let reply = harness.run(line);
-            assert_eq!(reply, Response::Error(NOT_ALLOWED.to_string()), "{line}");
-        }
-        let config = &harness.services.config;
-        config
-            .write()
-            .assign(b"enable-module-command", b"yes")
-            .expect("a parameter of files");
         for (line, error) in [
             (
                 "MODULE LOAD /x.so a b",

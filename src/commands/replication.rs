@@ -213,12 +213,16 @@ fn announce(ctx: &mut Context<'_, '_>, what: &[u8], value: &[u8]) -> Result<bool
             announced(ctx).port = u16::try_from(port).unwrap_or(0);
         }
         b"ip-address" => {
-            let address = std::str::from_utf8(value).ok();
-            let fits = |address: &&str| address.len() < 256 && !address.contains(char::is_control);
-            let refusal =
-                "ERR REPLCONF ip-address provided by replica instance is too long: 256 bytes";
-            let address = address.filter(fits).ok_or(CommandError::text(refusal))?;
-            announced(ctx).address = address.to_owned();
+            let length = value.len();
+            if length >= 256 {
+                return Err(format!(
+                    "ERR REPLCONF ip-address provided by replica instance is too long: {length} bytes"
+                )
+                .into());
+            }
+            // It stands in lines of INFO, which it must not end.
+            let shown = lossless::text(value).replace(char::is_control, " ");
+            announced(ctx).address = shown;
         }
         b"capa" => announced(ctx).psync2 |= is("psync2"),
         b"rdb-only" => announced(ctx).snapshot_only = switch(value)?,

@@ -105,7 +105,7 @@ pub fn without_secrets<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
             // Both the name and the password are there, or neither is looked at.
             (i > 2 && i + 1 < args.len() && is(i - 1, "auth")) || (i > 3 && is(i - 2, "auth"))
         } else if is(0, "migrate") {
-            i > 6 && (is(i - 1, "auth") || is(i - 1, "auth2") || is(i - 2, "auth2"))
+            is_secret_of_migrate(args, i)
         } else if is(0, "acl") && is(1, "setuser") {
             i > 1
         } else if is(0, "config") && is(1, "set") && i > 2 && i % 2 == 1 {
@@ -119,6 +119,27 @@ pub fn without_secrets<'a>(args: &[&'a [u8]]) -> Vec<&'a [u8]> {
     words
         .map(|(i, word)| if is_secret(i) { HIDDEN } else { word })
         .collect()
+}
+
+/// Whether the options of MIGRATE, read up to what is wrong with them, end a name or a password at this position.
+fn is_secret_of_migrate(args: &[&[u8]], position: usize) -> bool {
+    let mut at = 6;
+    while let Some(option) = args.get(at) {
+        let secrets = match option.to_ascii_lowercase().as_slice() {
+            b"copy" | b"replace" => 0,
+            b"auth" => 1,
+            b"auth2" => 2,
+            _ => return false,
+        };
+        if at + secrets >= args.len() {
+            return false;
+        }
+        if (at + 1..=at + secrets).contains(&position) {
+            return true;
+        }
+        at += 1 + secrets;
+    }
+    false
 }
 
 fn slowlog_get(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -203,8 +224,12 @@ mod tests {
             ("AUTH me secret", "AUTH (redacted) (redacted)"),
             ("AUTH one too many", "AUTH one too many"),
             (
-                "MIGRATE h 1 k 0 1 COPY AUTH2 me secret KEYS a",
-                "MIGRATE h 1 k 0 1 COPY AUTH2 (redacted) (redacted) KEYS a",
+                "MIGRATE h 1 k 0 1 COPY AUTH2 me secret KEYS auth a",
+                "MIGRATE h 1 k 0 1 COPY AUTH2 (redacted) (redacted) KEYS auth a",
+            ),
+            (
+                "MIGRATE h 1 k 0 1 AUTH auth2 REPLACE AUTH2 refused",
+                "MIGRATE h 1 k 0 1 AUTH (redacted) REPLACE AUTH2 refused",
             ),
             (
                 "hello 3 auth me secret setname x",

@@ -120,10 +120,10 @@ impl Inner {
     fn remove_moved(&self, txn: &mut Txn<'_>, moved: &[Vec<u8>]) {
         let mut effect: Vec<&[u8]> = vec![b"DEL"];
         for key in moved {
-            if txn.remove(key) {
-                txn.changed(EventClass::GENERIC, "del", key);
-                effect.push(key);
-            }
+            // A key that was named twice is told of twice.
+            txn.remove(key);
+            txn.changed(EventClass::GENERIC, "del", key);
+            effect.push(key);
         }
         if effect.len() > 1 {
             txn.propagate(&effect);
@@ -230,7 +230,8 @@ fn exchange(peer: &mut Peer, migration: &Migration, answers: &mut Answers) -> Re
         encode_command(&mut request, &words);
         preliminaries += 1;
     }
-    if peer.db != Some(migration.db) {
+    // Redis writes -1 for a database that is not known, so that who asks for -1 gets the one that the connection is in.
+    if peer.db.unwrap_or(-1) != migration.db {
         let mut digits = itoa::Buffer::new();
         encode_command(
             &mut request,

@@ -15,8 +15,8 @@ use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
 use crate::commands::scripting::{busy_error, script_may_write};
 use crate::commands::{
-    Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, pubsub, replication, tracking,
-    unknown_command,
+    Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, protection, pubsub, replication,
+    tracking, unknown_command,
 };
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{HashHint, Journal};
@@ -347,7 +347,8 @@ impl Session {
             .info
             .last_command
             .store(command.index + 1, Ordering::Relaxed);
-        let calm = self.is_calm(command.spec.flags.may_write());
+        let flags = command.spec.flags;
+        let calm = !flags.has(Flags::PROTECTED) && self.is_calm(flags.may_write());
         self.state.out_of_memory = false;
         let flow = if calm && short && command.runs_held {
             self.run_held(held, (command, hint), args, reply, started_us)
@@ -526,6 +527,9 @@ impl Session {
         }
         if !self.state.user.is_unrestricted() {
             acl::admit(&self.state, services, command, args, now_ms)?;
+        }
+        if flags.has(Flags::PROTECTED) {
+            protection::admit(services, &self.state.info, &command.full_name)?;
         }
         if self.inner().keyspace.is_held_for_long() && !works_while_busy(command, args) {
             // A script of the log that is loaded again holds everything, and loading comes first.

@@ -311,22 +311,23 @@ impl Tracker {
     /// Sends the keys to forget, or the order to forget all.
     fn send(&self, keys: Option<&[&[u8]]>, clients: &Clients, now_ms: i64) {
         let own = &self.client;
+        let own_resp3 = own.resp.load(Ordering::Relaxed) == 3;
         let Some(redirect) = self.mode.redirect else {
-            if own.resp.load(Ordering::Relaxed) == 3 {
-                deliver(own, invalidation(true, keys), now_ms);
+            if own_resp3 {
+                deliver(own, invalidation(true, keys, true), now_ms);
             }
             return;
         };
         let Some(target) = clients.get(redirect) else {
             own.set_flag(ClientFlags::BROKEN_REDIRECT, true);
-            if own.resp.load(Ordering::Relaxed) == 3 {
+            if own_resp3 {
                 deliver(own, broken_redirect(redirect), now_ms);
             }
             return;
         };
         let resp3 = target.resp.load(Ordering::Relaxed) == 3;
         if resp3 || target.has_flag(ClientFlags::PUBSUB) {
-            deliver(&target, invalidation(resp3, keys), now_ms);
+            deliver(&target, invalidation(resp3, keys, own_resp3), now_ms);
         }
     }
 }
@@ -337,8 +338,9 @@ fn deliver(client: &ClientInfo, message: Bytes, now_ms: i64) {
     }
 }
 
-/// A push message of RESP3, or a published message of RESP2.
-fn invalidation(resp3: bool, keys: Option<&[&[u8]]>) -> Bytes {
+/// A push message of RESP3, or a published message of RESP2. As in Redis nothing stands in it in the protocol of the client
+/// that tracks, though another may get it.
+fn invalidation(resp3: bool, keys: Option<&[&[u8]]>, own_resp3: bool) -> Bytes {
     let mut reply = RespReply::new(resp3);
     if resp3 {
         reply.push(2);
@@ -349,7 +351,11 @@ fn invalidation(resp3: bool, keys: Option<&[&[u8]]>) -> Bytes {
         reply.bulk(CHANNEL);
     }
     match keys {
-        None => reply.null(),
+        None => {
+            let mut nothing = RespReply::new(own_resp3);
+            nothing.null();
+            reply.encoded(&nothing.take());
+        }
         Some(keys) => {
             reply.array(keys.len());
             keys.iter().for_each(|key| reply.bulk(key));

@@ -1,5 +1,7 @@
 //! When two replies count as the same. It knows no sockets: what else must be asked is asked by the caller.
 
+use std::collections::BTreeSet;
+
 use crate::grammar::{Command, Compare};
 use crate::reasons::{NEWER_CONSUMER_FIELDS, NEWER_FIELDS, OWN_FIELDS, OWN_FLAG};
 use innkeep_test_server::wire::{Body, Reply};
@@ -21,7 +23,9 @@ pub(crate) fn agree(compare: Compare, ours: &Reply, theirs: &Reply) -> bool {
             let (ours, theirs) = (without_newer(ours), without_newer(theirs));
             clocked(&ours, &theirs, tolerance)
         }
-        Compare::Choice | Compare::Removal | Compare::AnyKey => same_shape(ours, theirs),
+        Compare::Shape | Compare::Choice | Compare::Removal | Compare::AnyKey => {
+            same_shape(ours, theirs)
+        }
         // One page of an iteration that nobody walks to its end.
         Compare::Iteration => {
             ours.kind == theirs.kind && ours.items().len() == theirs.items().len()
@@ -157,12 +161,21 @@ pub(crate) fn fault_of_choice(
 }
 
 /// Whether all the frames that a subscriber got are the same. The order in which several patterns match one message,
-/// or in which all channels are left, is the server's own; the running counts still have to be the same.
+/// or in which all channels are left, is the server's own; the running counts still have to be the same. Of which keys a client
+/// is told that they are no longer valid counts, not how often: Redis gathers those of a turn of its loop.
 pub(crate) fn frames_agree(ours: &[Reply], theirs: &[Reply]) -> bool {
     let split = |frames: &[Reply]| {
+        let mut told = BTreeSet::new();
         let mut names: Vec<(u8, Vec<Reply>)> = Vec::new();
         let mut counts = Vec::new();
         for frame in frames {
+            if let [kind, keys] = frame.items()
+                && kind.bytes() == b"invalidate"
+                && !keys.items().is_empty()
+            {
+                told.extend(keys.items().iter().cloned());
+                continue;
+            }
             let (last, rest) = frame
                 .items()
                 .split_last()
@@ -177,7 +190,7 @@ pub(crate) fn frames_agree(ours: &[Reply], theirs: &[Reply]) -> bool {
             }
         }
         names.sort();
-        (names, counts)
+        (names, counts, told)
     };
     split(ours) == split(theirs)
 }

@@ -2,7 +2,8 @@
 //! digest; and the digest of everything.
 
 use crate::grammar::{Command, Compare};
-use crate::pair::{OBSERVER, Outcome, Pair};
+use crate::pair::{OBSERVER, Outcome, Pair, because};
+use innkeep_test_server::wire::Wire;
 
 /// How far apart two expiries may be, in milliseconds: the two servers have set them one after the other.
 const TOLERANCE: i64 = 20_000;
@@ -24,7 +25,21 @@ pub(crate) fn compare(pair: &mut Pair, with_streams: bool) -> Outcome {
     }
     pair.same(OBSERVER, &Command::new(&["SELECT", "0"], Compare::Exact))?;
     let digest = Command::new(&["DEBUG", "DIGEST"], Compare::Exact);
-    pair.same(OBSERVER, &digest).map(drop)
+    pair.same(OBSERVER, &digest)?;
+    let [ours, theirs] = [&pair.ours, &pair.theirs].map(|side| {
+        let mut wire = Wire::new(side.neighbour.connect()?);
+        wire.ask(&["DEBUG", "DIGEST"])
+    });
+    let (ours, theirs) = (
+        ours.map_err(|error| because(&error))?,
+        theirs.map_err(|error| because(&error))?,
+    );
+    if ours == theirs {
+        return Ok(());
+    }
+    Err(format!(
+        "the data of the neighbours differs\n  ours:   {ours:?}\n  theirs: {theirs:?}"
+    ))
 }
 
 fn one_key(pair: &mut Pair, key: &[u8], with_streams: bool) -> Outcome {

@@ -4,6 +4,8 @@
 //! Words in capitals stand for themselves; words in lower case are classes of arguments ([`Pool`]). `[a | b]` may be
 //! left out, `(a | b)` may not; `<a b c>` takes its parts in any order; `x+` repeats; `#x` is a count and that many.
 
+use std::collections::BTreeSet;
+
 use crate::pool::Pool;
 use crate::random::Random;
 use crate::reasons::reason;
@@ -33,6 +35,8 @@ pub(crate) enum Compare {
     Clients,
     /// What DEBUG OBJECT says of a value, but for its place in memory and its clock.
     Value,
+    /// The same types and lengths, but not the same texts.
+    Shape,
     /// Only whether it fails, and how: the answer is about the server itself.
     Errors,
 }
@@ -102,6 +106,25 @@ enum Part {
     Counted(Box<Part>),
 }
 
+impl Part {
+    /// All words that it can be, in capitals, but for keys.
+    fn words(&self, found: &mut BTreeSet<String>) {
+        match self {
+            Self::Literal(word) => drop(found.insert(word.to_uppercase())),
+            Self::Class(class) => {
+                let values = Pool::CLASSES.iter().find(|(name, _)| name == class);
+                let values = values.map_or(&[][..], |(_, values)| values);
+                found.extend(values.iter().map(|value| value.to_uppercase()));
+            }
+            Self::Choice(choices, _) => {
+                choices.iter().flatten().for_each(|part| part.words(found));
+            }
+            Self::AnyOrder(parts) => parts.iter().for_each(|part| part.words(found)),
+            Self::Repeat(part) | Self::Counted(part) => part.words(found),
+        }
+    }
+}
+
 /// A line of a table, and its arguments as they were read.
 type ReadRow = (Row, Vec<Part>);
 
@@ -156,6 +179,9 @@ impl Grammar {
             "rankedmember",
             "NOVALUES",
             "unread",
+            "last",
+            "WAITAOF",
+            "@m",
         ];
         if random.chance(5) && !spared.iter().any(|class| arguments.contains(class)) {
             let sound = command.clone();
@@ -225,6 +251,61 @@ fn spoil(command: &mut Command, random: &mut Random) {
         2 if last > 0 => arguments[1 + random.below(last)] = random.pick(JUNK).as_bytes().to_vec(),
         _ if last > 1 => arguments.swap(1 + random.below(last), 1 + random.below(last)),
         _ => {}
+    }
+}
+
+/// All words that the tables of some families can make.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    rows: Vec<ReadRow>,
+}
+
+impl Vocabulary {
+    pub(crate) fn of(families: &[&[Family]]) -> Self {
+        let families = families.iter().copied().flatten();
+        let rows = families.flat_map(|family| family.commands);
+        Self {
+            rows: rows.map(|row| (*row, parse(row.1))).collect(),
+        }
+    }
+
+    /// The words that are made behind the name of a command, or of its subcommand if `sub` names one, in capitals;
+    /// none if no table has it.
+    pub(crate) fn words(&self, command: &str, sub: &str) -> Option<BTreeSet<String>> {
+        let rows = self.rows.iter().filter(|((name, ..), parts)| {
+            let mut first = BTreeSet::new();
+            firsts(parts, &mut first);
+            name.eq_ignore_ascii_case(command)
+                && (sub.is_empty() || first.contains(&sub.to_uppercase()))
+        });
+        let mut any = false;
+        let mut found = BTreeSet::new();
+        for (_, parts) in rows {
+            any = true;
+            parts.iter().for_each(|part| part.words(&mut found));
+        }
+        any.then_some(found)
+    }
+}
+
+/// The words with which these parts can begin.
+fn firsts(parts: &[Part], found: &mut BTreeSet<String>) {
+    for part in parts {
+        match part {
+            Part::Choice(choices, optional) => {
+                choices.iter().for_each(|choice| firsts(choice, found));
+                if *optional {
+                    continue;
+                }
+            }
+            Part::AnyOrder(parts) => parts
+                .iter()
+                .for_each(|part| firsts(std::slice::from_ref(part), found)),
+            Part::Repeat(part) => firsts(std::slice::from_ref(part), found),
+            Part::Literal(_) | Part::Class(_) => part.words(found),
+            Part::Counted(_) => {}
+        }
+        return;
     }
 }
 
@@ -372,7 +453,7 @@ impl Tokens {
             assert!(
                 Pool::CLASSES.iter().any(|(class, _)| *class == word)
                     || word == "key"
-                    || word == "other",
+                    || ["other", "payload"].contains(&word),
                 "no class {word}"
             );
             Part::Class(word)

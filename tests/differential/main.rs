@@ -4,12 +4,14 @@
 //! difference is shown with the shortest sequence found that still brings it about.
 
 mod compare;
+mod coverage;
 mod data;
 mod families;
 mod grammar;
 mod information;
 mod listeners;
 mod pair;
+mod payloads;
 mod plays;
 mod pool;
 mod random;

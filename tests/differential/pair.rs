@@ -70,6 +70,8 @@ pub(crate) fn because(error: &io::Error) -> String {
 pub(crate) struct Side {
     launch: Launch,
     server: Server,
+    /// Where MIGRATE moves keys to.
+    pub(crate) neighbour: Server,
     pub(crate) wires: Vec<Wire>,
     pub(crate) ids: Vec<i64>,
     pub(crate) addresses: Vec<String>,
@@ -77,10 +79,10 @@ pub(crate) struct Side {
 
 impl Side {
     fn start(launch: Launch) -> io::Result<Self> {
-        let server = launch.clone().start()?;
         Ok(Self {
+            server: launch.clone().start()?,
+            neighbour: launch.clone().start()?,
             launch,
-            server,
             wires: Vec::new(),
             ids: Vec::new(),
             addresses: Vec::new(),
@@ -139,6 +141,13 @@ impl Side {
         };
         until(|| Ok(alone(&wire.ask(&["CLIENT", "LIST"])?)))?;
         wire.ask(&["FLUSHALL"])?;
+        wire.ask(&["FUNCTION", "FLUSH"])?;
+        wire.ask(&["SCRIPT", "FLUSH"])?;
+        wire.ask(&["ACL", "DELUSER", "u1", "u2", "u3"])?;
+        wire.ask(&["ACL", "LOG", "RESET"])?;
+        let mut neighbour = Wire::new(self.neighbour.connect()?);
+        neighbour.ask(&["FLUSHALL"])?;
+        neighbour.ask(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"])?;
         // When an expired key is found in the background is each server's own affair; DBSIZE would show it.
         wire.ask(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"])?;
         for (name, value) in settings {
@@ -158,9 +167,21 @@ impl Side {
         self.wires[connection].receive()
     }
 
-    /// Sends a command; words that name a player stand for what this server knows of its client.
+    /// Sends a command in the words of this server.
     pub(crate) fn send(&mut self, connection: usize, command: &Command) -> io::Result<()> {
-        let player = |word: &[u8]| match word {
+        let words = self.words(command);
+        self.wires[connection].send([words.as_slice()])
+    }
+
+    /// The words of a command; those that name a player or a subscriber stand for what this server knows of its client,
+    /// and `@m` for the port of its neighbour.
+    fn words(&self, command: &Command) -> Vec<Vec<u8>> {
+        let known = |word: &[u8]| match word {
+            b"@m" => self.neighbour.port().to_string().into_bytes(),
+            [b'@', b's', digit @ b'0'..=b'9'] => {
+                let subscriber = SUBSCRIBER + usize::from(digit - b'0');
+                self.ids[subscriber].to_string().into_bytes()
+            }
             [b'@', kind, digit @ b'0'..=b'9'] => {
                 let player = PLAYER + usize::from(digit - b'0');
                 match kind {
@@ -170,8 +191,18 @@ impl Side {
             }
             word => word.to_vec(),
         };
-        let words: Vec<Vec<u8>> = command.arguments.iter().map(|word| player(word)).collect();
-        self.wires[connection].send([words.as_slice()])
+        command.arguments.iter().map(|word| known(word)).collect()
+    }
+
+    /// A line of MONITOR in the words that both servers share: the reverse of [`Self::words`], but for players.
+    pub(crate) fn without_own(&self, line: String) -> String {
+        let port = format!("\"{}\"", self.neighbour.port());
+        let subscribers = self.ids.iter().skip(SUBSCRIBER).take(SUBSCRIBERS);
+        let line = line.replace(&port, "@m");
+        if !line.to_ascii_uppercase().contains("\"REDIRECT\"") {
+            return line;
+        }
+        subscribers.fold(line, |line, id| line.replace(&format!("\"{id}\""), "@s"))
     }
 
     /// All that comes until the answer to a PING sent now.
@@ -369,9 +400,9 @@ impl Pair {
 
     fn together(&mut self, connection: usize, commands: &[Command]) -> Outcome {
         for side in [&mut self.ours, &mut self.theirs] {
-            let arguments = commands.iter().map(|command| command.arguments.as_slice());
+            let words: Vec<_> = commands.iter().map(|command| side.words(command)).collect();
             side.wires[connection]
-                .send(arguments)
+                .send(words.iter().map(Vec::as_slice))
                 .map_err(|error| because(&error))?;
         }
         for command in commands {
@@ -577,8 +608,7 @@ impl Pair {
     fn subscriber(&mut self, connection: usize, command: &Command) -> Outcome {
         let mut frames = Vec::new();
         for side in [&mut self.ours, &mut self.theirs] {
-            side.wires[connection]
-                .send([command.arguments.as_slice()])
+            side.send(connection, command)
                 .map_err(|error| because(&error))?;
             frames.push(
                 side.drain(connection)
@@ -653,9 +683,11 @@ fn is_alone(command: &Command) -> bool {
         Compare::Unordered => ["SMEMBERS", "HKEYS", "HVALS"]
             .iter()
             .any(|name| command.is(name)),
-        Compare::Exact | Compare::Near(_) | Compare::Clocked(_) | Compare::Errors => {
-            is_sort(command)
-        }
+        Compare::Exact
+        | Compare::Near(_)
+        | Compare::Clocked(_)
+        | Compare::Shape
+        | Compare::Errors => is_sort(command),
     }
 }
 

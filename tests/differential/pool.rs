@@ -1,6 +1,7 @@
 //! The small spaces that keys, values and numbers are drawn from, so that commands meet each other's data and the
 //! edges of every type. It knows no commands.
 
+use crate::payloads;
 use crate::random::Random;
 
 /// The prefix of a family that works on keys of all types.
@@ -96,6 +97,7 @@ impl Pool {
         ("groupid", &[">", ">", ">", "0", "0", "2-2", "9-2", "$", "abc"]),
         ("newid", &[">"]),
         ("unread", &[">"]),
+        ("last", &["+"]),
         ("startid", &["0", "$", "9-2", "2-2", "-", "abc"]),
         ("group", &["g1", "g1", "g2", "g3"]),
         ("consumer", &["alice", "alice", "bob", "carol"]),
@@ -103,6 +105,33 @@ impl Pool {
         ("idle", &["0", "0", "1000000", "100000000", "-1", "abc"]),
         ("claimcount", &["1", "1", "2", "3", "20", "0", "-1", "abc"]),
         ("blockms", &["1", "2", "-1", "abc"]),
+        ("user", &["u1", "u1", "u2", "u3"]),
+        ("goodrule", &["on", "off", "nopass", ">secret", "+get", "-get", "+@all", "+@read", "-@dangerous", "+config|get", "~*", "~s*",
+            "%R~h*", "%W~t*", "allkeys", "&c*", "allchannels", "(+@write ~l*)", "+@write", "-@write", "+set", "-config|get", "+config",
+            "-client|kill", "+@pubsub", "&news.*", "(%R~* +@all -set &*)", "+client", "-client"]),
+        ("aclrule", &["on", "off", "nopass", "resetpass", ">secret", "<secret", ">other", "<none",
+            "#2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b", "#12", "!12", "+get", "-get", "+@all", "-@all",
+            "allcommands", "nocommands", "+@read", "-@nonsense", "+nonsense", "+config|get", "+config|nonsense", "+get|x", "+select|0",
+            "-select|0", "~*", "~s*", "%R~h*", "%W~t*", "%RW~z*", "%X~a", "%~a", "%", "resetkeys", "allkeys", "~a b", "&*", "&c*",
+            "resetchannels", "allchannels", "(+get ~s*)", "(+get", "+get)", "( )", "(nonsense)", "clearselectors", "sanitize-payload",
+            "skip-sanitize-payload", "reset", "nonsense", "", "+", "-", "@all", "+@", "+client|kill|x"]),
+        ("library", &[
+            "#!lua name=lib1\nredis.register_function('F1', function(keys, args) return #keys end)",
+            "#!lua name=lib1\nredis.register_function('F1', function(keys, args) return args[1] end)",
+            "#!lua name=lib2\nredis.register_function{function_name='F2', callback=function(keys, args) return redis.call('type', keys[1]) end, flags={'no-writes'}}",
+            "#!lua name=lib2\nredis.register_function('F2', function(keys, args) return redis.call('set', keys[1], args[1]) end)",
+            "#!lua name=lib3\nredis.register_function('F1', function(keys, args) return 1 end)",
+            "#!lua name=lib1\nreturn 1", "#!lua name=lib3\nredis.register_function('F3', 1)",
+            "#!lua name=lib3\nredis.register_function{function_name='F3', callback=function() end, flags={'nonsense'}}",
+            "#!lua name=lib3\nerror('no')", "#!lua name=lib3\n(", "#!lua\nreturn 1", "#!js name=lib1\nreturn 1", "return 1", "",
+            "#!lua name=a-b\nreturn 1", "#!lua name=lib1 name=lib2\nreturn 1", "#!lua nonsense\nreturn 1", "#!lua name=lib1", "#!lua name=\nx"]),
+        ("libraryname", &["lib1", "lib2", "lib3", "lib*", "*", "nothing", ""]),
+        ("script", &["return 1", "return KEYS[1]", "return", "", "(", "#!lua flags=no-writes\nreturn 1", "#!lua flags=nonsense\nreturn 1",
+            "#!lua nonsense\nreturn 1", "#!js\nreturn 1", "#!lua", "\u{ff}"]),
+        ("prefix", &["s", "l", "s1", "h", "", "z"]),
+        ("nokey", &[""]),
+        ("movable", &["m1", "m2", "m3", "m4"]),
+        ("subscriber", &["@s0", "@s1"]),
         ("name", &["guest", "worker-1", "", "with space", "new\nline"]),
     ];
 
@@ -116,6 +145,7 @@ impl Pool {
                 let prefix = *random.pick(Self::PREFIXES);
                 self.key_of(prefix, random)
             }
+            "payload" => random.pick::<&[u8]>(payloads::PAYLOADS).to_vec(),
             _ => {
                 let (_, values) = Self::CLASSES
                     .iter()

@@ -211,6 +211,9 @@ fn apply_to_selector(selector: &mut Selector, rule: &[u8]) -> Result<(), RuleErr
 
 /// `%R~pattern`, `%W~pattern`, `%RW~pattern`.
 fn add_limited_pattern(selector: &mut Selector, rest: &[u8]) -> Result<(), RuleError> {
+    if selector.all_keys {
+        return Err(RuleError::PatternAfterAllKeys);
+    }
     let mut access = Access::default();
     let mut rest = rest.iter();
     for letter in rest.by_ref() {

@@ -237,6 +237,10 @@ fn the_sandbox_cannot_be_changed() {
             "ERR Error compiling script (new function): user_script:1: '=' expected near 'x'",
         ),
         (
+            "é",
+            "ERR Error compiling script (new function): user_script:1: unexpected symbol near '\u{fffd}'",
+        ),
+        (
             "return {unpack({1,2,3}, -2, 2147483647)}",
             "ERR user_script:1: too many results to unpack",
         ),

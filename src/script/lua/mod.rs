@@ -193,9 +193,22 @@ impl Interpreter {
         }
         let chunk = self.lua.load(source).set_name(name);
         chunk.into_function().map_err(|error| match error {
-            mlua::Error::SyntaxError { message, .. } => message,
+            mlua::Error::SyntaxError { message, .. } => self.fault(source, name, message),
             other => other.to_string(),
         })
+    }
+
+    /// What is wrong with this source, of which `message` is the text: where that has lost bytes which are no UTF-8, Lua's own
+    /// compiler is asked once more.
+    fn fault(&self, source: &[u8], name: &str, message: String) -> String {
+        let again = || -> mlua::Result<(Value, Value)> {
+            let compiler: Function = self.contents.raw_get("loadstring")?;
+            compiler.call((self.lua.create_string(source)?, name))
+        };
+        match message.contains(char::REPLACEMENT_CHARACTER).then(again) {
+            Some(Ok((Value::Nil, whole @ Value::String(_)))) => text_of(&whole),
+            _ => message,
+        }
     }
 
     /// Runs a compiled script and writes what it returns.

@@ -49,3 +49,16 @@ pub(crate) const COMMANDS: &[Row] = &[
         Exact,
     ),
 ];
+
+/// What only a newer server knows.
+pub(crate) const NEWER: &[Row] = &[
+    ("CLIENT", "NO-TOUCH (ON | OFF | MAYBE)", Exact),
+    (
+        "CLIENT",
+        "SETINFO (LIB-NAME | LIB-VER | NONSENSE) name",
+        Exact,
+    ),
+    ("WAITAOF", "(0 | 1 | 2 | -1 | ABC) 0 (1 | -1 | ABC)", Exact),
+    ("WAITAOF", "0 (1 | -1 | ABC) (1 | -1 | ABC)", Exact),
+    ("WAITAOF", "0 0 0", Exact),
+];

@@ -67,6 +67,36 @@ pub(crate) const COMMANDS: &[Row] = &[
         "key place distance unit <[ASC | DESC] [STORE key]>",
         Exact,
     ),
+    (
+        "GEOSEARCHSTORE",
+        "key key <FROMLONLAT longitude latitude BYRADIUS distance unit COUNT count ANY [STOREDIST]>",
+        Exact,
+    ),
+    (
+        "GEORADIUS_RO",
+        "key longitude latitude distance unit <[ASC | DESC] [WITHCOORD] [WITHDIST] [WITHHASH]>",
+        Exact,
+    ),
+    (
+        "GEORADIUS_RO",
+        "key longitude latitude distance unit <COUNT count ANY [WITHHASH]>",
+        Exact,
+    ),
+    (
+        "GEORADIUSBYMEMBER",
+        "key place distance unit <COUNT count ANY [WITHCOORD]>",
+        Exact,
+    ),
+    (
+        "GEORADIUSBYMEMBER_RO",
+        "key place distance unit <[ASC | DESC] [WITHCOORD] [WITHDIST] [WITHHASH]>",
+        Exact,
+    ),
+    (
+        "GEORADIUSBYMEMBER_RO",
+        "key place distance unit <COUNT count ANY>",
+        Exact,
+    ),
     ("ZRANGE", "key 0 -1 WITHSCORES", Exact),
     ("ZREM", "key place", Exact),
     ("ZADD", "key goodscore place", Exact),

@@ -1,6 +1,6 @@
 //! Keys of any type: their names, their databases, their time to live.
 
-use crate::grammar::Compare::{AnyKey, Exact, Iteration, Near, Unordered};
+use crate::grammar::Compare::{AnyKey, Exact, Iteration, Near, Shape, Unordered};
 use crate::grammar::Row;
 
 /// How far apart the clocks of two commands may be, in milliseconds and in seconds.
@@ -67,4 +67,22 @@ pub(crate) const LAPSES: &[Row] = &[
     ("SET", "key value PXAT 1000", Exact),
     ("PSETEX", "key 1 value", Exact),
     ("GETEX", "key PX 1", Exact),
+];
+
+pub(crate) const DUMPS: &[Row] = &[
+    // What is large is compressed, or in the order of a table.
+    ("DUMP", "key", Shape),
+    (
+        "RESTORE",
+        "key (0 | milliseconds) payload <[REPLACE] [IDLETIME idle | FREQ count]>",
+        Exact,
+    ),
+    ("RESTORE", "key 0 payload REPLACE", Exact),
+    ("RESTORE", "key 0 payload REPLACE", Exact),
+    ("RESTORE", "key unixtimems payload <REPLACE ABSTTL>", Exact),
+    (
+        "RESTORE-ASKING",
+        "key (0 | milliseconds) payload <[REPLACE] [ABSTTL] [IDLETIME idle] [FREQ count]>",
+        Exact,
+    ),
 ];

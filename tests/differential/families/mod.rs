@@ -1,12 +1,15 @@
 //! The tables of commands, one file a family. A new command is a line in its family's table.
 
+mod acl;
 mod bitmaps;
+mod cluster;
 mod connection;
 mod fields;
 mod geo;
 mod hashes;
 mod hyperloglog;
 mod keys;
+mod libraries;
 mod lists;
 mod players;
 mod pubsub;
@@ -15,10 +18,23 @@ mod sets;
 mod sort;
 mod streams;
 mod strings;
+mod tracking;
 mod transactions;
 mod zsets;
 
 use crate::grammar::Family;
+
+/// The families of all roles.
+pub(crate) const ALL: &[&[Family]] = &[
+    FAMILIES,
+    NEWER_FAMILIES,
+    SUBSCRIBERS,
+    PUBLISHERS,
+    WAITERS,
+    WAKERS,
+    PLAYERS,
+    LAPSES,
+];
 
 /// All families, with how often each is chosen.
 pub(crate) const FAMILIES: &[Family] = &[
@@ -112,6 +128,36 @@ pub(crate) const FAMILIES: &[Family] = &[
         weight: 2,
         commands: pubsub::INTROSPECTION,
     },
+    Family {
+        name: "acl",
+        prefix: crate::pool::ANY,
+        weight: 5,
+        commands: acl::COMMANDS,
+    },
+    Family {
+        name: "cluster",
+        prefix: crate::pool::ANY,
+        weight: 1,
+        commands: cluster::COMMANDS,
+    },
+    Family {
+        name: "libraries",
+        prefix: crate::pool::ANY,
+        weight: 5,
+        commands: libraries::COMMANDS,
+    },
+    Family {
+        name: "moving",
+        prefix: crate::pool::ANY,
+        weight: 4,
+        commands: server::MOVING,
+    },
+    Family {
+        name: "dumps",
+        prefix: crate::pool::ANY,
+        weight: 6,
+        commands: keys::DUMPS,
+    },
 ];
 
 /// What only a newer server knows, and what has to do with it.
@@ -134,15 +180,41 @@ pub(crate) const NEWER_FAMILIES: &[Family] = &[
         weight: 1,
         commands: bitmaps::NEWER,
     },
+    Family {
+        name: "zsets",
+        prefix: 'z',
+        weight: 1,
+        commands: zsets::NEWER,
+    },
+    Family {
+        name: "cluster",
+        prefix: crate::pool::ANY,
+        weight: 1,
+        commands: cluster::NEWER,
+    },
+    Family {
+        name: "connection",
+        prefix: crate::pool::ANY,
+        weight: 1,
+        commands: connection::NEWER,
+    },
 ];
 
 /// What the subscribing connections do.
-pub(crate) const SUBSCRIBERS: &[Family] = &[Family {
-    name: "pubsub",
-    prefix: crate::pool::ANY,
-    weight: 1,
-    commands: pubsub::SUBSCRIPTIONS,
-}];
+pub(crate) const SUBSCRIBERS: &[Family] = &[
+    Family {
+        name: "pubsub",
+        prefix: crate::pool::ANY,
+        weight: 1,
+        commands: pubsub::SUBSCRIPTIONS,
+    },
+    Family {
+        name: "tracking",
+        prefix: crate::pool::ANY,
+        weight: 1,
+        commands: tracking::COMMANDS,
+    },
+];
 
 /// What is published to them.
 pub(crate) const PUBLISHERS: &[Family] = &[Family {

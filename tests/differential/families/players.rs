@@ -17,8 +17,15 @@ pub(crate) const MEDDLING: &[Row] = &[
     ("CLIENT", "LIST ID player", Clients),
     ("CLIENT", "LIST ID player player", Clients),
     ("CLIENT", "INFO", Clients),
+    (
+        "CLIENT",
+        "KILL TYPE (NORMAL | PUBSUB) ID player SKIPME NO",
+        Exact,
+    ),
     ("CLIENT", "SETNAME name", Exact),
     ("CLIENT", "NO-EVICT (ON | OFF)", Exact),
+    // In a pipeline it is refused.
+    ("SCRIPT", "DEBUG (NO | NONSENSE)", Exact),
     ("MULTI", "", Exact),
     ("EXEC", "", Exact),
     ("EXEC", "", Exact),

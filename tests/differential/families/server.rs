@@ -32,7 +32,7 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("CLIENT", "UNPAUSE", Exact),
     (
         "CLIENT",
-        "LIST (TYPE (MASTER | REPLICA | NONSENSE) | ID (0 | ABC | 99999999) | NONSENSE)",
+        "LIST (TYPE (MASTER | REPLICA | NORMAL | PUBSUB | NONSENSE) | ID (0 | ABC | 99999999) | NONSENSE)",
         Errors,
     ),
     (
@@ -144,6 +144,92 @@ pub(crate) const COMMANDS: &[Row] = &[
         "GETKEYSANDFLAGS (GET key | SET key value GET | LMOVE key key LEFT LEFT | ZUNIONSTORE key #key+ | PING)",
         Exact,
     ),
-    ("COMMAND", "LIST FILTERBY (MODULE | NONSENSE) value", Exact),
+    (
+        "COMMAND",
+        "LIST FILTERBY (MODULE | NONSENSE | ACLCAT | PATTERN) value",
+        Exact,
+    ),
+    (
+        "COMMAND",
+        "(INFO | DOCS) (NONSENSE | GET | LPUSH | HSET)+",
+        Exact,
+    ),
+    ("COMMAND", "COUNT", Errors),
+    ("COMMAND", "HELP", Exact),
+    (
+        "INFO",
+        "[SERVER | CLIENTS | MEMORY | PERSISTENCE | STATS | REPLICATION | CPU | ERRORSTATS | KEYSPACE | NONSENSE]",
+        Errors,
+    ),
+    ("INFO", "NONSENSE [NONSENSE]", Exact),
+    ("LATENCY", "HISTOGRAM NONSENSE", Exact),
+    ("LATENCY", "(DOCTOR | HISTOGRAM)", Errors),
+    ("LOLWUT", "[VERSION (5 | 6 | 7 | ABC)]", Errors),
+    ("MEMORY", "(DOCTOR | MALLOC-STATS | STATS)", Errors),
+    ("CONFIG", "RESETSTAT", Exact),
+    ("CONFIG", "REWRITE", Exact),
+    (
+        "MODULE",
+        "(HELP | LOAD value | LOADEX value [CONFIG name value] [ARGS value] | UNLOAD value)",
+        Exact,
+    ),
+    ("PUBSUB", "HELP", Exact),
+    (
+        "FAILOVER",
+        "[ABORT | TO name int | TIMEOUT int | NONSENSE | TO name 1 FORCE | TO name 1 FORCE TIMEOUT 100 | FORCE]",
+        Exact,
+    ),
+    ("REPLICAOF", "(NO ONE | name ABC)", Exact),
+    ("SLAVEOF", "(NO ONE | name ABC)", Exact),
+    (
+        "REPLCONF",
+        "(LISTENING-PORT (1234 | ABC) | IP-ADDRESS name | CAPA EOF | NONSENSE 1 | RDB-ONLY (0 | ABC) | LISTENING-PORT)",
+        Exact,
+    ),
+    (
+        "SHUTDOWN",
+        "(ABORT [NOW | FORCE] | NOSAVE SAVE | NONSENSE)",
+        Exact,
+    ),
+    ("SAVE", "", Exact),
+    ("BGSAVE", "NONSENSE", Exact),
     ("COMMAND", "NONSENSE", Exact),
+];
+
+/// Keys that go to another server; what is there is compared, too. They have no time beyond all
+/// clocks, which may have run out on arrival.
+pub(crate) const MOVING: &[Row] = &[
+    ("SET", "movable value [PX 1000000]", Exact),
+    ("RPUSH", "movable element+", Exact),
+    ("HSET", "movable (field value)+", Exact),
+    ("SADD", "movable setmember+", Exact),
+    ("ZADD", "movable (goodscore member)+", Exact),
+    ("XADD", "movable 9-* field value", Exact),
+    ("DEL", "movable", Exact),
+    ("PERSIST", "movable", Exact),
+    (
+        "MIGRATE",
+        "127.0.0.1 @m movable database 10000 <[COPY] [REPLACE]>",
+        Exact,
+    ),
+    (
+        "MIGRATE",
+        "127.0.0.1 @m movable 0 10000 [COPY] REPLACE",
+        Exact,
+    ),
+    (
+        "MIGRATE",
+        "127.0.0.1 @m nokey (0 | 1) 10000 <[COPY] [REPLACE]> KEYS movable+",
+        Exact,
+    ),
+    (
+        "MIGRATE",
+        "127.0.0.1 @m movable 0 10000 [COPY] (AUTH name | AUTH2 name name | AUTH | AUTH2 name | KEYS movable | NONSENSE)",
+        Exact,
+    ),
+    (
+        "MIGRATE",
+        "127.0.0.1 (1 | ABC) movable (0 | ABC) (100 | ABC)",
+        Exact,
+    ),
 ];

@@ -37,6 +37,16 @@ pub(crate) const COMMANDS: &[Row] = &[
         "sortable <ALPHA [DESC] [LIMIT index index]>",
         Exact,
     ),
+    (
+        "SORT_RO",
+        "sortable <[ALPHA] [BY nothing] [GET getpattern] [GET getpattern] [ASC | DESC]>",
+        Unordered,
+    ),
+    (
+        "SORT_RO",
+        "sortable <BY sortpattern [GET getpattern] [LIMIT index index]>",
+        Exact,
+    ),
     ("SORT", "other ALPHA", Exact),
     (
         "COMMAND",

@@ -169,6 +169,27 @@ pub(crate) const NEWER: &[Row] = &[
         "key group <[KEEPREF | DELREF | ACKED] (IDS #streamid)>",
         Exact,
     ),
+    (
+        "XADD",
+        "key <[NOMKSTREAM] [KEEPREF | DELREF | ACKED] MAXLEN [= | ~] count> addid field value",
+        Exact,
+    ),
+    (
+        "XADD",
+        "key <[KEEPREF | DELREF | ACKED] [MINID [= | ~] streamid]> addid field value",
+        Exact,
+    ),
+    (
+        "XTRIM",
+        "key (MAXLEN [= | ~] count | MINID [= | ~] streamid) <[LIMIT count] [KEEPREF | DELREF | ACKED]>",
+        Exact,
+    ),
+    (
+        "XREAD",
+        "[COUNT claimcount] STREAMS key (last | readid)",
+        Exact,
+    ),
+    ("XREAD", "STREAMS key key last (last | 0)", Exact),
     ("XPENDING", "key group", Exact),
     ("XRANGE", "key rangeid rangeid", Exact),
     ("XLEN", "key", Exact),

@@ -117,6 +117,16 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("OBJECT", "ENCODING key", Exact),
 ];
 
+/// What only a newer server knows, and what it needs.
+pub(crate) const NEWER: &[Row] = &[
+    // Scores of everyday size: newer servers print others otherwise where they make a digest.
+    ("ZADD", "key ((1 | 2 | 3 | 1.5) rankedmember)+", Exact),
+    ("ZADD", "key ((1 | 2 | 3 | 1.5) rankedmember)+", Exact),
+    ("ZRANK", "key rankedmember [WITHSCORE]", Exact),
+    ("ZRANK", "key rankedmember (WITHSCORE | WITHSCORES)", Exact),
+    ("ZREVRANK", "key rankedmember [WITHSCORE]", Exact),
+];
+
 pub(crate) const WAITERS: &[Row] = &[
     ("BZPOPMIN", "key+ 0", Exact),
     ("BZPOPMAX", "key+ 0", Exact),
