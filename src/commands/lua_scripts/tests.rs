@@ -238,7 +238,7 @@ fn the_sandbox_cannot_be_changed() {
         ),
         (
             "é",
-            "ERR Error compiling script (new function): user_script:1: unexpected symbol near '\u{fffd}'",
+            "ERR Error compiling script (new function): user_script:1: unexpected symbol near '\u{10ffc3}'",
         ),
         (
             "return {unpack({1,2,3}, -2, 2147483647)}",
