@@ -119,9 +119,9 @@ pub(crate) const COMMANDS: &[Row] = &[
 
 /// What only a newer server knows, and what it needs.
 pub(crate) const NEWER: &[Row] = &[
-    // Scores of everyday size: newer servers print others otherwise where they make a digest.
-    ("ZADD", "key ((1 | 2 | 3 | 1.5) rankedmember)+", Exact),
-    ("ZADD", "key ((1 | 2 | 3 | 1.5) rankedmember)+", Exact),
+    // Scores of everyday size, one at a time: newer servers print others otherwise in a digest, and judge by several what form to begin with.
+    ("ZADD", "key (1 | 2 | 3 | 1.5) rankedmember", Exact),
+    ("ZADD", "key (1 | 2 | 3 | 1.5) rankedmember", Exact),
     ("ZRANK", "key rankedmember [WITHSCORE]", Exact),
     ("ZRANK", "key rankedmember (WITHSCORE | WITHSCORES)", Exact),
     ("ZREVRANK", "key rankedmember [WITHSCORE]", Exact),
