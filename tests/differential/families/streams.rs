@@ -171,28 +171,28 @@ pub(crate) const NEWER: &[Row] = &[
     ),
     (
         "XADD",
-        "key <[NOMKSTREAM] [KEEPREF | DELREF] MAXLEN [= | ~] count> addid field value",
+        "key <[NOMKSTREAM] [KEEPREF] MAXLEN [= | ~] count> addid field value",
         Exact,
     ),
     (
         "XADD",
-        "key <[KEEPREF | DELREF] [MINID [= | ~] streamid]> addid field value",
+        "key <[KEEPREF] [MINID [= | ~] streamid]> addid field value",
         Exact,
     ),
     (
         "XTRIM",
-        "key (MAXLEN [= | ~] count | MINID [= | ~] streamid) <[LIMIT count] [KEEPREF | DELREF]>",
+        "key (MAXLEN [= | ~] count | MINID [= | ~] streamid) <[LIMIT count] [KEEPREF]>",
         Exact,
     ),
-    // How much is left of what may be trimmed roughly is the server's own where every entry has to be asked.
+    // Roughly Redis trims nothing where every entry has to be asked.
     (
         "XADD",
-        "key <[NOMKSTREAM] ACKED (MAXLEN [=] count | MINID [=] streamid)> addid field value",
+        "key <[NOMKSTREAM] (DELREF | ACKED) (MAXLEN [=] count | MINID [=] streamid)> addid field value",
         Exact,
     ),
     (
         "XTRIM",
-        "key (MAXLEN [=] count | MINID [=] streamid) ACKED",
+        "key (MAXLEN [=] count | MINID [=] streamid) (DELREF | ACKED)",
         Exact,
     ),
     (

@@ -119,7 +119,8 @@ pub(crate) const COMMANDS: &[Row] = &[
 
 /// What only a newer server knows, and what it needs.
 pub(crate) const NEWER: &[Row] = &[
-    // Scores of everyday size, one at a time: newer servers print others otherwise in a digest, and judge by several what form to begin with.
+    // Scores of everyday size, one at a time: newer servers print others otherwise in a digest,
+    // and judge by several what form to begin with.
     ("ZADD", "key (1 | 2 | 3 | 1.5) rankedmember", Exact),
     ("ZADD", "key (1 | 2 | 3 | 1.5) rankedmember", Exact),
     ("ZRANK", "key rankedmember [WITHSCORE]", Exact),
