@@ -152,7 +152,7 @@ impl Inner {
         state.info.set_flag(ClientFlags::BLOCKED, true);
         *state.info.blocked.lock() = Some(Arc::clone(&waiter));
         let (inner, waiting, target) = (Arc::clone(self), Arc::clone(&waiter), path.clone());
-        let spawned = self.threads.start("innkeep-backup", move || {
+        let spawned = self.threads.start_aside("innkeep-backup", move || {
             let result = inner.write_backup(&snapshot, &target);
             inner.end_backup(&waiting, &target, result);
         });

@@ -11,6 +11,10 @@ use parking_lot::Mutex;
 
 use super::Inner;
 
+/// How nice a thread is that gives way: a tenth of the time of one that does not, where both want the same core.
+#[cfg(target_os = "linux")]
+const ASIDE_NICENESS: i32 = 10;
+
 /// The threads of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
@@ -27,6 +31,18 @@ impl Threads {
         started.retain(|thread| !thread.is_finished());
         started.push(thread);
         Ok(())
+    }
+
+    /// Starts a thread for work that takes long and can wait: it gives way to the threads that answer clients.
+    pub(super) fn start_aside(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        self.start(name, move || {
+            give_way();
+            work();
+        })
     }
 
     /// Whether the engine has no owner any more.
@@ -55,6 +71,12 @@ impl Threads {
             }
         }
     }
+}
+
+/// Lowers the priority of this thread where a thread has one of its own. A system that refuses leaves it as it is.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    let _refused = rustix::process::setpriority_process(None, ASIDE_NICENESS);
 }
 
 /// Shared by all clones and sessions of an engine.

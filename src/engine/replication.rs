@@ -181,7 +181,7 @@ impl Inner {
         self.note_saving_begun();
         let transfer = SnapshotTransfer::new(replica);
         let (inner, handover) = (Arc::clone(self), transfer.clone());
-        let spawned = self.threads.start("innkeep-replica", move || {
+        let spawned = self.threads.start_aside("innkeep-replica", move || {
             let result = inner.write_transfer(&handover.replica, &snapshot);
             inner.end_transfer(&handover, result);
         });

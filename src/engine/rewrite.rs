@@ -117,7 +117,7 @@ impl Inner {
         // Only now: it is scheduled or runs, as long as it is not done.
         log_stats.rewrite_scheduled.store(false, Ordering::Release);
         let (inner, work) = (Arc::clone(self), Arc::clone(&rewrite));
-        let spawned = self.threads.start("innkeep-rewrite", move || {
+        let spawned = self.threads.start_aside("innkeep-rewrite", move || {
             let result = inner.write_base(&work, sink, &base);
             inner.end_rewrite(&work, result);
         });

@@ -174,7 +174,7 @@ impl Inner {
         self.note_saving_begun();
         info!("Background saving started");
         let inner = Arc::clone(self);
-        let spawned = self.threads.start("innkeep-save", move || {
+        let spawned = self.threads.start_aside("innkeep-save", move || {
             let result = inner.write_file(&snapshot);
             inner.end_save(result, dirty);
         });
