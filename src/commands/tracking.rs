@@ -108,6 +108,7 @@ pub(super) fn client_tracking(ctx: &mut Context<'_, '_>) -> CommandResult {
             mode.prefixes.push(Box::default());
         }
         prefixes.append(&mut mode.prefixes);
+        prefixes.sort();
         mode.prefixes = prefixes;
     }
     ctx.txn.lock_all();
@@ -293,7 +294,7 @@ mod tests {
             ),
             ("RESET", "+RESET"),
             ("CLIENT GETREDIR", "-1"),
-            ("CLIENT TRACKING on BCAST PREFIX x PREFIX y", "+OK"),
+            ("CLIENT TRACKING on BCAST PREFIX y PREFIX x", "+OK"),
             (
                 "CLIENT TRACKINGINFO",
                 r#"["flags" ["on" "bcast"] "redirect" 0 "prefixes" ["x" "y"]]"#,

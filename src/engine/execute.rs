@@ -533,6 +533,8 @@ impl Inner {
     pub(super) fn finish(&self, txn: &mut Txn<'_>, client: u64) -> u64 {
         let mut position = self.flush(txn);
         if !txn.journal.ready.is_empty() {
+            // A transaction or a script may have taken long: what ran out meanwhile is not handed out.
+            txn.catch_up();
             position = self.serve_all(txn).max(position);
         }
         if txn.journal.concerns_trackers() {

@@ -180,10 +180,11 @@ impl Grammar {
             "NOVALUES",
             "unread",
             "last",
-            "WAITAOF",
             "@m",
         ];
-        if random.chance(5) && !spared.iter().any(|class| arguments.contains(class)) {
+        let is_spared =
+            command.is("WAITAOF") || spared.iter().any(|class| arguments.contains(class));
+        if random.chance(5) && !is_spared {
             let sound = command.clone();
             spoil(&mut command, random);
             if command.is("LPOS") && reason(&command.arguments).is_some() {

@@ -94,6 +94,26 @@ fn earlier_replies_of_a_pipeline_come_before_the_wait() {
 }
 
 #[test]
+fn what_runs_out_within_a_transaction_is_handed_to_nobody() {
+    let server = crate::server();
+    let mut waiter = Wire::new(blocked(&server, b"BRPOP queue 0\r\n"));
+    let mut other = crate::connect(&server);
+    until_blocked(&mut other, 1);
+    for command in [
+        &["MULTI"][..],
+        &["RPUSH", "queue", "early"],
+        &["PEXPIRE", "queue", "1"],
+        &["DEBUG", "SLEEP", "0.01"],
+        &["EXEC"],
+        &["RPUSH", "queue", "late"],
+    ] {
+        other.ask(command).expect("the server answers");
+    }
+    let served = waiter.receive().expect("it is served");
+    assert_eq!(served.items()[1].bytes(), b"late");
+}
+
+#[test]
 fn short_commands_and_others_keep_their_order_in_one_batch() {
     let server = crate::server();
     let mut waiter = Wire::new(blocked(&server, b"BRPOPLPUSH queue done 0\r\n"));

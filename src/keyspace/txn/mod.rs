@@ -121,10 +121,15 @@ impl Txn<'_> {
         result
     }
 
-    /// Unix time in milliseconds; it stands still for the whole transaction.
+    /// Unix time in milliseconds; it stands still until [`Self::catch_up`].
     #[must_use]
     pub const fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// Goes on at the time of now. It never goes back.
+    pub fn catch_up(&mut self) {
+        self.now_ms = self.now_ms.max(self.keyspace.now_ms());
     }
 
     /// The next number of the engine's random source.
