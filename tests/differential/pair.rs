@@ -6,7 +6,7 @@ use innkeep_test_server::{Launch, Server};
 
 use crate::compare::{agree, fault_of_choice, flat, frames_agree, near, same_members};
 use crate::grammar::{Command, Compare};
-use innkeep_test_server::wire::{Reply, Wire};
+use innkeep_test_server::wire::{Body, Reply, Wire};
 
 /// What the connections are for. Commands come from any of the first three.
 pub(crate) const COMMON: usize = 3;
@@ -203,6 +203,26 @@ impl Side {
             return line;
         }
         subscribers.fold(line, |line, id| line.replace(&format!("\"{id}\""), "@s"))
+    }
+
+    /// Puts a name in the place of the numbers of the subscribers, which each server gives as it likes.
+    fn name_subscribers(&self, frame: &mut Reply) {
+        let subscribers = self.ids.iter().skip(SUBSCRIBER).take(SUBSCRIBERS);
+        match &mut frame.body {
+            Body::Items(items) => items
+                .iter_mut()
+                .for_each(|item| self.name_subscribers(item)),
+            Body::Line(number) if frame.kind == b':' => {
+                let texts = subscribers.map(|id| id.to_string().into_bytes());
+                if let Some(at) = texts
+                    .enumerate()
+                    .find_map(|(at, id)| (id == *number).then_some(at))
+                {
+                    *number = format!("@s{at}").into_bytes();
+                }
+            }
+            Body::Line(_) | Body::Bytes(_) | Body::Nothing => {}
+        }
     }
 
     /// All that comes until the answer to a PING sent now.
@@ -610,10 +630,15 @@ impl Pair {
         for side in [&mut self.ours, &mut self.theirs] {
             side.send(connection, command)
                 .map_err(|error| because(&error))?;
-            frames.push(
-                side.drain(connection)
-                    .map_err(|error| format!("{command:?}: {}", because(&error)))?,
-            );
+            let mut heard = side
+                .drain(connection)
+                .map_err(|error| format!("{command:?}: {}", because(&error)))?;
+            if command.is("CLIENT") {
+                heard
+                    .iter_mut()
+                    .for_each(|frame| side.name_subscribers(frame));
+            }
+            frames.push(heard);
         }
         judge_frames(command, connection, &frames)
     }
