@@ -224,7 +224,15 @@ fn microseconds(now_ms: i64) -> i64 {
 
 fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.is(1, "version") && ctx.args.len() > 2 {
-        ctx.int(2)?;
+        // What two of the versions draw takes sizes; nothing is drawn here.
+        let sizes = match ctx.int(2)? {
+            5 => 3,
+            6 => 2,
+            _ => 0,
+        };
+        for at in 3..ctx.args.len().min(3 + sizes) {
+            ctx.int(at)?;
+        }
     }
     ctx.reply
         .verbatim("txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
@@ -276,6 +284,10 @@ mod tests {
             ("SHUTDOWN ABORT", "ERR No shutdown in progress."),
             (
                 "LOLWUT VERSION x",
+                "ERR value is not an integer or out of range",
+            ),
+            (
+                "LOLWUT VERSION 6 1 x",
                 "ERR value is not an integer or out of range",
             ),
             (
