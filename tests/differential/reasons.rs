@@ -163,6 +163,11 @@ pub(crate) const REASONS: &[Reason] = &[
     },
     Reason {
         command: "client",
+        applies: |words| has(words, "REDIRECT"),
+        why: "connections are counted by each server",
+    },
+    Reason {
+        command: "client",
         applies: |words| has(words, "MAXAGE"),
         why: "Redis 7.4 takes MAXAGE",
     },

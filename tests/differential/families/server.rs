@@ -1,6 +1,6 @@
 //! What an operator asks a server, and what is wrong with the question.
 
-use crate::grammar::Compare::{Clients, Errors, Exact, Near, Unordered, Value};
+use crate::grammar::Compare::{Clients, Errors, Exact, Near, Shape, Unordered, Value};
 use crate::grammar::Row;
 
 /// How far apart two measures of the same thing may be.
@@ -42,7 +42,9 @@ pub(crate) const COMMANDS: &[Row] = &[
     ),
     ("CLIENT", "NO-EVICT (ON | OFF | MAYBE)", Exact),
     ("CLIENT", "REPLY (ON | NONSENSE)", Exact),
-    ("OBJECT", "(ENCODING | REFCOUNT | FREQ) key", Exact),
+    ("OBJECT", "(ENCODING | FREQ) key", Exact),
+    // The words of a command that waits in MULTI refer to a value, too.
+    ("OBJECT", "REFCOUNT key", Shape),
     ("OBJECT", "IDLETIME key", Near(20)),
     ("OBJECT", "(HELP | NONSENSE) [key]", Exact),
     ("MEMORY", "USAGE key [SAMPLES (0 | 5 | 10)]", Near(ANYTHING)),
