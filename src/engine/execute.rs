@@ -560,7 +560,7 @@ impl Inner {
         let Services {
             tracking, clients, ..
         } = &self.services;
-        if let Some(all) = txn.journal.flushed.take() {
+        for all in txn.journal.flushed.drain(..) {
             tracking.invalidate_everything(all, clients, now_ms);
         }
         if !txn.journal.invalidated.is_empty() {

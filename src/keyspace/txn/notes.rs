@@ -80,8 +80,7 @@ impl Txn<'_> {
     /// Notes for those who track keys that one database, or all, has been emptied.
     pub fn note_flush(&mut self, all: bool) {
         if self.guards.first().is_some_and(|shard| shard.tracked) {
-            let before = self.journal.flushed.unwrap_or(false);
-            self.journal.flushed = Some(before || all);
+            self.journal.flushed.push(all);
         }
     }
 

@@ -60,13 +60,13 @@ pub(crate) const WAKERS: &[Row] = &[
 ];
 
 pub(crate) const LAPSES: &[Row] = &[
-    ("PEXPIRE", "key 1", Exact),
-    ("PEXPIRE", "key 1", Exact),
-    ("SET", "key value PX 1", Exact),
+    ("PEXPIRE", "key 3", Exact),
+    ("PEXPIRE", "key 3", Exact),
+    ("SET", "key value PX 3", Exact),
     ("SET", "key value EXAT 1000", Exact),
     ("SET", "key value PXAT 1000", Exact),
-    ("PSETEX", "key 1 value", Exact),
-    ("GETEX", "key PX 1", Exact),
+    ("PSETEX", "key 3 value", Exact),
+    ("GETEX", "key PX 3", Exact),
 ];
 
 pub(crate) const DUMPS: &[Row] = &[
