@@ -282,13 +282,6 @@ impl Node {
         self.set_counts(live.saturating_sub(1), dead + 1);
     }
 
-    /// The ids of the live entries, in order.
-    pub(super) fn entries(&self, master: StreamId) -> impl Iterator<Item = StreamId> + '_ {
-        let first = self.first(master);
-        let all = std::iter::successors(first, move |entry| self.after(master, entry));
-        all.filter(|entry| !entry.deleted).map(|entry| entry.id)
-    }
-
     /// Marks as deleted, from the first live entry on, those of which `goes` says so, until it has no answer; how many.
     /// It is told how many there are by then.
     pub(super) fn delete_where(

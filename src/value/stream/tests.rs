@@ -409,7 +409,8 @@ fn trims_mind_what_groups_want() {
     for (to, approximate, references, left, pending) in [
         (length(9), false, Kept, &all[3..], &[1, 5, 6, 7][..]),
         (length(9), false, Deleted, &all[3..], &[5, 6, 7]),
-        (length(5), true, Deleted, &all[6..], &[7]),
+        (length(5), true, Kept, &all[6..], &[1, 5, 6, 7]),
+        (length(5), true, Deleted, &all, &[1, 5, 6, 7]),
         (least(6), false, Deleted, &all[5..], &[6, 7]),
         (
             length(9),
@@ -440,6 +441,7 @@ fn trims_mind_what_groups_want() {
             &[1, 5, 6, 7],
         ),
         (length(0), true, Awaited, &all, &[1, 5, 6, 7]),
+        (least(9), true, Awaited, &all, &[1, 5, 6, 7]),
     ] {
         let mut stream = read_by_a_group();
         let how = Trim {

@@ -18,7 +18,7 @@ pub enum TrimTo {
 pub struct Trim {
     /// What is to be left.
     pub to: TrimTo,
-    /// Whether only whole nodes go, so that more may be left.
+    /// Whether only whole nodes go, so that more may be left; none unless references are kept.
     pub approximate: bool,
     /// At most so many entries go; 0: no limit. Only for an approximate one.
     pub limit: u64,
@@ -52,10 +52,14 @@ impl Stream {
     }
 
     /// Trims; how many entries went. O(entries that go), and those before them that groups wait for.
+    ///
+    /// An approximate trim removes whole nodes without looking at their entries: where each entry has to be looked at,
+    /// whether there are groups or not, it removes nothing.
     pub fn trim(&mut self, how: &Trim) -> usize {
         let removed = match how.references {
-            _ if self.0.groups.is_empty() => self.trim_nodes(how),
             References::Kept => self.trim_nodes(how),
+            _ if how.approximate => 0,
+            _ if self.0.groups.is_empty() => self.trim_nodes(how),
             References::Deleted => {
                 let oldest = self.oldest(how);
                 let removed = self.trim_nodes(how);
@@ -64,7 +68,6 @@ impl Stream {
                 }
                 removed
             }
-            References::Awaited if how.approximate => self.trim_nodes(how),
             References::Awaited => self.trim_acknowledged(how),
         };
         if removed > 0 {
@@ -125,9 +128,7 @@ impl Stream {
     /// Removes the first node if all of it may go. Otherwise marks in it what is to go, and nothing is left to do.
     fn trim_node(&mut self, how: &Trim, before: usize) -> Option<usize> {
         let excess = self.excess(how);
-        let Body {
-            nodes, groups, len, ..
-        } = &mut *self.0;
+        let Body { nodes, len, .. } = &mut *self.0;
         let mut first = nodes.first_entry().filter(|_| excess > 0)?;
         let (master, node) = (*first.key(), first.get_mut());
         let live = node.counts().0;
@@ -138,8 +139,7 @@ impl Stream {
             TrimTo::Length(_) => live <= excess,
             TrimTo::MinId(id) => node.last(master).is_none_or(|last| last.id < id),
         };
-        let waits = || node.entries(master).any(|id| is_awaited(groups, id));
-        if whole && !(how.references == References::Awaited && waits()) {
+        if whole {
             first.remove();
             *len -= live;
             return Some(live);

@@ -171,28 +171,17 @@ pub(crate) const NEWER: &[Row] = &[
     ),
     (
         "XADD",
-        "key <[NOMKSTREAM] [KEEPREF] MAXLEN [= | ~] count> addid field value",
+        "key <[NOMKSTREAM] [KEEPREF | DELREF | ACKED] MAXLEN [= | ~] count> addid field value",
         Exact,
     ),
     (
         "XADD",
-        "key <[KEEPREF] [MINID [= | ~] streamid]> addid field value",
+        "key <[KEEPREF | DELREF | ACKED] [MINID [= | ~] streamid]> addid field value",
         Exact,
     ),
     (
         "XTRIM",
-        "key (MAXLEN [= | ~] count | MINID [= | ~] streamid) <[LIMIT count] [KEEPREF]>",
-        Exact,
-    ),
-    // Roughly Redis trims nothing where every entry has to be asked.
-    (
-        "XADD",
-        "key <[NOMKSTREAM] (DELREF | ACKED) (MAXLEN [=] count | MINID [=] streamid)> addid field value",
-        Exact,
-    ),
-    (
-        "XTRIM",
-        "key (MAXLEN [=] count | MINID [=] streamid) (DELREF | ACKED)",
+        "key (MAXLEN [= | ~] count | MINID [= | ~] streamid) <[LIMIT count] [KEEPREF | DELREF | ACKED]>",
         Exact,
     ),
     (
