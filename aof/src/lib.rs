@@ -4,7 +4,8 @@
 //! - [`Recovery`] reads a directory (ours, or a real Redis's): it *verifies* every file first, telling a torn tail, which is
 //!   cut off and kept beside, from corruption, which is refused; then hands out the commands; then starts the log.
 //! - [`Log`] takes appends from many threads. One writer thread writes whatever has gathered with one write (group commit), or
-//!   a caller who wants to acknowledge it does ([`Log::write_through`]); the writer syncs by [`FsyncPolicy`], bears full disks and failed fsyncs, and tells who waits for what is on disk.
+//!   a caller who wants to acknowledge it does ([`Log::write_through`]); the writer syncs by [`FsyncPolicy`], bears full
+//!   disks and failed fsyncs, and tells who waits for what is on disk.
 //! - [`RewriteSink`] receives a new base while the log goes on.
 //! - [`Storage`] is all that is known of a disk; [`SimulatedDisk`] is one that fails, from a seed.
 //!

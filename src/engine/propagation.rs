@@ -114,38 +114,46 @@ impl Propagation {
 
     /// Whether what was appended up to here may be acknowledged.
     pub(crate) fn is_durable(&self, position: u64) -> bool {
+        !self.always.load(Ordering::Relaxed) || self.holds(position, Log::is_synced)
+    }
+
+    /// Whether a reply that acknowledges what was appended up to here may leave the process: what it acknowledges has then
+    /// left it too, to the disk under `always`, else at least to the system, to which it may be written here.
+    #[cfg(feature = "server")]
+    pub(crate) fn may_leave(&self, position: u64) -> bool {
+        let always = self.always.load(Ordering::Relaxed);
+        self.holds(
+            position,
+            if always {
+                Log::is_synced
+            } else {
+                Log::write_through
+            },
+        )
+    }
+
+    /// The same, without an attempt to bring it about.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_left(&self, position: u64) -> bool {
+        let always = self.always.load(Ordering::Relaxed);
+        self.holds(
+            position,
+            if always {
+                Log::is_synced
+            } else {
+                Log::is_written
+            },
+        )
+    }
+
+    /// Whether this is true of the log up to here, or there is nothing in it to wait for.
+    fn holds(&self, position: u64, there: fn(&Log, u64) -> bool) -> bool {
         position == 0
-            || !self.always.load(Ordering::Relaxed)
             || self
                 .log
                 .read()
                 .as_ref()
-                .is_none_or(|log| log.is_synced(in_log(log, position)))
-    }
-
-    /// Whether a reply that acknowledges what was appended up to here may leave: whether that is durable, and written.
-    #[cfg(feature = "server")]
-    pub(crate) fn has_left(&self, position: u64) -> bool {
-        if position == 0 || self.always.load(Ordering::Relaxed) {
-            return self.is_durable(position);
-        }
-        self.log
-            .read()
-            .as_ref()
-            .is_none_or(|log| log.is_written(in_log(log, position)))
-    }
-
-    /// Whether a reply that acknowledges what was appended up to here may leave the process: what it acknowledges has then
-    /// left it too, to the disk under `always`, else at least to the system. Under those it may be written here.
-    #[cfg(feature = "server")]
-    pub(crate) fn may_leave(&self, position: u64) -> bool {
-        if position == 0 || self.always.load(Ordering::Relaxed) {
-            return self.is_durable(position);
-        }
-        self.log
-            .read()
-            .as_ref()
-            .is_none_or(|log| log.write_through(in_log(log, position)))
+                .is_none_or(|log| there(log, in_log(log, position)))
     }
 
     /// Ready with true when [`Self::may_leave`] holds; with false while a disk fails on which the reply has to wait.

@@ -131,9 +131,9 @@ impl Keyspace {
         }
     }
 
-    /// Walks what the snapshot of this sink has not seen yet, one segment, or a part of a large value, under its lock at a time; returns when the sink has
-    /// got everything, or the snapshot was given up. `pace` is called between segments, with nothing locked; an error ends
-    /// the walk.
+    /// Walks what the snapshot of this sink has not seen yet, one segment, or a part of a large value, under its lock at a
+    /// time; returns when the sink has got everything, or the snapshot was given up. `pace` is called between them, with
+    /// nothing locked; an error ends the walk.
     pub fn walk_snapshot<E>(
         &self,
         sink: &Arc<dyn SnapshotSink>,
