@@ -510,9 +510,6 @@ fn write_line(out: &mut String, info: &ClientInfo, ctx: &Context<'_, '_>) {
     out.push_str(&line_of(info, ctx.txn.now_ms(), running.as_ref()));
 }
 
-/// Bytes of a reply that CLIENT LIST counts as `obl`.
-const FIXED_REPLY: usize = 16 * 1024;
-
 /// The command that a client runs at this moment.
 pub(super) struct Running<'a> {
     name: &'a str,
@@ -550,8 +547,9 @@ pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&Running<'_>>
     } else {
         get(&info.query_buffer_free)
     };
-    // Redis keeps the first bytes of a reply in a fixed buffer, the rest in a list.
-    let (fixed, listed) = (output.min(FIXED_REPLY), output.saturating_sub(FIXED_REPLY));
+    // Redis keeps the first bytes of a reply in the client's own buffer, the rest in a list.
+    let fixed = output.min(get(&info.reply_buffer));
+    let listed = output - fixed;
     let unread = listed + mailbox;
     let user = info.user.lock().display_name();
     let redirect = match info.has_flag(ClientFlags::TRACKING) {

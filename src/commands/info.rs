@@ -590,9 +590,9 @@ fn stats(page: &mut Page, sources: &Sources<'_>) {
     page.zeros(&[
         "io_threaded_reads_processed",
         "io_threaded_writes_processed",
-        "reply_buffer_shrinks",
-        "reply_buffer_expands",
     ]);
+    page.field("reply_buffer_shrinks", get(&stats.reply_buffer_shrinks));
+    page.field("reply_buffer_expands", get(&stats.reply_buffer_expands));
     refusals(page, stats);
 }
 

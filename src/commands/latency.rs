@@ -8,6 +8,7 @@ use super::error::shown;
 use super::spec::{CommandSpec, Flags};
 use super::table::{Command, table};
 use super::{CommandResult, Context, Outcome, help};
+use crate::services::LatencyMonitor;
 use crate::services::latency::Series;
 
 /// The entries of this family.
@@ -165,8 +166,15 @@ fn event_name(ctx: &Context<'_, '_>, position: usize) -> String {
     shown(ctx.args.get(position).copied().unwrap_or_default()).into_owned()
 }
 
+/// The monitor, up to this moment.
+fn monitor<'s>(ctx: &Context<'s, '_>) -> &'s LatencyMonitor {
+    let latency = &ctx.services.latency;
+    latency.look(ctx.txn.now_ms());
+    latency
+}
+
 fn latency_latest(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let all = ctx.services.latency.all();
+    let all = monitor(ctx).all();
     ctx.reply.array(all.len());
     for (name, series) in &all {
         let (at, ms) = series
@@ -264,7 +272,7 @@ const MAX_COLUMNS: usize = 80;
 
 fn latency_graph(ctx: &mut Context<'_, '_>) -> CommandResult {
     let name = event_name(ctx, 2);
-    let Some(series) = ctx.services.latency.series(&name) else {
+    let Some(series) = monitor(ctx).series(&name) else {
         return Err(format!("ERR No samples available for event '{name}'").into());
     };
     let text = graph(&name, &series, ctx.txn.now_ms() / 1000);
@@ -328,7 +336,7 @@ const SPIKES: &str = "Dave, I have observed latency spikes in this Redis instanc
 const ADVICE: &str = "\nI have a few advices for you:\n\n- Check your Slow Log to understand what are the commands you are running which are too slow to execute. Please check https://redis.io/commands/slowlog for more information.\n";
 
 fn latency_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
-    let latency = &ctx.services.latency;
+    let latency = monitor(ctx);
     let all = latency.all();
     let text = if latency.threshold_ms.load(Ordering::Relaxed) == 0 {
         MONITORING_IS_OFF.to_owned()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -317,17 +317,19 @@ impl Inner {
         {
             return Some(self.keyspace.now_ms() + IDLE_PAUSE_MS);
         }
-        let began = Instant::now();
-        let next = (0..self.keyspace.shard_count())
-            .filter_map(|shard| self.expire_shard(shard))
-            .min();
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let latency = &self.services.latency;
-        latency.record("expire-cycle", took_ms, self.keyspace.now_ms());
+        latency.begin("expire-cycle", self.keyspace.now_ms());
+        let lazily = self.services.config.read().bool("lazyfree-lazy-expire");
+        let next = (0..self.keyspace.shard_count())
+            .filter_map(|shard| self.expire_shard(shard, lazily))
+            .min();
+        latency.end(self.keyspace.now_ms());
         next
     }
 
-    fn expire_shard(&self, shard: usize) -> Option<i64> {
+    /// Large values are dropped here, with nothing locked and as a part of the cycle, unless `lazyfree-lazy-expire` leaves
+    /// them for later.
+    fn expire_shard(&self, shard: usize, lazily: bool) -> Option<i64> {
         loop {
             let mut txn = self.begin(
                 1 << shard,
@@ -341,7 +343,11 @@ impl Inner {
             let removed = if due { txn.expire_due(EXPIRE_BATCH) } else { 0 };
             let next = txn.next_expiry_ms();
             self.finish(&mut txn, 0);
-            self.close(txn);
+            if lazily {
+                self.close(txn);
+            } else {
+                drop(txn.into_journal());
+            }
             if removed < EXPIRE_BATCH {
                 return next;
             }

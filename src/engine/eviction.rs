@@ -47,7 +47,8 @@ impl Inner {
         self.services.max_memory.load(Ordering::Relaxed) > 0 && self.make_room() == Room::Growing
     }
 
-    /// Bytes beyond `maxmemory`. The log's buffer and what waits for replicas are not counted: they grow by evicting.
+    /// Bytes beyond `maxmemory`. The log's buffer and what waits for replicas and for clients that track keys are not
+    /// counted: they grow by evicting.
     fn excess(&self) -> usize {
         let limit = self.services.max_memory.load(Ordering::Relaxed);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -58,6 +59,7 @@ impl Inner {
         (used - limit)
             .saturating_sub(self.log_buffer())
             .saturating_sub(self.services.replicas.pending_bytes())
+            .saturating_sub(self.services.tracking.waiting_bytes(&self.services.clients))
     }
 
     fn log_buffer(&self) -> usize {

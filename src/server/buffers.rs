@@ -1,6 +1,8 @@
-//! Buffers that the connections of one worker share: a connection that is idle owns none.
+//! Buffers that the connections of one worker share: an idle connection owns none but the small one for its replies.
 
 use std::cell::RefCell;
+
+use super::reply_buffer::Swept;
 
 /// Bytes that one read takes at most.
 pub(super) const READ_SIZE: usize = 16 * 1024;
@@ -15,6 +17,8 @@ pub(super) struct Buffers {
     bytes: RefCell<Vec<Vec<u8>>>,
     /// For one batch of commands at a time.
     batch: RefCell<BatchBuffers>,
+    /// Reply buffers of its connections that may have to shrink.
+    pub(super) swept: Swept,
 }
 
 /// The memory of a batch.

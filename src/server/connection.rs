@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::batch::Batch;
 use super::buffers::{Buffers, READ_SIZE};
+use super::reply_buffer::ReplyBuffer;
 use super::shutdown::{self, Origin};
 use super::socket::Socket;
 use crate::commands::Shutdown;
@@ -61,6 +63,8 @@ pub(super) struct Connection {
     session: Session,
     parser: Parser,
     buffers: Rc<Buffers>,
+    /// Where its replies are written, while none is.
+    reply_buffer: Rc<ReplyBuffer>,
     /// Its worker is the only one.
     alone: bool,
     /// What has been read and not executed.
@@ -100,11 +104,13 @@ impl Connection {
         session.let_scripts_give_way();
         let mut parser = Parser::new();
         parser.set_authenticated(session.state.authenticated);
+        let reply_buffer = ReplyBuffer::new(Arc::clone(&session.state.info));
         Self {
             socket,
             session,
             parser,
             buffers,
+            reply_buffer: Rc::new(reply_buffer),
             alone,
             input: Vec::new(),
             wanted: 0,
@@ -131,8 +137,7 @@ impl Connection {
             Event::Tick => {}
             Event::Mail(Mail::Killed) => return Err(End::Closed),
             Event::Mail(Mail::Message(message)) => {
-                self.output.raw(&message);
-                self.take_mail();
+                self.take_mail(&message);
                 self.write_some()?;
             }
             Event::Readable => {
@@ -169,6 +174,14 @@ impl Connection {
         }
     }
 
+    /// Sees to it that there is a buffer for what is answered next.
+    fn open_output(&mut self) {
+        if self.output.buffer_mut().capacity() == 0 {
+            let services = self.session.engine().services();
+            *self.output.buffer_mut() = self.reply_buffer.take(&self.buffers, services);
+        }
+    }
+
     /// Bounds what the next commands may answer.
     fn bound_output(&mut self) {
         let limit = self.written.saturating_add(self.hard_limit());
@@ -176,13 +189,22 @@ impl Connection {
         self.flush_at = limit.min(self.written + FLUSH_SIZE);
     }
 
-    /// Appends what waits in the mailbox, up to a batch.
-    fn take_mail(&mut self) {
-        while self.output.len() < FLUSH_SIZE {
-            match self.session.state.info.mailbox.try_pop() {
-                Some(message) => self.output.raw(&message),
-                None => break,
-            }
+    /// Appends a message and what else waits in the mailbox, as far as there is room: a client that is told much at once
+    /// does not need a larger buffer for it.
+    fn take_mail(&mut self, message: &[u8]) {
+        let mailbox = &self.session.state.info.mailbox;
+        if self.output.is_empty() {
+            let expected = message.len() + mailbox.pending();
+            let services = self.session.engine().services();
+            let buffer = self
+                .reply_buffer
+                .take_for(expected, &self.buffers, services);
+            *self.output.buffer_mut() = buffer;
+        }
+        self.output.raw(message);
+        let room = self.output.buffer_mut().capacity();
+        while let Some(message) = mailbox.pop_within(room - self.output.len()) {
+            self.output.raw(&message);
         }
     }
 
@@ -311,10 +333,7 @@ impl Connection {
 
     /// Executes every whole command that has been read, and answers.
     async fn process(&mut self) -> Result<(), End> {
-        if self.output.buffer().is_empty() {
-            let spare = self.buffers.take();
-            *self.output.buffer_mut() = spare;
-        }
+        self.open_output();
         self.bound_output();
         // CLIENT LIST tells how long the query is that it came with.
         let info = &self.session.state.info;
@@ -323,6 +342,7 @@ impl Connection {
         let mut consumed = 0;
         while consumed < self.input.len() {
             let before = consumed;
+            self.open_output();
             if let Some(flow) = self.execute_batch(&mut consumed) {
                 self.follow(flow).await?;
             } else if consumed == before && !self.execute_next(&mut consumed).await? {
@@ -521,6 +541,7 @@ impl Connection {
         }
         while let Flow::Script(script) = flow {
             tokio::task::yield_now().await;
+            self.open_output();
             flow = self.session.resume_script(script, &mut self.output);
         }
         Ok(flow)
@@ -549,6 +570,7 @@ impl Connection {
             };
             match outcome {
                 Some(outcome) => {
+                    self.open_output();
                     self.session.resume(&blocked, outcome, &mut self.output);
                     return Ok(());
                 }
@@ -580,6 +602,7 @@ impl Connection {
             let result = match event.await {
                 Ok(Event::Readable) => self.read_ahead(),
                 Ok(Event::Mail(Mail::Message(message))) => {
+                    self.open_output();
                     self.output.raw(&message);
                     self.write_some()
                 }
@@ -602,7 +625,8 @@ impl Connection {
         &self.socket
     }
 
-    pub(super) const fn output_mut(&mut self) -> &mut RespReply {
+    pub(super) fn output_mut(&mut self) -> &mut RespReply {
+        self.open_output();
         &mut self.output
     }
 
@@ -692,16 +716,21 @@ impl Connection {
         let info = &self.session.state.info;
         if self.written == self.output.len() {
             self.count_output();
-            self.written = 0;
-            self.output.clear();
-            self.buffers.give(std::mem::take(self.output.buffer_mut()));
+            let written = std::mem::take(&mut self.written);
+            let buffer = self.output.take();
+            // There may have been nothing to send.
+            if buffer.capacity() > 0 {
+                self.reply_buffer
+                    .park(buffer, written, &self.buffers, self.session.engine());
+            }
             info.output.store(0, Ordering::Relaxed);
-            info.reply_buffer.store(0, Ordering::Relaxed);
+            info.reply_overflow.store(0, Ordering::Relaxed);
         } else {
             let pending = self.output.len() - self.written;
             info.output.store(pending, Ordering::Relaxed);
-            let spare = self.output.buffer_mut().capacity() - pending;
-            info.reply_buffer.store(spare, Ordering::Relaxed);
+            let capacity = self.output.buffer_mut().capacity();
+            let beyond = self.reply_buffer.beyond(capacity);
+            info.reply_overflow.store(beyond, Ordering::Relaxed);
             // What is written is let go of, once that pays.
             if self.written >= FLUSH_SIZE && self.written >= pending {
                 self.count_output();

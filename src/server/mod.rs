@@ -10,6 +10,7 @@ mod listener;
 mod logger;
 mod program;
 mod replica;
+mod reply_buffer;
 mod shutdown;
 mod socket;
 mod start_words;

@@ -92,10 +92,12 @@ pub struct ClientInfo {
     pub is_served: AtomicBool,
     /// Bytes queued in MULTI.
     pub multi_memory: AtomicUsize,
-    /// Capacity of the reply buffer.
+    /// Capacity of the buffer that it keeps for its replies.
     pub reply_buffer: AtomicUsize,
-    /// Peak use of the reply buffer.
+    /// Recent peak of what was in it.
     pub reply_buffer_peak: AtomicUsize,
+    /// Bytes that unsent replies take besides that buffer.
+    pub reply_overflow: AtomicUsize,
     /// Bytes of replies that are not yet sent.
     pub output: AtomicUsize,
     /// Bytes that remember watched keys.
@@ -183,7 +185,7 @@ impl ClientInfo {
         let parts = [
             &self.multi_memory,
             &self.reply_buffer,
-            &self.output,
+            &self.reply_overflow,
             &self.watch_memory,
             &self.subscription_memory,
             &self.tracking_memory,
@@ -345,6 +347,25 @@ impl Mailbox {
             return None;
         }
         let message = self.queue.lock().messages.pop_front()?;
+        self.pending.fetch_sub(message.len(), Ordering::Relaxed);
+        Some(message)
+    }
+
+    /// The next message, if it has no more than so many bytes.
+    pub fn pop_within(&self, room: usize) -> Option<Bytes> {
+        if self.pending() == 0 {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let fits = queue
+            .messages
+            .front()
+            .is_some_and(|message| message.len() <= room);
+        let message = if fits {
+            queue.messages.pop_front()
+        } else {
+            None
+        }?;
         self.pending.fetch_sub(message.len(), Ordering::Relaxed);
         Some(message)
     }

@@ -33,6 +33,8 @@ pub struct LatencyMonitor {
     /// Milliseconds from which an event is noted; 0: none is.
     pub threshold_ms: AtomicU64,
     events: Mutex<BTreeMap<String, Series>>,
+    /// What goes on beside the commands, and since when (Unix milliseconds).
+    running: Mutex<Option<(&'static str, i64)>>,
 }
 
 impl LatencyMonitor {
@@ -58,6 +60,25 @@ impl LatencyMonitor {
         }
     }
 
+    /// Something begins that goes on beside the commands, so that they may ask about it before its end.
+    pub fn begin(&self, event: &'static str, now_ms: i64) {
+        *self.running.lock() = Some((event, now_ms));
+    }
+
+    /// Notes how long what was begun has taken by now.
+    pub fn look(&self, now_ms: i64) {
+        if let Some((event, began_ms)) = *self.running.lock() {
+            let ms = (now_ms - began_ms).max(0).unsigned_abs();
+            self.record(event, ms, began_ms);
+        }
+    }
+
+    /// What was begun has ended.
+    pub fn end(&self, now_ms: i64) {
+        self.look(now_ms);
+        self.running.lock().take();
+    }
+
     /// One event's samples.
     #[must_use]
     pub fn series(&self, event: &str) -> Option<Series> {
@@ -74,8 +95,12 @@ impl LatencyMonitor {
             .collect()
     }
 
-    /// Forgets one event, or all; returns how many were forgotten.
+    /// Forgets one event, or all, with what goes on of it; returns how many were forgotten.
     pub fn reset(&self, event: Option<&str>) -> usize {
+        let mut running = self.running.lock();
+        if running.is_some_and(|(going_on, _)| event.is_none_or(|event| event == going_on)) {
+            running.take();
+        }
         let mut events = self.events.lock();
         match event {
             Some(event) => usize::from(events.remove(event).is_some()),
@@ -114,5 +139,27 @@ mod tests {
         );
         assert_eq!(monitor.reset(Some("fork")), 0);
         assert_eq!(monitor.reset(None), 1);
+    }
+
+    #[test]
+    fn what_goes_on_is_seen_before_its_end() {
+        let monitor = LatencyMonitor::default();
+        monitor.threshold_ms.store(100, Ordering::Relaxed);
+        monitor.look(5_000);
+        monitor.begin("expire-cycle", 1_900);
+        monitor.look(1_950);
+        assert!(monitor.all().is_empty(), "it has not taken long yet");
+        for now in [2_050, 2_100] {
+            monitor.look(now);
+        }
+        monitor.end(2_200);
+        monitor.end(9_000);
+        monitor.begin("expire-cycle", 10_000);
+        let series = monitor.series("expire-cycle").expect("it was slow");
+        let expected = [Sample { at: 1, ms: 300 }];
+        assert_eq!(series.samples.as_slices().0, expected);
+        assert_eq!(monitor.reset(None), 1);
+        monitor.end(20_000);
+        assert!(monitor.all().is_empty(), "it was forgotten");
     }
 }

@@ -120,6 +120,10 @@ pub struct Stats {
     pub lazy_free_pending: AtomicU64,
     /// Values that were dropped in the background.
     pub lazy_freed: AtomicU64,
+    /// Times that a client's reply buffer was made smaller.
+    pub reply_buffer_shrinks: AtomicU64,
+    /// Times that one was made larger.
+    pub reply_buffer_expands: AtomicU64,
     /// Unix seconds of the last save, or of the start.
     pub last_save: AtomicI64,
     /// Whether the last BGSAVE failed.
@@ -317,6 +321,8 @@ impl Stats {
             evicted_clients: AtomicU64::new(0),
             lazy_free_pending: AtomicU64::new(0),
             lazy_freed: AtomicU64::new(0),
+            reply_buffer_shrinks: AtomicU64::new(0),
+            reply_buffer_expands: AtomicU64::new(0),
             last_save: AtomicI64::new(now_ms / 1000),
             last_save_failed: AtomicBool::new(false),
             last_save_seconds: AtomicI64::new(-1),
@@ -371,6 +377,8 @@ impl Stats {
             &self.evicted_clients,
             &self.exceeded_us,
             &self.lazy_freed,
+            &self.reply_buffer_shrinks,
+            &self.reply_buffer_expands,
             &self.full_syncs,
             &self.partial_syncs,
             &self.refused_partial_syncs,

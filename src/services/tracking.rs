@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -16,6 +16,9 @@ use crate::reply::{Reply, RespReply};
 
 /// The channel on which a subscribed RESP2 client is told what others may not keep.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+/// What a client may be told without its counting as memory used.
+const FIXED_BUFFER: usize = 16 * 1024;
 
 /// `tracking-table-max-keys` by default.
 const DEFAULT_MAX_KEYS: usize = 1_000_000;
@@ -92,6 +95,8 @@ struct Table {
 pub struct Tracking {
     table: Mutex<Table>,
     max_keys: AtomicUsize,
+    /// Something was told, and may wait still.
+    has_told: AtomicBool,
 }
 
 impl Default for Tracking {
@@ -99,6 +104,7 @@ impl Default for Tracking {
         Self {
             table: Mutex::default(),
             max_keys: AtomicUsize::new(DEFAULT_MAX_KEYS),
+            has_told: AtomicBool::new(false),
         }
     }
 }
@@ -208,9 +214,8 @@ impl Tracking {
                 key: &key,
                 by_client: false,
             };
-            for reader in table.take_readers(&change, 0) {
-                table.tell(reader, &key, clients, now_ms);
-            }
+            let readers = table.take_readers(&change, 0);
+            table.tell(&readers, &key, clients, now_ms);
         }
     }
 
@@ -224,14 +229,14 @@ impl Tracking {
         clients: &Clients,
         now_ms: i64,
     ) {
+        self.has_told.store(true, Ordering::Relaxed);
         let mut table = self.table.lock();
         for (reader, key) in table.outbox.remove(&by).unwrap_or_default() {
-            table.tell(reader, &key, clients, now_ms);
+            table.tell(&[reader], &key, clients, now_ms);
         }
         for change in changes.iter().skip(settled) {
-            for reader in table.take_readers(change, by) {
-                table.tell(reader, change.key, clients, now_ms);
-            }
+            let readers = table.take_readers(change, by);
+            table.tell(&readers, change.key, clients, now_ms);
         }
         table.broadcast(changes, by, clients, now_ms);
     }
@@ -239,13 +244,35 @@ impl Tracking {
     /// Tells everybody to forget everything: databases were emptied; `all` of them, or one.
     pub fn invalidate_everything(&self, all: bool, clients: &Clients, now_ms: i64) {
         let mut table = self.table.lock();
+        let mut message = Invalidation::of(None);
         for tracker in table.trackers.values() {
-            tracker.send(None, clients, now_ms);
+            tracker.send(&mut message, clients, now_ms);
         }
         if all {
             table.keys = HashMap::new();
             table.items = 0;
         }
+    }
+
+    /// Bytes that wait for clients that track, of each as many as Redis has room for in a buffer that every client has
+    /// anyway: they grow by evicting, and must not set off more of it.
+    #[must_use]
+    pub fn waiting_bytes(&self, clients: &Clients) -> usize {
+        if !self.has_told.swap(false, Ordering::Relaxed) {
+            return 0;
+        }
+        let table = self.table.lock();
+        let mut told: Vec<u64> = table.trackers.values().map(Tracker::told).collect();
+        drop(table);
+        told.sort_unstable();
+        told.dedup();
+        let told = told.into_iter().filter_map(|id| clients.get(id));
+        let waiting = told.map(|client| client.mailbox.pending().min(FIXED_BUFFER));
+        let waiting = waiting.sum();
+        if waiting > 0 {
+            self.has_told.store(true, Ordering::Relaxed);
+        }
+        waiting
     }
 
     /// What INFO shows.
@@ -281,9 +308,14 @@ impl Table {
         readers
     }
 
-    fn tell(&self, reader: u64, key: &[u8], clients: &Clients, now_ms: i64) {
-        if let Some(tracker) = self.trackers.get(&reader) {
-            tracker.send(Some(&[key]), clients, now_ms);
+    fn tell(&self, readers: &[u64], key: &[u8], clients: &Clients, now_ms: i64) {
+        let keys = [key];
+        let mut message = Invalidation::of(Some(&keys));
+        for tracker in readers
+            .iter()
+            .filter_map(|reader| self.trackers.get(reader))
+        {
+            tracker.send(&mut message, clients, now_ms);
         }
     }
 
@@ -300,7 +332,7 @@ impl Table {
                     }
                 }
                 if !keys.is_empty() {
-                    tracker.send(Some(&keys), clients, now_ms);
+                    tracker.send(&mut Invalidation::of(Some(&keys)), clients, now_ms);
                 }
             }
         }
@@ -308,13 +340,18 @@ impl Table {
 }
 
 impl Tracker {
+    /// Who gets its messages.
+    fn told(&self) -> u64 {
+        self.mode.redirect.unwrap_or(self.client.id)
+    }
+
     /// Sends the keys to forget, or the order to forget all.
-    fn send(&self, keys: Option<&[&[u8]]>, clients: &Clients, now_ms: i64) {
+    fn send(&self, message: &mut Invalidation<'_>, clients: &Clients, now_ms: i64) {
         let own = &self.client;
         let own_resp3 = own.resp.load(Ordering::Relaxed) == 3;
         let Some(redirect) = self.mode.redirect else {
             if own_resp3 {
-                deliver(own, invalidation(true, keys, true), now_ms);
+                deliver(own, message.encoded(true, true), now_ms);
             }
             return;
         };
@@ -327,7 +364,7 @@ impl Tracker {
         };
         let resp3 = target.resp.load(Ordering::Relaxed) == 3;
         if resp3 || target.has_flag(ClientFlags::PUBSUB) {
-            deliver(&target, invalidation(resp3, keys, own_resp3), now_ms);
+            deliver(&target, message.encoded(resp3, own_resp3), now_ms);
         }
     }
 }
@@ -335,6 +372,31 @@ impl Tracker {
 fn deliver(client: &ClientInfo, message: Bytes, now_ms: i64) {
     if client.mailbox.push(message, now_ms) {
         client.kill();
+    }
+}
+
+/// What several clients are told, encoded once for each protocol.
+#[derive(Debug)]
+struct Invalidation<'a> {
+    /// None: everything.
+    keys: Option<&'a [&'a [u8]]>,
+    /// By protocol: of who gets it, then of who tracks.
+    encoded: [[Option<Bytes>; 2]; 2],
+}
+
+impl<'a> Invalidation<'a> {
+    fn of(keys: Option<&'a [&'a [u8]]>) -> Self {
+        Self {
+            keys,
+            encoded: Default::default(),
+        }
+    }
+
+    fn encoded(&mut self, resp3: bool, own_resp3: bool) -> Bytes {
+        let keys = self.keys;
+        self.encoded[usize::from(resp3)][usize::from(own_resp3)]
+            .get_or_insert_with(|| invalidation(resp3, keys, own_resp3))
+            .clone()
     }
 }
 
