@@ -169,6 +169,7 @@ impl LuaHost<'_, '_, '_> {
 impl Drop for LuaHost<'_, '_, '_> {
     fn drop(&mut self) {
         if self.busy {
+            self.nested.txn.lock_all();
             self.nested.txn.forget_the_gone();
             self.nested.txn.keyspace().set_held_for_long(false);
             self.nested.services.running_script.end();
@@ -195,6 +196,10 @@ impl Host for LuaHost<'_, '_, '_> {
         };
         if self.busy && self.nested.wrote && !wrote {
             self.nested.services.running_script.note_write();
+        }
+        // A twin touches the keys that are declared, and those are locked.
+        if self.nested.txn.has_gate() {
+            self.nested.reach(command, args);
         }
         let started_us = self.nested.txn.keyspace().now_us();
         let now_ms = started_us / 1000;

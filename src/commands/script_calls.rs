@@ -4,7 +4,8 @@
 use std::sync::atomic::Ordering;
 
 use super::{Command, Context, Flags, Mode, Outcome, acl, call, lookup, tracking};
-use crate::keyspace::{ShardSet, Txn};
+use crate::keyspace::txn::HashHint;
+use crate::keyspace::{Keyspace, ShardSet, Txn};
 use crate::reply::{Response, ResponseReply, SinkReply};
 use crate::script::{Caller, ScriptError, ScriptResult};
 use crate::services::{Services, SessionState};
@@ -145,6 +146,8 @@ impl<'c, 't> Nested<'c, 't> {
             mode: self.mode,
         });
         self.inside = false;
+        // The words are the script's, and their places may be those of others when it goes on.
+        self.txn.hint(HashHint::NONE);
         if command.spec.flags.has(Flags::READONLY) {
             self.remember_reads();
         }
@@ -174,12 +177,25 @@ impl<'c, 't> Nested<'c, 't> {
         });
     }
 
+    /// Locks what an admitted command needs besides what is locked; false if the script may not touch that.
+    pub(super) fn reach(&mut self, command: &Command, args: &[&[u8]]) -> bool {
+        if self.txn.holds_all() {
+            return true;
+        }
+        if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
+            let hash = Keyspace::hash(key);
+            let reached = self.txn.reach(1 << self.txn.keyspace().shard_of(hash));
+            if reached {
+                self.txn.hint(HashHint::new(key, hash));
+            }
+            return reached;
+        }
+        self.txn.reach(self.needed_shards(command, args))
+    }
+
     fn needed_shards(&self, command: &Command, args: &[&[u8]]) -> ShardSet {
         let flags = command.spec.flags;
         let keyspace = self.txn.keyspace();
-        if let Some(key) = command.single_key.and_then(|at| args.get(at)) {
-            return keyspace.shard_set([*key]);
-        }
         // Without declared keys only the constant commands (PING, TIME, PUBLISH …) leave the data alone.
         let may_touch_any = command.spec.keys.is_empty() && !flags.has(Flags::FAST);
         if command.needs_all_shards(args) || may_touch_any {
@@ -201,7 +217,7 @@ impl Caller for Nested<'_, '_> {
         let command = self
             .admit(args)
             .map_err(|refused| ScriptError::new(refused.text))?;
-        if self.needed_shards(command, args) & !self.txn.held() != 0 {
+        if !self.reach(command, args) {
             return Err(ScriptError::fixed(
                 "ERR a native script may only touch the keys that its call declares",
             ));

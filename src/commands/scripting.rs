@@ -349,7 +349,7 @@ fn run_lua(
     let (words, services) = (context.args, context.services);
     let (keys, args) = words[3..].split_at(keys);
     // Whether twins are allowed may have changed since the locks were taken.
-    let allowed = services.lua.has_twins() || !context.txn.holds_all();
+    let allowed = services.lua.has_twins() || !context.txn.has_gate();
     let twin = script.twin.filter(|_| allowed);
     let twin = twin.filter(|twin| twin.answers(keys, args));
     let seed = context.txn.random();

@@ -146,7 +146,7 @@ flags! {
     ALLOW_BUSY = 26, "allow_busy";
     /// Refused unless a parameter of files allows it. `COMMAND INFO` does not name it.
     PROTECTED = 27, "";
-    /// Ours: runs a script, which may lock every shard and is admitted by what it declares.
+    /// Ours: runs a script, which may lock further shards and is admitted by what it declares.
     RUNS_SCRIPT = 28, "";
     /// Ours: may change the data although it is not flagged so, because of what it runs (EVAL, FCALL).
     MAY_WRITE = 29, "";

@@ -120,12 +120,15 @@ pub(super) fn client_tracking(ctx: &mut Context<'_, '_>) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-/// Ends a session's tracking, if it has any. Locks every shard then, so a command must have finished with its own.
+/// Ends a session's tracking, if it has any. Locks every shard then, so a command must have finished with its own. Where a
+/// script has some of them for long, they go on telling of changes, to nobody.
 pub fn disable(txn: &mut Txn<'_>, session: &mut SessionState, services: &Services) {
     if session.tracking.take().is_some() {
-        txn.lock_all();
+        let locked = txn.relock_unless_held(txn.keyspace().all_shards());
         let still_needed = services.tracking.disable(&session.info);
-        txn.set_tracked(still_needed);
+        if locked {
+            txn.set_tracked(still_needed);
+        }
     }
 }
 

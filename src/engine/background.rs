@@ -339,9 +339,18 @@ impl Inner {
                     ..Journal::default()
                 },
             );
+            let now_ms = txn.now_ms();
+            txn.go_back_to_script();
             let due = txn.next_expiry_ms().is_some_and(|at| at < txn.now_ms());
             let removed = if due { txn.expire_due(EXPIRE_BATCH) } else { 0 };
-            let next = txn.next_expiry_ms();
+            // What waits for the end of a script comes soon enough in the next millisecond.
+            let next = txn.next_expiry_ms().map(|next| {
+                if txn.now_ms() < now_ms {
+                    next.max(now_ms + 1)
+                } else {
+                    next
+                }
+            });
             self.finish(&mut txn, 0);
             if lazily {
                 self.close(txn);

@@ -73,8 +73,11 @@ impl Inner {
             self.note_exceeded(false);
             return Room::Enough;
         }
-        // While writes are paused the data stays as it is.
-        if self.is_loading() || self.services.pause.get().is_some() {
+        // While writes are paused the data stays as it is; what a script holds for long nobody waits for.
+        if self.is_loading()
+            || self.services.pause.get().is_some()
+            || self.keyspace.is_held_for_long()
+        {
             return Room::Enough;
         }
         let Some(settings) = self.eviction_settings() else {

@@ -108,10 +108,12 @@ pub(super) fn execute(
     let inner = &engine.0;
     let Call { command, args, .. } = to_run;
     let mut hashes = Hashes::new();
-    // A script that may give way is in Lua, and may touch any key.
-    let in_lua = to_run.give_way.is_some() && command.spec.flags.has(Flags::RUNS_SCRIPT);
-    let (set, hint) = if in_lua {
-        (inner.keyspace.all_shards(), HashHint::NONE)
+    // Only a script in Lua may give way.
+    let runs_script = command.spec.flags.has(Flags::RUNS_SCRIPT);
+    let in_lua = runs_script && (to_run.give_way.is_some() || inner.runs_lua(command, args));
+    let (set, hint) = if runs_script {
+        let declared = inner.shards_of_keys(command, args, &mut hashes);
+        (declared, HashHint::NONE)
     } else {
         inner.shards_and_hint(command, args, to_run.hint, &mut hashes)
     };
@@ -121,7 +123,12 @@ pub(super) fn execute(
     let mut txn = inner
         .keyspace
         .begin_unlocked(now_ms, state.db, options, journal_box);
-    if !txn.relock_unless_held(set) {
+    let locked = if in_lua {
+        txn.lock_for_script_unless_held(set)
+    } else {
+        txn.relock_unless_held(set)
+    };
+    if !locked {
         inner.fail(command, &busy_error(&inner.services), reply);
         *journal = Some(inner.close(txn));
         return (Flow::Continue, true);
@@ -131,8 +138,10 @@ pub(super) fn execute(
     if let Some(give_way) = to_run.give_way {
         txn.set_give_way(give_way);
     }
-    // What serving waiters needs is locked before the command runs, so that nothing comes between.
+    // What serving waiters needs is locked before the command runs, so that nothing comes between, unless it can be locked
+    // then.
     let locked = !command.spec.flags.may_write()
+        || txn.has_gate()
         || txn.holds_all()
         || !inner.waiters_reach(&txn, command, args)
         || txn.relock_unless_held(inner.keyspace.all_shards());
@@ -289,7 +298,12 @@ impl Inner {
         let set = commands.iter().fold(watched, |set, (command, args)| {
             set | self.shards_of_nested(command, args)
         });
-        let locked = txn.relock_unless_held(set)
+        let begun = if multi.runs_scripts {
+            txn.lock_for_script_unless_held(set)
+        } else {
+            txn.relock_unless_held(set)
+        };
+        let locked = begun
             && (!commands
                 .iter()
                 .any(|(command, args)| self.waiters_reach(txn, command, args))
@@ -491,6 +505,10 @@ impl Inner {
         if command.needs_all_shards(args) || self.runs_lua(command, args) {
             return self.keyspace.all_shards();
         }
+        self.shards_of_keys(command, args, hashes)
+    }
+
+    fn shards_of_keys(&self, command: &Command, args: &[&[u8]], hashes: &mut Hashes) -> ShardSet {
         let mut set = 0;
         command.key_positions(args, |position| {
             if let Some(key) = args.get(position) {

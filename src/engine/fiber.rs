@@ -27,7 +27,7 @@ const KEPT_STACKS: usize = 4;
 
 thread_local! {
     static STACKS: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
-    /// Scripts of this thread that have given way: at most one for each engine, since each holds every lock.
+    /// Scripts of this thread that have given way: at most one for each engine, since each has the gate.
     static PARKED: RefCell<Vec<(u64, Parked)>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -76,7 +76,7 @@ impl Keyspace {
         let (mut guards, mut held) = (Guards::with_capacity(most), 0);
         while rest != 0 {
             let index = rest.trailing_zeros();
-            if let Some(guard) = self.shards[index as usize].try_lock() {
+            if let Some(guard) = self.try_shard(index as usize) {
                 guards.push(guard);
                 held |= 1 << index;
             }

@@ -3,7 +3,7 @@
 
 use super::access::AccessClock;
 use super::shard::Database;
-use super::{Entry, Keyspace};
+use super::{Entry, Keyspace, Patience};
 use crate::value::random::below;
 
 /// Candidates that are remembered from one eviction to the next.
@@ -114,7 +114,8 @@ impl Keyspace {
         let now_ms = self.now_ms();
         let start = below(self.shard_count(), self.random());
         (0..self.shard_count()).find_map(|offset| {
-            let (shard, _) = self.lock_shard((start + offset) % self.shard_count());
+            let index = (start + offset) % self.shard_count();
+            let (shard, _) = self.lock_shard(index, Patience::Endless)?;
             let eligible = |database| policy.eligible(database);
             let total: usize = shard.databases.iter().map(eligible).sum();
             if total == 0 {

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod entry;
 pub mod events;
 pub mod eviction;
+mod gate;
 pub mod lease;
 pub mod parts;
 pub mod shard;
@@ -42,6 +43,8 @@ pub type ShardSet = u64;
 #[derive(Debug)]
 pub struct Keyspace {
     shards: Box<[CachePadded<Mutex<Shard>>]>,
+    /// Whoever has it may wait for a shard while it has others; see [`Txn`].
+    gate: CachePadded<Mutex<()>>,
     /// Top bits of a hash that choose the shard.
     shard_bits: u32,
     databases: usize,
@@ -50,6 +53,17 @@ pub struct Keyspace {
     fixed_now_ms: AtomicI64,
     /// Whoever holds the locks says that it will take long.
     held_for_long: AtomicBool,
+    /// At which time a script runs that may come to any key, in Unix milliseconds; far away where none does.
+    script_now_ms: AtomicI64,
+}
+
+/// How long a thread waits for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until it is free.
+    Endless,
+    /// Until it is free, or whoever has it says that it will take long.
+    UnlessHeldForLong,
 }
 
 /// How often a thread that waits for a lock looks whether it should go on waiting.
@@ -67,11 +81,13 @@ impl Keyspace {
             .collect();
         Self {
             shards,
+            gate: CachePadded::new(Mutex::new(())),
             shard_bits,
             databases,
             next_random: AtomicU64::new(seed),
             fixed_now_ms: AtomicI64::new(-1),
             held_for_long: AtomicBool::new(false),
+            script_now_ms: AtomicI64::new(i64::MAX),
         }
     }
 
@@ -84,6 +100,11 @@ impl Keyspace {
     #[must_use]
     pub fn is_held_for_long(&self) -> bool {
         self.held_for_long.load(Ordering::Acquire)
+    }
+
+    /// The time for a script that runs and may come to any key: what runs out later is there for it. Far away where none runs.
+    pub(crate) fn script_now_ms(&self) -> i64 {
+        self.script_now_ms.load(Ordering::Acquire)
     }
 
     /// Number of databases.
@@ -183,30 +204,38 @@ impl Keyspace {
 
     /// Locks a shard; tells whether somebody else had it. `None` if whoever has it says that it will take long.
     #[inline]
-    pub(crate) fn lock_shard_unless_held(
+    pub(crate) fn lock_shard(
         &self,
         index: usize,
+        patience: Patience,
     ) -> Option<(MutexGuard<'_, Shard>, bool)> {
-        let shard = &self.shards[index];
-        if let Some(guard) = shard.try_lock() {
+        self.lock(&self.shards[index], patience)
+    }
+
+    #[inline]
+    fn lock<'k, T>(
+        &self,
+        mutex: &'k Mutex<T>,
+        patience: Patience,
+    ) -> Option<(MutexGuard<'k, T>, bool)> {
+        if let Some(guard) = mutex.try_lock() {
             return Some((guard, false));
         }
+        if patience == Patience::Endless {
+            return Some((mutex.lock(), true));
+        }
         while !self.is_held_for_long() {
-            if let Some(guard) = shard.try_lock_for(LOCK_PATIENCE) {
+            if let Some(guard) = mutex.try_lock_for(LOCK_PATIENCE) {
                 return Some((guard, true));
             }
         }
         None
     }
 
-    /// Locks a shard; tells whether somebody else had it.
+    /// Locks a shard if nobody else has it.
     #[inline]
-    pub(crate) fn lock_shard(&self, index: usize) -> (MutexGuard<'_, Shard>, bool) {
-        let shard = &self.shards[index];
-        match shard.try_lock() {
-            Some(guard) => (guard, false),
-            None => (shard.lock(), true),
-        }
+    pub(crate) fn try_shard(&self, index: usize) -> Option<MutexGuard<'_, Shard>> {
+        self.shards[index].try_lock()
     }
 
     /// Unix time in milliseconds.

@@ -32,7 +32,7 @@ pub enum NotKilled {
     OtherKind,
 }
 
-/// At most one script, since each holds every lock.
+/// At most one script, since each has the gate of the keyspace.
 #[derive(Debug, Default)]
 pub struct RunningScript {
     running: Mutex<Option<Running>>,

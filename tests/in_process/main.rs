@@ -4,6 +4,8 @@
 mod asynchronous;
 mod closing;
 mod contention;
+#[cfg(feature = "lua")]
+mod isolation;
 mod restrictions;
 mod scripts;
 mod subscriptions;

@@ -1,4 +1,7 @@
-//! Taking and leaving the locks of shards, in ascending order.
+//! Taking and leaving the locks of shards. No two transactions can wait for each other: one waits for a shard only while it
+//! has none, or while it has the gate, of which there is one. Whoever wants several shards without the gate tries for the
+//! second and further ones, and gives up what it has where one is taken. Every shard together are taken with the gate, and so
+//! are those of a script in Lua, which comes to its keys one after the other.
 
 use parking_lot::MutexGuard;
 
@@ -7,7 +10,10 @@ use super::journal::Journal;
 use super::{Txn, TxnOptions};
 use crate::keyspace::batch::Guards;
 use crate::keyspace::waiter::KeyRef;
-use crate::keyspace::{Keyspace, Shard, ShardSet};
+use crate::keyspace::{Keyspace, Patience, Shard, ShardSet};
+
+/// How often a transaction gives up the shards that it has because others are taken, before it takes the gate.
+const MOST_TRIES: usize = 16;
 
 impl Keyspace {
     /// Locks the shards of `set` and begins a transaction in database `db`. The journal is an empty one; taking it from
@@ -34,7 +40,7 @@ impl Keyspace {
         journal: Box<Journal>,
     ) -> Txn<'_> {
         let mut txn = self.begin_unlocked(now_ms, db, options, journal);
-        txn.acquire(set);
+        txn.acquire(set, Patience::Endless);
         txn
     }
 
@@ -67,6 +73,7 @@ impl Keyspace {
             keyspace: self,
             hint: HashHint::NONE,
             guards,
+            gate: None,
             held,
             last: NOWHERE,
             db,
@@ -107,40 +114,54 @@ impl<'k> Txn<'k> {
         self.hint = hint;
     }
 
-    /// Releases what is locked and locks `set` instead; false, and nothing is locked, if whoever holds one of the locks
-    /// says that it will take long.
+    /// Has `set` locked instead of what is locked; false, and nothing is locked, if whoever holds one of the locks says that
+    /// it will take long.
     #[inline]
     pub fn relock_unless_held(&mut self, set: ShardSet) -> bool {
-        if self.held == set {
-            return true;
+        let patience = Patience::UnlessHeldForLong;
+        self.held == set
+            || if self.held == 0 && self.gate.is_none() {
+                self.acquire(set, patience)
+            } else {
+                self.replace(set, patience)
+            }
+    }
+
+    /// The same for a script in Lua: takes the gate, so that no other one runs and [`Self::reach`] may lock further shards.
+    pub fn lock_for_script_unless_held(&mut self, set: ShardSet) -> bool {
+        self.unlock();
+        let patience = Patience::UnlessHeldForLong;
+        let locked = self.enter_gate(patience) && {
+            self.stop_time();
+            self.wait_for_each(set, patience)
+        };
+        self.give_up_unless(locked)
+    }
+
+    /// For a script time stands still from its beginning on, also in the shards that it has not come to.
+    fn stop_time(&mut self) {
+        if self.waited {
+            self.catch_up();
+        }
+        if let Some(gate) = &self.gate {
+            gate.stop_time_at(self.now_ms);
+        }
+    }
+
+    fn replace(&mut self, set: ShardSet, patience: Patience) -> bool {
+        if self.gate.is_some() && set & self.held == self.held {
+            return self.wait_for_each(set, Patience::Endless);
         }
         self.unlock();
-        let mut rest = set;
-        if set == self.keyspace.all_shards() {
-            let len = self.keyspace.shard_count();
-            self.guards.reserve(len);
-            self.guards.extend(self.keyspace.free_shards());
-            // What is locked already is the lowest, as if it had been locked one by one.
-            rest &= ShardSet::MAX
-                .checked_shl(self.guards.len() as u32)
-                .unwrap_or(0);
-        }
-        while rest != 0 {
-            let index = rest.trailing_zeros() as usize;
-            let Some((guard, waited)) = self.keyspace.lock_shard_unless_held(index) else {
-                self.unlock();
-                self.waited = true;
-                return false;
-            };
-            self.waited |= waited;
-            self.guards.push(guard);
-            rest &= rest - 1;
-        }
-        self.held = set;
-        true
+        self.acquire(set, patience)
     }
 
     fn unlock(&mut self) {
+        self.unlock_shards();
+        self.gate = None;
+    }
+
+    fn unlock_shards(&mut self) {
         self.guards.clear();
         (self.held, self.last) = (0, NOWHERE);
     }
@@ -167,20 +188,116 @@ impl<'k> Txn<'k> {
         (self.now_ms, self.db, self.options) = (now_ms, db, options);
     }
 
+    /// Locks what is wanted; false, and nothing is locked, if that would take long.
     #[inline]
-    fn acquire(&mut self, set: ShardSet) {
-        debug_assert!(
+    fn acquire(&mut self, set: ShardSet, patience: Patience) -> bool {
+        debug_assert!(self.guards.is_empty() && self.gate.is_none());
+        let locked = if set.is_power_of_two() {
+            self.wait_for(set.trailing_zeros() as usize, patience)
+        } else if set == self.keyspace.all_shards() {
+            self.enter_gate(patience) && self.wait_for_each(set, patience)
+        } else {
+            set == 0 || self.acquire_several(set, patience)
+        };
+        self.give_up_unless(locked)
+    }
+
+    #[inline]
+    fn give_up_unless(&mut self, locked: bool) -> bool {
+        if !locked {
+            self.unlock();
+            self.waited = true;
+        }
+        locked
+    }
+
+    fn acquire_several(&mut self, set: ShardSet, patience: Patience) -> bool {
+        let mut first = set.trailing_zeros() as usize;
+        for _ in 0..MOST_TRIES {
+            if !self.wait_for(first, patience) {
+                return false;
+            }
+            match self.try_for_each(set) {
+                None => return true,
+                Some(taken) => first = taken,
+            }
+            self.unlock_shards();
+            self.waited = true;
+        }
+        // Others come in between all the time: with the gate it can wait for one after the other.
+        self.enter_gate(patience) && self.wait_for_each(set, patience)
+    }
+
+    fn enter_gate(&mut self, patience: Patience) -> bool {
+        assert!(
             self.guards.is_empty(),
-            "locks are taken once, in ascending order"
+            "nobody waits for the gate with shards"
         );
-        let mut rest = set;
+        let Some((gate, waited)) = self.keyspace.enter_gate(patience) else {
+            return false;
+        };
+        self.waited |= waited;
+        self.gate = Some(gate);
+        true
+    }
+
+    /// Waits for those of the shards that are not locked.
+    fn wait_for_each(&mut self, set: ShardSet, patience: Patience) -> bool {
+        if self.guards.is_empty() && set == self.keyspace.all_shards() {
+            let count = self.keyspace.shard_count();
+            self.guards.reserve(count);
+            self.guards.extend(self.keyspace.free_shards());
+            let rest = ShardSet::MAX.checked_shl(self.guards.len() as u32);
+            self.held = set & !rest.unwrap_or(0);
+        }
+        let mut rest = set & !self.held;
         while rest != 0 {
-            let (guard, waited) = self.keyspace.lock_shard(rest.trailing_zeros() as usize);
-            self.guards.push(guard);
-            self.waited |= waited;
+            if !self.wait_for(rest.trailing_zeros() as usize, patience) {
+                return false;
+            }
             rest &= rest - 1;
         }
-        self.held = set;
+        true
+    }
+
+    /// Waits for a shard that is not locked.
+    #[inline]
+    fn wait_for(&mut self, index: usize, patience: Patience) -> bool {
+        assert!(
+            self.guards.is_empty() || self.gate.is_some(),
+            "nobody waits for a shard with others, unless with the gate"
+        );
+        let Some((guard, waited)) = self.keyspace.lock_shard(index, patience) else {
+            return false;
+        };
+        self.waited |= waited;
+        self.add(index, guard);
+        true
+    }
+
+    /// Locks those of the shards that are not locked, without waiting; tells which one was taken, if one was.
+    fn try_for_each(&mut self, set: ShardSet) -> Option<usize> {
+        let mut rest = set & !self.held;
+        while rest != 0 {
+            let index = rest.trailing_zeros() as usize;
+            let Some(guard) = self.keyspace.try_shard(index) else {
+                return Some(index);
+            };
+            self.add(index, guard);
+            rest &= rest - 1;
+        }
+        None
+    }
+
+    #[inline]
+    fn add(&mut self, index: usize, guard: MutexGuard<'k, Shard>) {
+        if self.guards.is_empty() {
+            self.guards.push(guard);
+        } else {
+            self.guards.insert(self.place_of(index), guard);
+        }
+        self.held |= 1 << index;
+        self.last = NOWHERE;
     }
 
     /// Releases the locks; what was collected is returned, for its memory and for what must be dropped now.
@@ -201,18 +318,38 @@ impl<'k> Txn<'k> {
         self.held == self.keyspace.all_shards()
     }
 
-    /// Locks every shard. Where only some are locked they are released first, so this is for the start of a command:
-    /// nothing read before may be relied on.
+    /// Locks every shard, with the gate. Where only some are locked, and not for a script in Lua, they are released first, so
+    /// this is for the start of a command: nothing read before may be relied on.
     pub fn lock_all(&mut self) {
-        self.relock(self.keyspace.all_shards());
+        if self.gate.is_none() || !self.holds_all() {
+            let all = self.keyspace.all_shards();
+            if self.gate.is_none() {
+                self.unlock();
+                self.enter_gate(Patience::Endless);
+            }
+            self.wait_for_each(all, Patience::Endless);
+        }
     }
 
-    /// Releases what is locked and locks `set` instead.
+    /// Has `set` locked instead of what is locked. What a script in Lua has stays locked, as far as `set` has it too.
     pub fn relock(&mut self, set: ShardSet) {
         if self.held != set {
-            self.unlock();
-            self.acquire(set);
+            self.replace(set, Patience::Endless);
         }
+    }
+
+    /// Has `set` locked too, without giving back anything; false if that may not be done: only whoever has the gate may wait
+    /// for further shards.
+    #[inline]
+    pub fn reach(&mut self, set: ShardSet) -> bool {
+        set & !self.held == 0 || self.gate.is_some() && self.wait_for_each(set, Patience::Endless)
+    }
+
+    /// Whether it has the gate: no other script in Lua runs, nobody else has every shard, and further shards can be locked.
+    #[must_use]
+    #[inline]
+    pub const fn has_gate(&self) -> bool {
+        self.gate.is_some()
     }
 
     /// Lets whoever waits for one of the locked shards have it, and locks the same again. Nothing read before may be
@@ -220,7 +357,11 @@ impl<'k> Txn<'k> {
     pub fn give_turn(&mut self) {
         let set = self.held;
         self.guards.drain(..).for_each(MutexGuard::unlock_fair);
-        self.acquire(set);
+        if let Some(gate) = self.gate.take() {
+            gate.leave_fairly();
+        }
+        self.unlock();
+        self.acquire(set, Patience::Endless);
     }
 
     /// The shards that are locked.
@@ -270,8 +411,14 @@ impl<'k> Txn<'k> {
         if self.guards.len() == 1 {
             0
         } else {
-            (self.held & ((1 << index) - 1)).count_ones() as usize
+            self.place_of(index)
         }
+    }
+
+    /// The place of a shard among those that are locked, or the one that it would have.
+    #[inline]
+    const fn place_of(&self, index: usize) -> usize {
+        (self.held & ((1 << index) - 1)).count_ones() as usize
     }
 
     #[inline]
@@ -292,5 +439,79 @@ impl<'k> Txn<'k> {
         let shard = self.shard_mut(hash);
         shard.prepare_change(db, hash);
         shard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(keyspace: &Keyspace, set: ShardSet) -> Txn<'_> {
+        keyspace.begin(set, 0, TxnOptions::default(), Journal::default())
+    }
+
+    #[test]
+    fn with_the_gate_shards_are_added_in_any_order() {
+        let keyspace = Keyspace::new(64, 1, 5);
+        let keys: Vec<String> = (0..300).map(|number| format!("key:{number}")).collect();
+        let mut txn = begin(&keyspace, 0);
+        assert!(!txn.reach(1), "only with the gate");
+        assert!(txn.lock_for_script_unless_held(1 << 40));
+        for key in &keys {
+            assert!(txn.reach(keyspace.shard_set([key.as_bytes()])));
+            txn.insert_string(key.as_bytes(), key.as_bytes(), None);
+            assert!(txn.held() & 1 << 40 != 0);
+        }
+        txn.lock_all();
+        assert!(txn.holds_all() && txn.has_gate());
+        assert_eq!(txn.db_len(0), keys.len());
+        for key in &keys {
+            assert!(txn.peek(key.as_bytes()).is_some());
+        }
+        txn.relock(2);
+        assert!(txn.held() == 2 && !txn.has_gate());
+    }
+
+    #[test]
+    fn what_runs_out_under_a_script_is_there_when_it_comes_to_it() {
+        let keyspace = Keyspace::new(64, 1, 5);
+        let key = b"key";
+        let set = keyspace.shard_set([&key[..]]);
+        keyspace.set_now_ms(Some(1000));
+        begin(&keyspace, set).insert_string(key, b"value", Some(1500));
+        let mut script = begin(&keyspace, 0);
+        assert!(script.lock_for_script_unless_held(0));
+        keyspace.set_now_ms(Some(2000));
+        assert!(begin(&keyspace, set).read(key).is_none());
+        let mut cleaning = begin(&keyspace, set);
+        cleaning.go_back_to_script();
+        assert_eq!(cleaning.expire_due(10), 0);
+        drop(cleaning);
+        assert!(script.reach(set) && script.read(key).is_some());
+        drop(script);
+        let mut after = begin(&keyspace, set);
+        assert!(after.read(key).is_none() && after.stored(key).is_none());
+    }
+
+    /// Were a shard kept while another is waited for, this would not end.
+    #[test]
+    fn who_waits_for_a_shard_has_no_other() {
+        let keyspace = Keyspace::new(4, 1, 5);
+        for wanted in [0b1011, 0b0111] {
+            let last = begin(&keyspace, 0b1000 & wanted);
+            let middle = begin(&keyspace, 0b0010);
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| begin(&keyspace, wanted).held());
+                let others = wanted & !0b1010;
+                for _ in 0..2000 {
+                    let other = begin(&keyspace, others & others.wrapping_neg());
+                    assert!(!waiting.is_finished());
+                    drop(other);
+                    std::thread::yield_now();
+                }
+                drop((last, middle));
+                assert_eq!(waiting.join().expect("no panic"), wanted);
+            });
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! A transaction: the locked shards of a command's keys, and all that a handler may do with them. Locks are taken in
-//! ascending order before the command runs and held until its effects are in the log (conservative two-phase locking).
+//! A transaction: the locked shards of a command's keys, and all that a handler may do with them. They are locked before the
+//! command runs and held until its effects are in the log (conservative two-phase locking). A script in Lua locks further
+//! ones as it comes to their keys, and gives none back before its end.
 
 mod change;
 mod databases;
@@ -12,6 +13,7 @@ mod read;
 mod waiting;
 
 use crate::keyspace::batch::Guards;
+use crate::keyspace::gate::Gate;
 use crate::keyspace::{EventClass, Keyspace, Limits, ShardSet};
 use crate::value::hash::Hash;
 
@@ -45,6 +47,8 @@ pub struct Txn<'k> {
     keyspace: &'k Keyspace,
     hint: HashHint,
     guards: Guards<'k>,
+    /// What allows it to wait for a shard while it has others.
+    gate: Option<Gate<'k>>,
     held: ShardSet,
     /// The shard that was last looked up, by its number and by its place among the guards.
     last: (usize, usize),
@@ -130,6 +134,11 @@ impl Txn<'_> {
     /// Goes on at the time of now. It never goes back.
     pub fn catch_up(&mut self) {
         self.now_ms = self.now_ms.max(self.keyspace.now_ms());
+    }
+
+    /// Goes on at the time of the script that runs, if one does: what runs out since is still there when it comes to it.
+    pub fn go_back_to_script(&mut self) {
+        self.now_ms = self.now_ms.min(self.keyspace.script_now_ms());
     }
 
     /// The next number of the engine's random source.

@@ -104,14 +104,13 @@ impl Txn<'_> {
         let found = self.guards[slot].databases[db]
             .table
             .find_id(hash, |entry| entry.key() == key);
-        let due = found.is_some_and(|id| {
-            let at = self.guards[slot].databases[db]
-                .table
-                .get(id)
-                .and_then(Entry::expires_at_ms);
-            !keep && at.is_some_and(|at| at < now_ms)
+        let at = found.and_then(|id| {
+            let table = &self.guards[slot].databases[db].table;
+            table.get(id).and_then(Entry::expires_at_ms)
         });
-        if due {
+        let due = !keep && at.is_some_and(|at| at < now_ms);
+        // A script may come to it for which it is not.
+        if due && at < Some(self.keyspace.script_now_ms()) {
             self.expire(hash, key);
         }
         let Some(id) = found.filter(|_| !due) else {
