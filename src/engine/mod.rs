@@ -81,10 +81,7 @@ use saving::Saving;
 #[derive(Debug, Clone)]
 pub struct Engine(
     pub(crate) Arc<Inner>,
-    #[expect(
-        dead_code,
-        reason = "held so that the last owner waits for the engine's threads"
-    )]
+    /// Held so that the last owner waits for the engine's threads.
     Arc<Owner>,
 );
 
@@ -226,6 +223,17 @@ impl Engine {
         }
     }
 
+    /// The end of an engine and of its process: as if it was dropped, but its memory is left to the system, which takes back
+    /// all of it at once. Without effect but that of a drop where it has other owners.
+    #[cfg(feature = "server")]
+    pub(crate) fn end_with_process(self) {
+        if Arc::strong_count(&self.1) == 1 {
+            self.1.end();
+            self.0.close_log();
+            std::mem::forget(self);
+        }
+    }
+
     /// The process ends in the middle of a shutdown: what a snapshot has left half written is removed.
     #[cfg(feature = "server")]
     pub(crate) fn leave_no_temporary_snapshot(&self) {
@@ -333,13 +341,20 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
+impl Inner {
+    /// Nothing is written any more, and the log ends as one that is complete.
+    fn close_log(&self) {
         if let Some(log) = self.propagation.stop()
             && let Err(error) = log.close()
         {
             log::error!("The end of the log could not be written: {error}");
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close_log();
     }
 }
 

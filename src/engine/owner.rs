@@ -83,9 +83,16 @@ fn give_way() {
 #[derive(Debug)]
 pub(super) struct Owner(pub(super) Arc<Inner>);
 
-impl Drop for Owner {
-    fn drop(&mut self) {
+impl Owner {
+    /// Waits for what the engine does on threads of its own.
+    pub(super) fn end(&self) {
         self.0.background.stop();
         self.0.threads.end();
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.end();
     }
 }

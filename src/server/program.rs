@@ -137,6 +137,7 @@ async fn host(config: Config) -> io::Result<()> {
         drop(std::fs::remove_file(&pidfile));
     }
     info!("Everything is on disk; ready to exit, bye bye...");
+    engine.end_with_process();
     Ok(())
 }
 
@@ -228,7 +229,12 @@ async fn stop_by_signal(
     let (done, ended) = oneshot::channel();
     let its_engine = engine.clone();
     // Nobody waits for the result where a second signal came.
-    let work = move || drop(done.send(its_engine.shut_down(how)));
+    let work = move || {
+        let result = its_engine.shut_down(how);
+        // Whoever hears of it may end the process: it shall be the last owner.
+        drop(its_engine);
+        drop(done.send(result));
+    };
     std::thread::Builder::new()
         .name("innkeep-shutdown".into())
         .spawn(work)?;
