@@ -16,7 +16,7 @@ use super::propagation::encode_time;
 use super::snapshot::Snapshot;
 use crate::error::Error;
 use crate::keyspace::txn::{Journal, encode_command};
-use crate::keyspace::{Entry, Progress, SnapshotSink, Txn};
+use crate::keyspace::{Entry, Part, SnapshotSink, Txn};
 
 /// Encoded segments on their way to the base.
 #[derive(Debug, Default)]
@@ -36,13 +36,12 @@ impl SnapshotSink for Chunks {
         }
     }
 
-    fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool {
+    fn save_part(&self, part: Part<'_>) -> bool {
         let mut chunk = Vec::new();
-        encode_select(&mut chunk, db);
-        let next = encode_part(&mut chunk, entry, progress.cursor);
+        encode_select(&mut chunk, part.db);
+        let goes_on = encode_part(&mut chunk, part);
         self.0.lock().push_back(chunk);
-        progress.cursor = next.unwrap_or(0);
-        next.is_none()
+        !goes_on
     }
 }
 

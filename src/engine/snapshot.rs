@@ -12,7 +12,7 @@ use super::Inner;
 use crate::commands::connection::REDIS_VERSION;
 use crate::commands::dump::usage_of;
 use crate::keyspace::access::AccessClock;
-use crate::keyspace::{Entry, Progress, SnapshotSink, Txn};
+use crate::keyspace::{Entry, Part, SnapshotSink, Txn};
 use crate::rdb::{Encoder, KeyHeader, RdbHeader, RdbWriter};
 
 /// Encoded entries are written in pieces of about this size.
@@ -29,14 +29,15 @@ struct Form {
 
 impl Form {
     fn encode(&self, encoder: &mut Encoder, out: &mut Vec<u8>, entry: &Entry) {
-        encoder.entry(out, &self.header(entry), entry.value());
+        let header = self.header(entry.key(), entry.expires_at_ms(), entry.access());
+        encoder.entry(out, &header, entry.value());
     }
 
-    fn header<'a>(&self, entry: &'a Entry) -> KeyHeader<'a> {
+    fn header<'a>(&self, key: &'a [u8], expires_at_ms: Option<i64>, access: u32) -> KeyHeader<'a> {
         KeyHeader {
-            key: entry.key(),
-            expires_at_ms: entry.expires_at_ms(),
-            usage: usage_of(self.policy, self.clock, entry.access(), self.now_ms),
+            key,
+            expires_at_ms,
+            usage: usage_of(self.policy, self.clock, access, self.now_ms),
         }
     }
 }
@@ -94,18 +95,29 @@ impl SnapshotSink for Segments {
         }
     }
 
-    fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool {
-        let (header, mut encoded) = (self.form.header(entry), Vec::new());
-        let next = self.with_encoder(|encoder| {
-            encoder.part(&mut encoded, &header, entry.value(), progress.cursor)
+    /// From the last to the first, which a skip list takes up fastest.
+    fn wants_descending(&self) -> bool {
+        true
+    }
+
+    fn save_part(&self, part: Part<'_>) -> bool {
+        let (db, pieces, mut encoded) = (part.db, part.pieces, Vec::new());
+        let header = self.form.header(part.key, part.expires_at_ms, part.access);
+        let goes_on = self.with_encoder(|encoder| {
+            encoder.part(
+                &mut encoded,
+                &header,
+                part.value,
+                part.is_first,
+                part.elements,
+            )
         });
-        progress.pieces.push(encoded);
-        if let Some(cursor) = next {
-            progress.cursor = cursor;
+        pieces.push(encoded);
+        if goes_on {
             return false;
         }
         // Nothing else comes between them, and the key counts once.
-        let pieces = progress.pieces.drain(..).enumerate();
+        let pieces = pieces.drain(..).enumerate();
         self.waiting
             .lock()
             .extend(pieces.map(|(at, entries)| Segment {

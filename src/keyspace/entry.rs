@@ -23,6 +23,7 @@ use std::ptr::NonNull;
 use std::{fmt, ptr, slice};
 
 use super::lease::{Leasable, Lease};
+use super::parts::Source;
 use crate::value::hash::Hash;
 use crate::value::intset::EMPTY_INTSET;
 use crate::value::list::List;
@@ -536,6 +537,18 @@ impl Entry {
             Kind::Set => ValueRef::Set(View::Whole(self.slot(kind))),
             Kind::SortedSet => ValueRef::SortedSet(self.slot(kind)),
             Kind::Stream => ValueRef::Stream(self.slot(kind)),
+        }
+    }
+
+    /// The value as it is taken in parts. One that `keeps` what it was is changed by that.
+    pub(super) fn source(&mut self, keeps: bool) -> Source<'_> {
+        let kind = self.kind();
+        match kind {
+            Kind::List if keeps => Source::List(self.slot_mut(kind)),
+            Kind::Hash if keeps => Source::Hash(self.slot_mut(kind)),
+            Kind::Set if keeps => Source::Set(self.slot_mut(kind)),
+            Kind::SortedSet if keeps => Source::SortedSet(self.slot_mut(kind)),
+            _ => Source::Whole(self.value()),
         }
     }
 

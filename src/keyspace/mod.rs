@@ -26,7 +26,7 @@ pub use entry::{Entry, Value, ValueRef};
 pub use events::{Event, EventClass};
 pub use eviction::{Candidate, Choice, EvictionPolicy};
 pub use lease::Lease;
-pub use parts::Progress;
+pub use parts::{Part, Source};
 pub use shard::{Limits, Shard, ShardStats, SnapshotSink};
 pub use txn::{Txn, WrongType};
 pub use waiter::{WaitKey, Waiter, WatchFlag};
@@ -172,6 +172,9 @@ impl Keyspace {
             if shard.is_saving_to(sink) {
                 shard.end_snapshot();
             }
+            let done = shard.take_done();
+            drop(shard);
+            drop(done);
         }
     }
 
@@ -188,8 +191,10 @@ impl Keyspace {
                     // Another may have begun since this one was given up.
                     goes_on =
                         locked.is_saving_to(sink) && locked.continue_snapshot(db, &mut position);
+                    let done = locked.take_done();
                     // Whoever waits for the shard comes before the next segment.
                     MutexGuard::unlock_fair(locked);
+                    drop(done);
                     pace()?;
                 }
             }

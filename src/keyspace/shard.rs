@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use hashbrown::{HashMap, HashSet};
 
 use super::access::AccessClock;
-use super::parts::{PART_BYTES, Parted, Progress};
+use super::parts::{PART_BYTES, Part, Parted};
 use super::waiter::{KeyRef, WaitKey, Waiter, WatchFlag};
 use super::{Entry, Keyspace};
 use crate::value::hash::HashLimits;
@@ -73,9 +73,14 @@ pub trait SnapshotSink: std::fmt::Debug + Send + Sync {
     /// Takes some entries. Called with the shard locked: it must not wait.
     fn save(&self, db: usize, entries: &mut dyn Iterator<Item = &Entry>);
 
-    /// Takes the next part of an entry, which does not change meanwhile, as [`Self::save`] is called; whether it was the
-    /// last one.
-    fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool;
+    /// Takes the next part of a large value, as [`Self::save`] is called; whether it was the last one. All parts together are
+    /// the value as it was when the snapshot began.
+    fn save_part(&self, part: Part<'_>) -> bool;
+
+    /// Whether the members of a sorted set are wanted from the last to the first.
+    fn wants_descending(&self) -> bool {
+        false
+    }
 }
 
 /// A snapshot that is being taken of a shard.
@@ -129,6 +134,8 @@ pub struct Shard {
     changed: HashSet<(usize, u64)>,
     /// What is still to be taken of segments that count as written out.
     parted: Vec<Parted>,
+    /// Removed entries that the snapshot is done with, to be dropped with nothing locked.
+    done: Vec<Entry>,
     bits: u32,
 }
 
@@ -145,6 +152,7 @@ impl Shard {
             epoch: 0,
             changed: HashSet::new(),
             parted: Vec::new(),
+            done: Vec::new(),
             bits,
         }
     }
@@ -159,18 +167,19 @@ impl Shard {
         database
     }
 
-    /// Before a change to what `hash` belongs to: it is written out as it is, if a snapshot has not seen it yet.
+    /// Before a change to what `hash` belongs to: it is written out as it is, if a snapshot has not seen it yet. Where only
+    /// `elements` of its value change, a large one keeps what they were instead.
     #[inline]
-    pub(super) fn prepare_change(&mut self, db: usize, hash: u64) {
+    pub(super) fn prepare_change(&mut self, db: usize, hash: u64, elements: bool) {
         if self.snapshot.is_some() {
-            self.save_before_change(db, hash);
+            self.save_before_change(db, hash, elements);
         }
     }
 
     #[cold]
-    fn save_before_change(&mut self, db: usize, hash: u64) {
+    fn save_before_change(&mut self, db: usize, hash: u64, elements: bool) {
         if !self.parted.is_empty() {
-            self.save_rest(|parted| (parted.db, parted.hash) == (db, hash));
+            self.save_rest(|parted| parted.is_at(db, hash) && !(elements && parted.keeps));
         }
         let (Some(snapshot), table) = (&self.snapshot, &self.databases[db].table) else {
             return;
@@ -178,11 +187,39 @@ impl Shard {
         let unseen = table
             .segment_of(hash)
             .is_some_and(|id| table.epoch(id) != snapshot.epoch);
-        if unseen && self.changed.insert((db, hash)) {
-            let entries = table.candidates(hash);
-            let mut entries = entries.filter(|entry| hash_of(entry) == hash);
-            snapshot.sink.save(db, &mut entries);
+        if !unseen || !self.changed.insert((db, hash)) {
+            return;
         }
+        let entries = || {
+            let entries = table.candidates(hash);
+            entries.filter(|entry| hash_of(entry) == hash)
+        };
+        let large = match (entries().next(), entries().nth(1)) {
+            (Some(only), None) if elements => Parted::of(db, only),
+            _ => None,
+        };
+        let sink = Arc::clone(&snapshot.sink);
+        match large.map(|large| self.begin_parts(large)) {
+            Some(large) if large.keeps => self.parted.push(large),
+            _ => {
+                let entries = self.databases[db].table.candidates(hash);
+                sink.save(db, &mut entries.filter(|entry| hash_of(entry) == hash));
+            }
+        }
+    }
+
+    /// Has a large value keep what it is now, if it can.
+    fn begin_parts(&mut self, mut parted: Parted) -> Parted {
+        let snapshot = self.snapshot.as_ref();
+        let descending = snapshot.is_some_and(|snapshot| snapshot.sink.wants_descending());
+        let entry = self.entry_of(&parted);
+        parted.keeps = entry.is_some_and(|entry| entry.source(true).begin(descending));
+        parted
+    }
+
+    fn entry_of(&mut self, parted: &Parted) -> Option<&mut Entry> {
+        let table = &mut self.databases[parted.db].table;
+        table.find_mut(parted.hash, |entry| entry.key() == &*parted.key)
     }
 
     /// Writes out the small values of a segment; of the others the rest is to be saved.
@@ -192,33 +229,61 @@ impl Shard {
         };
         let table = &mut self.databases[db].table;
         if table.epoch(id) != epoch {
-            let (changed, parted) = (&self.changed, &mut self.parted);
+            let (changed, mut large) = (&self.changed, Vec::new());
             let entries = table.segment_iter(id);
             let mut entries = entries
                 .filter(|entry| changed.is_empty() || !changed.contains(&(db, hash_of(entry))))
                 .filter(|entry| match Parted::of(db, entry) {
-                    Some(large) => {
-                        parted.push(large);
+                    Some(parted) => {
+                        large.push(parted);
                         false
                     }
                     None => true,
                 });
             sink.save(db, &mut entries);
             table.set_epoch(id, epoch);
+            for parted in large {
+                let parted = self.begin_parts(parted);
+                self.parted.push(parted);
+            }
         }
     }
 
     /// Writes out one part of a large value; whether it was the last one.
-    fn save_part(&self, parted: &mut Parted) -> bool {
-        let Some(snapshot) = &self.snapshot else {
+    fn save_part(&mut self, parted: &mut Parted) -> bool {
+        let Some(sink) = self.snapshot.as_ref().map(|it| Arc::clone(&it.sink)) else {
             return true;
         };
-        let entry = self.databases[parted.db]
-            .find(parted.hash, &parted.key)
-            .expect("whoever removes or changes a key has the rest of it saved first");
-        snapshot
-            .sink
-            .save_part(parted.db, entry, &mut parted.progress)
+        if let Some(mut entry) = parted.removed.take() {
+            let is_last = sink.save_part(parted.next(&mut entry));
+            if is_last {
+                self.done.push(entry);
+            } else {
+                parted.removed = Some(entry);
+            }
+            return is_last;
+        }
+        let entry = self
+            .entry_of(parted)
+            .expect("whoever removes a key hands it over, or has the rest of it saved first");
+        sink.save_part(parted.next(entry))
+    }
+
+    /// Keeps an entry that was removed if a snapshot needs more of it; otherwise it comes back.
+    pub(super) fn hand_over(&mut self, db: usize, hash: u64, entry: Entry) -> Option<Entry> {
+        let mut parted = self.parted.iter_mut();
+        match parted.find(|parted| parted.is_at(db, hash) && *parted.key == *entry.key()) {
+            Some(parted) => {
+                parted.removed = Some(entry);
+                None
+            }
+            None => Some(entry),
+        }
+    }
+
+    /// What is to be dropped with nothing locked.
+    pub(super) fn take_done(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.done)
     }
 
     /// Writes out all that is left of some large values.
@@ -248,7 +313,7 @@ impl Shard {
             for id in self.databases[db].table.segment_ids() {
                 self.save_segment(db, id);
             }
-            self.save_rest(|parted| parted.db == db);
+            self.save_rest(|parted| parted.db == db && parted.removed.is_none());
         }
     }
 
@@ -259,8 +324,7 @@ impl Shard {
         for database in &mut self.databases {
             database.table.set_birth_epoch(epoch);
         }
-        self.changed = HashSet::new();
-        self.parted = Vec::new();
+        self.end_snapshot();
         self.snapshot = Some(Snapshot { sink, epoch });
     }
 
@@ -274,7 +338,13 @@ impl Shard {
     pub(super) fn end_snapshot(&mut self) {
         self.snapshot = None;
         self.changed = HashSet::new();
-        self.parted = Vec::new();
+        for mut parted in std::mem::take(&mut self.parted) {
+            if let Some(entry) = parted.removed.take() {
+                self.done.push(entry);
+            } else if let Some(entry) = self.entry_of(&parted) {
+                entry.source(parted.keeps).end();
+            }
+        }
     }
 
     /// Writes out a part of what large values have left, or else the segment at a position of a database, which moves on to
@@ -440,9 +510,9 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::keyspace::Txn;
     use crate::keyspace::entry::ValueRef;
     use crate::keyspace::txn::{Journal, TxnOptions};
+    use crate::keyspace::{Source, Txn};
 
     type Held = BTreeMap<(usize, Vec<u8>), Vec<u8>>;
 
@@ -466,19 +536,21 @@ mod tests {
         }
 
         /// Each large entry comes three times before it is taken, and may not have changed by then.
-        fn save_part(&self, db: usize, entry: &Entry, progress: &mut Progress) -> bool {
-            let (name, text) = held(db, entry);
-            progress.cursor += 1;
-            if progress.cursor < 3 {
-                progress.pieces = vec![text];
+        fn save_part(&self, part: Part<'_>) -> bool {
+            let Source::Whole(ValueRef::String(text)) = part.value else {
+                panic!("there are strings only");
+            };
+            let (name, text) = ((part.db, part.key.to_vec()), text.to_vec());
+            assert_eq!(part.is_first, part.pieces.is_empty());
+            if let Some(before) = part.pieces.first() {
+                assert_eq!(before, &text, "{name:?} has changed");
+            }
+            part.pieces.push(text.clone());
+            if part.pieces.len() < 3 {
                 return false;
             }
-            assert_eq!(
-                progress.pieces.first(),
-                Some(&text),
-                "{entry:?} has changed"
-            );
-            assert_eq!(self.0.lock().insert(name, text), None, "{entry:?} twice");
+            let twice = self.0.lock().insert(name, text);
+            assert_eq!(twice, None, "{:?} twice", part.key);
             true
         }
     }

@@ -54,17 +54,12 @@ impl Encoder {
 
     /// Appends a key with its expiry and value. O(size of the value).
     pub fn entry(&mut self, out: &mut Vec<u8>, header: &KeyHeader<'_>, value: ValueRef<'_>) {
-        self.beginning(out, header, &value);
+        self.beginning(out, header, type_of(&value));
         self.value(out, value);
     }
 
     /// Appends what stands before a value.
-    pub(super) fn beginning(
-        &mut self,
-        out: &mut Vec<u8>,
-        header: &KeyHeader<'_>,
-        value: &ValueRef<'_>,
-    ) {
+    pub(super) fn beginning(&mut self, out: &mut Vec<u8>, header: &KeyHeader<'_>, kind: u8) {
         if let Some(at) = header.expires_at_ms {
             out.push(EXPIRE_TIME_MS);
             out.extend(at.to_le_bytes());
@@ -77,7 +72,7 @@ impl Encoder {
             Some(Usage::Frequency(frequency)) => out.extend([FREQUENCY, frequency]),
             None => {}
         }
-        out.push(type_of(value));
+        out.push(kind);
         self.string(out, header.key);
     }
 
@@ -112,13 +107,25 @@ impl Encoder {
         }
         length(out, hash.len() as u64);
         for (field, value, time) in hash.iter_with_times() {
-            if let Some(earliest) = earliest {
-                let later = time.map_or(0, |time| time.abs_diff(earliest) + 1);
-                length(out, later);
-            }
-            self.element(out, field);
-            self.element(out, value);
+            self.field(out, field, value, time, earliest);
         }
+    }
+
+    /// Appends a field and its value, in a hash of which the `earliest` field runs out then.
+    pub(super) fn field(
+        &mut self,
+        out: &mut Vec<u8>,
+        field: Element<'_>,
+        value: Element<'_>,
+        time: Option<i64>,
+        earliest: Option<i64>,
+    ) {
+        if let Some(earliest) = earliest {
+            let later = time.map_or(0, |time| time.abs_diff(earliest) + 1);
+            length(out, later);
+        }
+        self.element(out, field);
+        self.element(out, value);
     }
 
     fn list(&mut self, out: &mut Vec<u8>, list: &List) {

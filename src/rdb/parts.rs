@@ -1,7 +1,8 @@
-//! Large values that are encoded part by part. Between the parts the value must not change.
+//! Large values that are encoded part by part.
 
-use super::encoder::{Encoder, KeyHeader, length};
-use crate::keyspace::ValueRef;
+use super::encoder::{Encoder, KeyHeader, length, type_of};
+use super::object;
+use crate::keyspace::Source;
 use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::set::Set;
@@ -11,36 +12,27 @@ use crate::value::zset::SortedSet;
 const NODE_BYTES: usize = 16 << 10;
 
 impl Encoder {
-    /// Appends the part of an entry that begins at a cursor, 0 at first; the cursor of the next part, if there is one. All
-    /// parts together are what [`Encoder::entry`] appends, but for the order of a hash or set. What has no parts, such as
-    /// strings and streams, is one. O(part).
+    /// Appends the next part of an entry, of about `count` elements; whether there is another. All parts together are what
+    /// [`Encoder::entry`] appends, but for the order. O(part).
     pub fn part(
         &mut self,
         out: &mut Vec<u8>,
         header: &KeyHeader<'_>,
-        value: ValueRef<'_>,
-        cursor: u64,
-    ) -> Option<u64> {
-        if cursor == 0 {
-            self.beginning(out, header, &value);
+        source: Source<'_>,
+        is_first: bool,
+        count: usize,
+    ) -> bool {
+        if is_first {
+            self.beginning(out, header, type_of_source(&source));
         }
-        match &value {
-            ValueRef::Hash(hash) if hash.as_listpack().is_none() && hash.next_time().is_none() => {
-                let count = value.elements_per_part(hash.len());
-                self.part_of_hash(out, hash, cursor, count)
-            }
-            ValueRef::Set(set) if set.as_intset().is_none() => {
-                let count = value.elements_per_part(set.len());
-                self.part_of_set(out, set, cursor, count)
-            }
-            ValueRef::SortedSet(set) if set.as_listpack().is_none() => {
-                let count = value.elements_per_part(set.len());
-                self.part_of_sorted_set(out, set, cursor, count)
-            }
-            ValueRef::List(list) => self.part_of_list(out, list, cursor),
-            _ => {
+        match source {
+            Source::Hash(hash) => self.part_of_hash(out, hash, is_first, count),
+            Source::Set(set) => self.part_of_set(out, set, is_first, count),
+            Source::SortedSet(set) => self.part_of_sorted_set(out, set, is_first, count),
+            Source::List(list) => self.part_of_list(out, list, is_first),
+            Source::Whole(value) => {
                 self.value(out, value);
-                None
+                false
             }
         }
     }
@@ -48,66 +40,70 @@ impl Encoder {
     fn part_of_hash(
         &mut self,
         out: &mut Vec<u8>,
-        hash: &Hash,
-        cursor: u64,
+        hash: &mut Hash,
+        is_first: bool,
         count: usize,
-    ) -> Option<u64> {
-        if cursor == 0 {
-            length(out, hash.len() as u64);
+    ) -> bool {
+        let (len, earliest) = hash.copied();
+        if is_first {
+            out.extend(earliest.into_iter().flat_map(i64::to_le_bytes));
+            length(out, len as u64);
         }
-        let next = hash.scan(cursor, count, |field, value| {
-            self.element(out, field);
-            self.element(out, value);
-        });
-        (next != 0).then_some(next)
+        hash.copy_part(count, |field, value, time| {
+            self.field(out, field, value, time, earliest);
+        })
     }
 
     fn part_of_set(
         &mut self,
         out: &mut Vec<u8>,
-        set: &Set,
-        cursor: u64,
+        set: &mut Set,
+        is_first: bool,
         count: usize,
-    ) -> Option<u64> {
-        if cursor == 0 {
-            length(out, set.len() as u64);
+    ) -> bool {
+        if is_first {
+            length(out, set.copied_len() as u64);
         }
-        let next = set.scan(cursor, count, |member| self.element(out, member));
-        (next != 0).then_some(next)
+        set.copy_part(count, |member| self.element(out, member))
     }
 
-    /// The cursor counts from the last member, as a sorted set is written.
     fn part_of_sorted_set(
         &mut self,
         out: &mut Vec<u8>,
-        set: &SortedSet,
-        cursor: u64,
+        set: &mut SortedSet,
+        is_first: bool,
         count: usize,
-    ) -> Option<u64> {
-        if cursor == 0 {
-            length(out, set.len() as u64);
+    ) -> bool {
+        if is_first {
+            length(out, set.copied_len() as u64);
         }
-        let end = set.len().saturating_sub(cursor as usize);
-        let start = end.saturating_sub(count);
-        for (member, score) in set.range(start..end).rev() {
+        set.copy_part(count, |member, score| {
             self.element(out, member);
             out.extend(score.to_le_bytes());
-        }
-        (start > 0).then(|| cursor + (end - start) as u64)
+        })
     }
 
-    /// The cursor is the place of a node.
-    fn part_of_list(&mut self, out: &mut Vec<u8>, list: &List, cursor: u64) -> Option<u64> {
-        if cursor == 0 {
-            length(out, list.nodes().count() as u64);
+    fn part_of_list(&mut self, out: &mut Vec<u8>, list: &mut List, is_first: bool) -> bool {
+        if is_first {
+            length(out, list.copied_nodes() as u64);
         }
         let begun = out.len();
-        for (at, node) in list.nodes_from(cursor as usize) {
-            if out.len() - begun > NODE_BYTES {
-                return Some(at as u64);
+        while out.len() - begun < NODE_BYTES {
+            if list.copy_node(|node| self.node(out, &node)).is_none() {
+                return false;
             }
-            self.node(out, &node);
         }
-        None
+        true
+    }
+}
+
+fn type_of_source(source: &Source<'_>) -> u8 {
+    match source {
+        Source::List(_) => object::LIST_QUICKLIST_2,
+        Source::Hash(hash) if hash.copied().1.is_some() => object::HASH_TIMES,
+        Source::Hash(_) => object::HASH,
+        Source::Set(_) => object::SET,
+        Source::SortedSet(_) => object::ZSET_2,
+        Source::Whole(value) => type_of(value),
     }
 }

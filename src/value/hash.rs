@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::copying::{Copying, Step};
 use super::hasher::hash_bytes;
 use super::listpack::{Element, Listpack, Position, Splice};
 use super::random::{below, distinct_below};
@@ -43,6 +44,18 @@ enum Form {
 struct Dictionary {
     pairs: Table<Pair>,
     pair_bytes: usize,
+    /// What is kept are values as the pairs hold them.
+    copying: Copying<CopyPlace, Box<[u8]>>,
+}
+
+/// How far a copy of a hash has come, and what kind of hash it is of.
+#[derive(Debug, Clone, Copy)]
+struct CopyPlace {
+    cursor: u64,
+    /// Values have times before them.
+    timed: bool,
+    /// When the first field runs out.
+    earliest: Option<i64>,
 }
 
 /// A field and its value in one allocation: length of the field (one byte, or 255 and four bytes), field, value.
@@ -121,12 +134,18 @@ impl Pair {
 impl Dictionary {
     fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         let hash = hash_bytes(field);
+        let position = self.pairs.position(hash);
         if let Some(pair) = self.pairs.find_mut(hash, |pair| pair.field() == field) {
+            self.copying.note(field, |place| {
+                (position >= place.cursor).then(|| Some(pair.value().into()))
+            });
             self.pair_bytes -= pair.0.heap_size();
             pair.set_value(value);
             self.pair_bytes += pair.0.heap_size();
             return false;
         }
+        self.copying
+            .note(field, |place| (position >= place.cursor).then_some(None));
         let pair = Pair::new(field, value);
         self.pair_bytes += pair.0.heap_size();
         self.pairs.insert_unique(hash, pair, Pair::hash);
@@ -134,11 +153,67 @@ impl Dictionary {
     }
 
     fn remove(&mut self, field: &[u8]) -> bool {
-        let removed =
-            self.pairs
-                .remove(hash_bytes(field), |pair| pair.field() == field, Pair::hash);
-        self.pair_bytes -= removed.as_ref().map_or(0, |pair| pair.0.heap_size());
+        let hash = hash_bytes(field);
+        let removed = self
+            .pairs
+            .remove(hash, |pair| pair.field() == field, Pair::hash);
+        if let Some(pair) = &removed {
+            self.pair_bytes -= pair.0.heap_size();
+            let position = self.pairs.position(hash);
+            self.copying.note(field, |place| {
+                (position >= place.cursor).then(|| Some(pair.value().into()))
+            });
+        }
         removed.is_some()
+    }
+
+    fn begin_copy(&mut self, timed: bool, earliest: Option<i64>) {
+        let place = CopyPlace {
+            cursor: 0,
+            timed,
+            earliest,
+        };
+        self.copying.begin(self.pairs.len(), place);
+    }
+
+    fn copy_part(&mut self, count: usize, mut visit: impl FnMut(&[u8], &[u8], bool)) -> bool {
+        match self.copying.step() {
+            Some(Step::Walk(place, changed)) => {
+                let timed = place.timed;
+                place.cursor = self.pairs.scan(place.cursor, count, Pair::hash, |pair| {
+                    if !changed.contains_key(pair.field()) {
+                        visit(pair.field(), pair.value(), timed);
+                    }
+                });
+                if place.cursor == 0 {
+                    self.copying.end_walk();
+                }
+            }
+            Some(Step::Rest(place, rest)) => {
+                for (field, old) in rest.take(count) {
+                    if let Some(old) = old {
+                        visit(&field, &old, place.timed);
+                    }
+                }
+            }
+            None => {}
+        }
+        self.copying.goes_on()
+    }
+
+    /// Keeps all that a copy has not got yet, because the pairs go.
+    fn take_copy(&mut self) -> Copying<CopyPlace, Box<[u8]>> {
+        let mut copying = std::mem::take(&mut self.copying);
+        if let Some(&place) = copying.place() {
+            for pair in self.pairs.iter() {
+                let position = self.pairs.position(pair.hash());
+                copying.note(pair.field(), |_| {
+                    (position >= place.cursor).then(|| Some(pair.value().into()))
+                });
+            }
+            copying.end_walk();
+        }
+        copying
     }
 }
 
@@ -446,6 +521,68 @@ impl Hash {
     }
 }
 
+/// A copy of what the hash is at one moment, taken part by part while it goes on changing.
+impl Hash {
+    fn dictionary(&self) -> Option<&Dictionary> {
+        match &self.form {
+            Form::Listpack(_) => None,
+            Form::Table(dictionary) => Some(dictionary),
+            Form::Timed(timed) => timed.dictionary(),
+        }
+    }
+
+    fn dictionary_mut(&mut self) -> Option<&mut Dictionary> {
+        match &mut self.form {
+            Form::Listpack(_) => None,
+            Form::Table(dictionary) => Some(dictionary),
+            Form::Timed(timed) => timed.dictionary_mut(),
+        }
+    }
+
+    /// Begins a copy; false where that takes a table, and the hash has none. O(1).
+    pub fn begin_copy(&mut self) -> bool {
+        let (timed, earliest) = (self.knows_times(), self.next_time());
+        let Some(dictionary) = self.dictionary_mut() else {
+            return false;
+        };
+        dictionary.begin_copy(timed, earliest);
+        true
+    }
+
+    /// Fields when the copy began, and when the first of them runs out.
+    pub fn copied(&self) -> (usize, Option<i64>) {
+        self.dictionary().map_or((0, None), |dictionary| {
+            let earliest = dictionary.copying.place().and_then(|place| place.earliest);
+            (dictionary.copying.len(), earliest)
+        })
+    }
+
+    /// The next part of the copy, about `count` fields in no order with their values and times; whether there is more.
+    /// O(part).
+    pub fn copy_part(
+        &mut self,
+        count: usize,
+        mut visit: impl FnMut(Element<'_>, Element<'_>, Option<i64>),
+    ) -> bool {
+        self.dictionary_mut().is_some_and(|dictionary| {
+            dictionary.copy_part(count, |field, stored, timed| {
+                let (value, time) = match timed {
+                    true => timed::parts_of(stored),
+                    false => (stored, None),
+                };
+                visit(Element::Bytes(field), Element::Bytes(value), time);
+            })
+        })
+    }
+
+    /// Nobody wants the rest of the copy.
+    pub fn end_copy(&mut self) {
+        if let Some(dictionary) = self.dictionary_mut() {
+            dictionary.copying.end();
+        }
+    }
+}
+
 /// Times of single fields, in Unix milliseconds.
 impl Hash {
     /// Takes over a listpack of fields, values and times (RDB, RESTORE), 0 being no time: none when it is not one.
@@ -472,7 +609,7 @@ impl Hash {
 
     /// Goes over to the form that knows times, for good. O(fields) the first time.
     pub fn know_times(&mut self) {
-        let timed = match &self.form {
+        let timed = match &mut self.form {
             Form::Listpack(listpack) => Timed::from_listpack_of_pairs(listpack),
             Form::Table(dictionary) => Timed::from_dictionary(dictionary),
             Form::Timed(_) => return,

@@ -2,6 +2,7 @@
 //! chain. Knows elements and limits; no keys, no waiting clients, no clock.
 
 mod chain;
+mod copying;
 mod limits;
 mod node;
 #[cfg(test)]
@@ -39,7 +40,14 @@ pub enum NodeRef<'a> {
     Plain(&'a [u8]),
 }
 
-impl NodeRef<'_> {
+impl<'a> NodeRef<'a> {
+    fn of(node: &'a Node) -> Self {
+        match node {
+            Node::Packed { pack, .. } => Self::Packed(pack),
+            Node::Plain(value) => Self::Plain(value),
+        }
+    }
+
     /// Bytes of its elements as they are stored.
     #[must_use]
     pub fn byte_len(&self) -> usize {
@@ -121,10 +129,7 @@ impl List {
         (first..)
             .map_while(|at| Some((at, self.node(at)?)))
             .filter(|(_, node)| node.len() > 0)
-            .map(|(at, node)| match node {
-                Node::Packed { pack, .. } => (at, NodeRef::Packed(pack)),
-                Node::Plain(value) => (at, NodeRef::Plain(value)),
-            })
+            .map(|(at, node)| (at, NodeRef::of(node)))
     }
 
     /// Adds the elements of `pack` at the tail, as a node of their own.
@@ -161,6 +166,7 @@ impl List {
     /// After a removal: gives up the chain when one small node or none is left.
     fn settle(&mut self) {
         if let Form::Many(chain) = &mut self.form
+            && !chain.copy().is_under_way()
             && chain.nodes().len() <= 1
             && chain
                 .nodes()
@@ -308,13 +314,47 @@ impl List {
     /// Keeps the elements from `start` to `end`, both included; none when `start` is above `end`.
     pub fn trim(&mut self, start: usize, end: usize) {
         if start > end {
-            *self = Self::new();
+            self.remove_range(0, usize::MAX);
             return;
         }
         if let Some(behind) = end.checked_add(1) {
             self.remove_range(behind, usize::MAX);
         }
         self.remove_range(0, start);
+    }
+
+    /// Begins a copy of what the list is now, which is then taken part by part while the list goes on changing; false where
+    /// it is a single node. O(1).
+    pub fn begin_copy(&mut self) -> bool {
+        let Form::Many(chain) = &mut self.form else {
+            return false;
+        };
+        chain.begin_copy();
+        true
+    }
+
+    /// Nodes when the copy began.
+    pub fn copied_nodes(&self) -> usize {
+        match &self.form {
+            Form::One(_) => 0,
+            Form::Many(chain) => chain.copy().len(),
+        }
+    }
+
+    /// Hands over the next node of the copy; none when there is no more. O(node).
+    pub fn copy_node<R>(&mut self, visit: impl FnOnce(NodeRef<'_>) -> R) -> Option<R> {
+        match &mut self.form {
+            Form::One(_) => None,
+            Form::Many(chain) => chain.copy_node(|node| visit(NodeRef::of(node))),
+        }
+    }
+
+    /// Nobody wants the rest of the copy.
+    pub fn end_copy(&mut self) {
+        if let Form::Many(chain) = &mut self.form {
+            chain.end_copy();
+            self.settle();
+        }
     }
 
     /// All elements, from the head.

@@ -1,6 +1,7 @@
 //! The data structures. Bytes in, bytes out: no keys, no clock, no commands, no locks.
 
 pub mod bitmap;
+mod copying;
 pub mod geohash;
 pub mod glob;
 pub mod hash;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::copying::{Copying, Step};
 use super::hasher::hash_bytes;
 use super::intset::{self, IntSet};
 use super::listpack::{Element, Listpack, Position, Splice};
@@ -42,6 +43,8 @@ enum Form {
 struct Dictionary {
     members: Table<ThinBytes>,
     member_bytes: usize,
+    /// The place is a cursor.
+    copying: Copying<u64, ()>,
 }
 
 impl Stored for ThinBytes {
@@ -64,6 +67,9 @@ impl Dictionary {
         );
         if created {
             self.member_bytes += stored.heap_size();
+            let position = self.members.position(hash_bytes(member));
+            self.copying
+                .note(member, |&cursor| (position >= cursor).then_some(None));
         }
         created
     }
@@ -80,15 +86,46 @@ impl Dictionary {
             |other| other.content() == member,
             hash_of,
         );
-        self.member_bytes -= removed.as_ref().map_or(0, ThinBytes::heap_size);
+        if let Some(member) = &removed {
+            self.note_removed(member);
+        }
         removed.is_some()
+    }
+
+    fn note_removed(&mut self, member: &ThinBytes) {
+        self.member_bytes -= member.heap_size();
+        let position = self.members.position(hash_of(member));
+        self.copying.note(member.content(), |&cursor| {
+            (position >= cursor).then_some(Some(()))
+        });
     }
 
     fn pop(&mut self, random: &mut impl FnMut() -> u64) -> Option<Vec<u8>> {
         let id = self.members.random_id(random)?;
         let member = self.members.remove_id(id, hash_of)?;
-        self.member_bytes -= member.heap_size();
+        self.note_removed(&member);
         Some(member.content().to_vec())
+    }
+
+    fn copy_part(&mut self, count: usize, mut visit: impl FnMut(Element<'_>)) -> bool {
+        match self.copying.step() {
+            Some(Step::Walk(cursor, changed)) => {
+                *cursor = self.members.scan(*cursor, count, hash_of, |member| {
+                    if !changed.contains_key(member.content()) {
+                        visit(Element::Bytes(member.content()));
+                    }
+                });
+                if *cursor == 0 {
+                    self.copying.end_walk();
+                }
+            }
+            Some(Step::Rest(_, rest)) => rest
+                .take(count)
+                .filter(|(_, old)| old.is_some())
+                .for_each(|(member, _)| visit(Element::Bytes(&member))),
+            None => {}
+        }
+        self.copying.goes_on()
     }
 }
 
@@ -410,6 +447,39 @@ impl Set {
         self.iter()
             .for_each(|member| member.with_bytes(|bytes| listpack.push_back(bytes)));
         self.form = Form::Listpack(listpack);
+    }
+
+    /// Begins a copy of what the set is now, which is then taken part by part while the set goes on changing; false where
+    /// that takes a table, and it has none. O(1).
+    pub fn begin_copy(&mut self) -> bool {
+        let Form::Table(dictionary) = &mut self.form else {
+            return false;
+        };
+        dictionary.copying.begin(dictionary.members.len(), 0);
+        true
+    }
+
+    /// Members when the copy began.
+    pub fn copied_len(&self) -> usize {
+        match &self.form {
+            Form::Table(dictionary) => dictionary.copying.len(),
+            Form::IntSet(_) | Form::Listpack(_) => 0,
+        }
+    }
+
+    /// The next part of the copy, about `count` members in no order; whether there is more. O(part).
+    pub fn copy_part(&mut self, count: usize, visit: impl FnMut(Element<'_>)) -> bool {
+        match &mut self.form {
+            Form::Table(dictionary) => dictionary.copy_part(count, visit),
+            Form::IntSet(_) | Form::Listpack(_) => false,
+        }
+    }
+
+    /// Nobody wants the rest of the copy.
+    pub fn end_copy(&mut self) {
+        if let Form::Table(dictionary) = &mut self.form {
+            dictionary.copying.end();
+        }
     }
 
     /// The dictionary, to which the set is converted where it has none.

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Range;
 
+use super::copying::{Copying, Step};
 use super::hasher::hash_bytes;
 use super::listpack::{Element, Listpack, Position};
 use super::member::Member;
@@ -117,6 +118,30 @@ struct Ranking {
     tree: CountedTree<Ranked>,
     members: Table<Member>,
     member_bytes: usize,
+    /// What is kept are scores.
+    copying: Copying<CopyPlace, f64>,
+}
+
+/// How far a copy of a sorted set has come.
+#[derive(Debug)]
+struct CopyPlace {
+    /// Whether it goes from the last member to the first.
+    descending: bool,
+    /// The last member that it has passed, and its score then.
+    last: Option<(f64, Box<[u8]>)>,
+}
+
+impl CopyPlace {
+    /// Whether a member with this score has been passed.
+    fn is_behind(&self, score: f64, member: &[u8]) -> bool {
+        self.last.as_ref().is_some_and(|(last_score, last)| {
+            let order = compare_scores(score, *last_score).then_with(|| member.cmp(last));
+            match self.descending {
+                true => order != Ordering::Less,
+                false => order != Ordering::Greater,
+            }
+        })
+    }
 }
 
 impl Stored for Member {
@@ -160,6 +185,7 @@ impl Ranking {
 
     fn insert(&mut self, bytes: &[u8], score: f64) -> Inserted {
         let Some(member) = self.find(bytes) else {
+            self.copying.note(bytes, |_| Some(None));
             let member = self.register(bytes, score);
             self.tree.insert(Ranked { score, member }, |entry| {
                 entry.is_before(score, bytes)
@@ -171,6 +197,10 @@ impl Ranking {
             return Inserted::Same;
         }
         member.set_score(score);
+        self.copying.note(bytes, |place| {
+            // It may move to where the copy is still to come.
+            Some((!place.is_behind(before, bytes)).then_some(before))
+        });
         let mut entry = self
             .tree
             .remove(self.rank_of(before, bytes))
@@ -206,6 +236,7 @@ impl Ranking {
 
     fn remove(&mut self, bytes: &[u8]) -> Option<f64> {
         let score = self.forget(bytes)?.score();
+        note_removed(&mut self.copying, score, bytes);
         let entry = self.tree.remove(self.rank_of(score, bytes));
         debug_assert!(entry.is_some_and(|entry| entry.member.bytes() == bytes));
         Some(score)
@@ -216,9 +247,11 @@ impl Ranking {
             tree,
             members,
             member_bytes,
+            copying,
         } = self;
         tree.remove_range(ranks.start, ranks.len(), |Ranked { score, member }| {
             let bytes = member.bytes();
+            note_removed(copying, score, bytes);
             members.remove(hash_bytes(bytes), |other| other.bytes() == bytes, hash_of);
             *member_bytes -= Member::heap_size(bytes.len());
             take(bytes, score);
@@ -228,6 +261,62 @@ impl Ranking {
     fn heap_size(&self) -> usize {
         size_of::<Self>() + self.tree.heap_size() + self.members.heap_size() + self.member_bytes
     }
+
+    fn copy_part(&mut self, count: usize, mut visit: impl FnMut(&[u8], f64)) -> bool {
+        match self.copying.step() {
+            Some(Step::Walk(place, changed)) => {
+                let (len, ranks) = (self.tree.len(), next_ranks(&self.tree, place, count));
+                let is_last = if place.descending {
+                    ranks.start == 0
+                } else {
+                    ranks.end == len
+                };
+                let mut pass = |entry: &Ranked| {
+                    let bytes = entry.member.bytes();
+                    if !changed.contains_key(bytes) {
+                        visit(bytes, entry.score);
+                    }
+                };
+                let entries = self.tree.range(ranks.start, ranks.end);
+                let last = match place.descending {
+                    true => entries.rev().inspect(|entry| pass(entry)).last(),
+                    false => entries.inspect(|entry| pass(entry)).last(),
+                };
+                place.last = last.map(|entry| (entry.score, entry.member.bytes().into()));
+                if is_last {
+                    self.copying.end_walk();
+                }
+            }
+            Some(Step::Rest(_, rest)) => {
+                for (member, old) in rest.take(count) {
+                    if let Some(score) = old {
+                        visit(&member, score);
+                    }
+                }
+            }
+            None => {}
+        }
+        self.copying.goes_on()
+    }
+}
+
+/// The ranks of the next members that a copy has not passed.
+fn next_ranks(tree: &CountedTree<Ranked>, place: &CopyPlace, count: usize) -> Range<usize> {
+    if place.descending {
+        let end = tree.partition_point(|entry| !place.is_behind(entry.score, entry.member.bytes()));
+        end.saturating_sub(count)..end
+    } else {
+        let start =
+            tree.partition_point(|entry| place.is_behind(entry.score, entry.member.bytes()));
+        start..start.saturating_add(count).min(tree.len())
+    }
+}
+
+/// Where a copy has passed a member it does not matter that it goes.
+fn note_removed(copying: &mut Copying<CopyPlace, f64>, score: f64, member: &[u8]) {
+    copying.note(member, |place| {
+        (!place.is_behind(score, member)).then_some(Some(score))
+    });
 }
 
 impl Default for SortedSet {
@@ -552,6 +641,46 @@ impl SortedSet {
                 .into_iter()
                 .filter_map(|rank| self.get(rank))
                 .collect(),
+        }
+    }
+
+    /// Begins a copy of what the set is now, which is then taken part by part while the set goes on changing; false where it
+    /// is a listpack. It goes from the last member to the first if `descending`. O(1).
+    pub fn begin_copy(&mut self, descending: bool) -> bool {
+        let Form::Tree(ranking) = &mut self.form else {
+            return false;
+        };
+        let place = CopyPlace {
+            descending,
+            last: None,
+        };
+        ranking.copying.begin(ranking.tree.len(), place);
+        true
+    }
+
+    /// Members when the copy began.
+    pub fn copied_len(&self) -> usize {
+        match &self.form {
+            Form::Listpack(_) => 0,
+            Form::Tree(ranking) => ranking.copying.len(),
+        }
+    }
+
+    /// The next part of the copy, about `count` members: in order, but for those that have changed meanwhile, which come
+    /// last. Whether there is more. O(log n + part).
+    pub fn copy_part(&mut self, count: usize, mut visit: impl FnMut(Element<'_>, f64)) -> bool {
+        match &mut self.form {
+            Form::Listpack(_) => false,
+            Form::Tree(ranking) => ranking.copy_part(count, |member, score| {
+                visit(Element::Bytes(member), score);
+            }),
+        }
+    }
+
+    /// Nobody wants the rest of the copy.
+    pub fn end_copy(&mut self) {
+        if let Form::Tree(ranking) = &mut self.form {
+            ranking.copying.end();
         }
     }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::commands::testing::Harness;
 use crate::keyspace::txn::{Journal, TxnOptions};
-use crate::keyspace::{Entry, EventClass, Progress, SnapshotSink, Txn, ValueRef, WatchFlag};
+use crate::keyspace::{Entry, EventClass, Part, SnapshotSink, Source, Txn, ValueRef, WatchFlag};
 use crate::reply::Response;
 
 const NOW: i64 = 1_000_000_000;
@@ -231,19 +231,28 @@ struct Seen(Mutex<Vec<(String, Option<i64>)>>);
 impl SnapshotSink for Seen {
     fn save(&self, _: usize, entries: &mut dyn Iterator<Item = &Entry>) {
         for entry in entries {
-            let ValueRef::Hash(hash) = entry.value() else {
-                panic!("there are hashes only");
-            };
-            let name = |field: Vec<u8>| String::from_utf8_lossy(&field).into_owned();
-            let fields = hash.iter_with_times();
-            let mut seen = self.0.lock();
-            seen.extend(fields.map(|(field, _, time)| (name(field.to_vec()), time)));
+            self.see(&entry.value());
         }
     }
 
-    fn save_part(&self, db: usize, entry: &Entry, _: &mut Progress) -> bool {
-        self.save(db, &mut std::iter::once(entry));
+    fn save_part(&self, part: Part<'_>) -> bool {
+        let Source::Whole(value) = part.value else {
+            panic!("there are small hashes only");
+        };
+        self.see(&value);
         true
+    }
+}
+
+impl Seen {
+    fn see(&self, value: &ValueRef<'_>) {
+        let ValueRef::Hash(hash) = value else {
+            panic!("there are hashes only");
+        };
+        let name = |field: Vec<u8>| String::from_utf8_lossy(&field).into_owned();
+        let fields = hash.iter_with_times();
+        let mut seen = self.0.lock();
+        seen.extend(fields.map(|(field, _, time)| (name(field.to_vec()), time)));
     }
 }
 

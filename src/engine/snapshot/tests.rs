@@ -7,6 +7,7 @@ use crate::engine::rewrite::Chunks;
 use crate::keyspace::txn::{Journal, TxnOptions};
 use crate::keyspace::{Keyspace, Limits};
 use crate::rdb::{self, RdbEntry, RdbError};
+use crate::value::hash::FieldTime;
 use crate::value::stream::StreamId;
 
 const KEYS: [&[u8]; 6] = [b"list", b"hash", b"set", b"zset", b"stream", b"text"];
@@ -80,6 +81,46 @@ fn remove_one(txn: &mut Txn<'_>, key: &[u8], number: u64) {
     }
 }
 
+/// Changes several elements at once, or those at an end, if the value is there.
+fn change_several(txn: &mut Txn<'_>, key: &[u8], number: u64, random: u64) {
+    let (limits, number) = (txn.limits(), number as usize);
+    if let Ok(Some(list)) = txn.list_mut(key) {
+        match random & 7 {
+            0 => list.trim(number / 4, usize::MAX),
+            1 => drop(list.remove(0, &element(random >> 32 & 1023))),
+            2 => drop(list.insert_before(&element(2), &element(3), &limits.list)),
+            3 => list.remove_range(number / 2, number / 8),
+            4 | 5 => (0..number / 16).for_each(|_| drop(list.pop_front())),
+            6 => (0..number / 16).for_each(|_| drop(list.pop_back())),
+            _ => (0..number / 16).for_each(|_| list.push_front(b"first", &limits.list)),
+        }
+    } else if let Ok(Some(mut hash)) = txn.hash_mut(key) {
+        let (at, hash) = (FieldTime::At(NOW_MS + number as i64), hash.whole());
+        match random & 7 {
+            0 => hash.know_times(),
+            _ => drop(hash.set_with_time(&element(number as u64), b"timed", at, &limits.hash)),
+        }
+    } else if let Ok(Some(set)) = txn.sorted_set_mut(key) {
+        match random & 3 {
+            0 => drop(set.pop_min()),
+            1 => drop(set.pop_max()),
+            _ => set.remove_range(number / 2..number / 2 + number / 16, |_, _| {}),
+        }
+    } else if let Ok(Some(mut set)) = txn.set_mut(key) {
+        let mut state = random;
+        (0..number / 16).for_each(|_| {
+            drop(set.whole().pop(&mut || {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                state
+            }));
+        });
+    } else {
+        return;
+    }
+    txn.note_field_times(key);
+    txn.remove_if_empty(key);
+}
+
 fn change(keyspace: &Keyspace) {
     let random = keyspace.random();
     let number = (random >> 16) % (2 * ELEMENTS);
@@ -87,7 +128,7 @@ fn change(keyspace: &Keyspace) {
     let mut txn = begin(keyspace);
     txn.select(random as usize % 2);
     match random >> 40 & 63 {
-        0 => drop(txn.remove(key)),
+        0 | 60 => drop(txn.remove(key)),
         1 => {
             if let Some((value, expiry)) = txn.take(key) {
                 txn.insert(&element(number), value, expiry);
@@ -97,7 +138,8 @@ fn change(keyspace: &Keyspace) {
         3 if number.is_multiple_of(8) => txn.swap_dbs(0, 1),
         4 if number.is_multiple_of(8) => drop(txn.flush_db(1)),
         5..30 => remove_one(&mut txn, key, number),
-        30..50 => add(&mut txn, key, number, random),
+        30..48 => add(&mut txn, key, number, random),
+        48..54 => change_several(&mut txn, key, number, random >> 48),
         _ => txn.insert_string(&element(number), &random.to_le_bytes(), None),
     }
 }
@@ -133,7 +175,7 @@ fn take(keyspace: &Keyspace, sink: &Arc<dyn SnapshotSink>) -> String {
 
 #[test]
 fn an_rdb_has_what_there_was_when_it_began() {
-    for seed in 0..6 {
+    for seed in 0..12 {
         let keyspace = filled(seed);
         let segments = Arc::new(Segments::new(Form {
             compress: seed % 2 == 0,
@@ -169,7 +211,7 @@ fn an_rdb_has_what_there_was_when_it_began() {
 
 #[test]
 fn a_base_of_commands_has_what_there_was_when_it_began() {
-    for seed in 0..6 {
+    for seed in 0..12 {
         let keyspace = filled(seed);
         let chunks = Arc::new(Chunks::default());
         let sink: Arc<dyn SnapshotSink> = Arc::<Chunks>::clone(&chunks);

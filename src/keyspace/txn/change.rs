@@ -16,7 +16,7 @@ impl Txn<'_> {
         let hash = self.hint.of(key);
         let id = self.find_live(hash, key)?;
         let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
-        let shard = self.changing(hash);
+        let shard = self.changing_elements(hash);
         let clock = shard.limits.access;
         let entry = shard.databases[db].table.get_mut(id)?;
         entry.touch(clock.used(entry.access(), now_ms, || keyspace.random()));
@@ -102,7 +102,7 @@ impl Txn<'_> {
         if found.is_none() {
             self.notify(EventClass::NEW, "new", key);
         }
-        let shard = self.changing(hash);
+        let shard = self.changing_elements(hash);
         let clock = shard.limits.access;
         let table = &mut shard.databases[db].table;
         let Some(id) = found else {
@@ -125,7 +125,7 @@ impl Txn<'_> {
         let hash = self.hint.of(key);
         let (db, keyspace) = (self.db, self.keyspace);
         let (now_ms, keep) = (self.now_ms, self.options.keep_expired);
-        let shard = self.changing(hash);
+        let shard = self.changing_elements(hash);
         let clock = shard.limits.access;
         if let Some(entry) = shard.databases[db]
             .table
@@ -163,7 +163,7 @@ impl Txn<'_> {
         let hash = self.hint.of(key);
         let (db, now_ms, keyspace) = (self.db, self.now_ms, self.keyspace);
         let at = entry.expires_at_ms();
-        let shard = self.changing(hash);
+        let shard = self.changing_elements(hash);
         let clock = shard.limits.access;
         entry.touch(clock.born(now_ms));
         let database = &mut shard.databases[db];
@@ -181,7 +181,7 @@ impl Txn<'_> {
                 self.note_expired(hash, key);
                 self.notify(EventClass::NEW, "new", key);
             }
-            self.discard(old);
+            self.discard(hash, old);
         } else {
             if let Some(at) = database.insert(hash, entry) {
                 self.note_expiry(at);
@@ -228,9 +228,9 @@ impl Txn<'_> {
             return false;
         }
         let db = self.db;
-        match self.changing(hash).databases[db].remove(hash, key) {
+        match self.changing_elements(hash).databases[db].remove(hash, key) {
             Some(entry) => {
-                self.discard(entry);
+                self.discard(hash, entry);
                 true
             }
             None => false,
@@ -304,9 +304,11 @@ impl Txn<'_> {
         if volatile && entry.expires_at_ms().is_none() {
             return None;
         }
-        let entry = self.changing(hash).databases[db].remove(hash, key)?;
+        let entry = self.changing_elements(hash).databases[db].remove(hash, key)?;
         let freed = entry.memory();
-        if !entry.is_string() {
+        if !entry.is_string()
+            && let Some(entry) = self.hand_over(hash, entry)
+        {
             self.journal.discarded.push(entry.into_value());
         }
         let removal: &[u8] = if lazily { b"UNLINK" } else { b"DEL" };
@@ -318,9 +320,25 @@ impl Txn<'_> {
         Some(freed)
     }
 
-    pub(super) fn discard(&mut self, entry: Entry) {
-        if !entry.is_string() && entry.value().heap_size() >= LARGE_VALUE {
+    /// Drops an entry that was removed from the selected database, a large one on the background thread. A snapshot that
+    /// needs more of it has it first.
+    pub(super) fn discard(&mut self, hash: u64, entry: Entry) {
+        if entry.is_string() {
+            return;
+        }
+        if let Some(entry) = self.hand_over(hash, entry)
+            && entry.value().heap_size() >= LARGE_VALUE
+        {
             self.journal.discarded.push(entry.into_value());
+        }
+    }
+
+    fn hand_over(&mut self, hash: u64, entry: Entry) -> Option<Entry> {
+        let db = self.db;
+        let shard = self.shard_mut(hash);
+        match shard.snapshot {
+            Some(_) => shard.hand_over(db, hash, entry),
+            None => Some(entry),
         }
     }
 

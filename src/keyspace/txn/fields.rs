@@ -47,7 +47,7 @@ impl Txn<'_> {
             return 0;
         }
         let (db, now_ms) = (self.db, self.now_ms);
-        let database = &mut self.changing(hash).databases[db];
+        let database = &mut self.changing_elements(hash).databases[db];
         let entry = database.table.find_mut(hash, |entry| entry.key() == key);
         let Some(mut fields) = entry.and_then(Entry::hash_mut) else {
             return 0;
@@ -59,8 +59,8 @@ impl Txn<'_> {
             return 0;
         }
         self.note_field_times(key);
-        if emptied && let Some(entry) = self.shard_mut(hash).databases[db].remove(hash, key) {
-            self.discard(entry);
+        if emptied && let Some(entry) = self.changing(hash).databases[db].remove(hash, key) {
+            self.discard(hash, entry);
         }
         self.shard_mut(hash).stats.expired_fields += removed.len() as u64;
         if self.options.propagate {

@@ -437,7 +437,17 @@ impl<'k> Txn<'k> {
     pub(super) fn changing(&mut self, hash: u64) -> &mut Shard {
         let db = self.db;
         let shard = self.shard_mut(hash);
-        shard.prepare_change(db, hash);
+        shard.prepare_change(db, hash, false);
+        shard
+    }
+
+    /// The same where nothing is to change but elements of the value, or where the entry goes, and is discarded: neither its
+    /// key nor its expiry.
+    #[inline]
+    pub(super) fn changing_elements(&mut self, hash: u64) -> &mut Shard {
+        let db = self.db;
+        let shard = self.shard_mut(hash);
+        shard.prepare_change(db, hash, true);
         shard
     }
 }

@@ -45,8 +45,8 @@ impl Txn<'_> {
             return;
         }
         let db = self.db;
-        if let Some(entry) = self.changing(hash).databases[db].remove(hash, key) {
-            self.discard(entry);
+        if let Some(entry) = self.changing_elements(hash).databases[db].remove(hash, key) {
+            self.discard(hash, entry);
         }
         self.note_expired(hash, key);
     }

@@ -65,6 +65,12 @@ fn split_value(stored: &[u8]) -> (i64, &[u8]) {
         })
 }
 
+/// A value as the table stores it, and its time if it has one.
+pub(super) fn parts_of(stored: &[u8]) -> (&[u8], Option<i64>) {
+    let (time, value) = split_value(stored);
+    (value, some_time(time))
+}
+
 fn order_size(field: &[u8]) -> usize {
     size_of::<(i64, Box<[u8]>)>() + field.len().next_multiple_of(16)
 }
@@ -163,8 +169,9 @@ impl Timed {
     }
 
     /// The same for a large one.
-    pub(super) fn from_dictionary(dictionary: &Dictionary) -> Self {
+    pub(super) fn from_dictionary(dictionary: &mut Dictionary) -> Self {
         let mut table = TimedTable::default();
+        table.dictionary.copying = dictionary.take_copy();
         for pair in dictionary.pairs.iter() {
             table.set(pair.field(), pair.value(), NEVER);
         }
@@ -230,6 +237,20 @@ impl Timed {
         match &self.form {
             Form::Listpack(_) => None,
             Form::Table(table) => Some(&table.dictionary.pairs),
+        }
+    }
+
+    pub(super) fn dictionary(&self) -> Option<&Dictionary> {
+        match &self.form {
+            Form::Listpack(_) => None,
+            Form::Table(table) => Some(&table.dictionary),
+        }
+    }
+
+    pub(super) fn dictionary_mut(&mut self) -> Option<&mut Dictionary> {
+        match &mut self.form {
+            Form::Listpack(_) => None,
+            Form::Table(table) => Some(&mut table.dictionary),
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::ListLimits;
+use super::copying::ChainCopy;
 use super::node::Node;
 use crate::value::listpack::Needle;
 
@@ -12,6 +13,7 @@ pub(super) struct Chain {
     nodes: VecDeque<Node>,
     /// Elements in all nodes.
     len: usize,
+    copy: ChainCopy,
 }
 
 impl Chain {
@@ -26,6 +28,23 @@ impl Chain {
     pub(super) fn heap_size(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>()
             + self.nodes.iter().map(Node::heap_size).sum::<usize>()
+    }
+
+    pub(super) fn copy(&self) -> &ChainCopy {
+        &self.copy
+    }
+
+    pub(super) fn begin_copy(&mut self) {
+        self.copy.begin(self.nodes.len());
+    }
+
+    pub(super) fn end_copy(&mut self) {
+        self.copy.end();
+    }
+
+    /// Hands over the next node of the copy.
+    pub(super) fn copy_node<R>(&mut self, visit: impl FnOnce(&Node) -> R) -> Option<R> {
+        self.copy.next(&self.nodes, visit)
     }
 
     /// The only node, taken out.
@@ -67,6 +86,7 @@ impl Chain {
     }
 
     pub(super) fn push_back(&mut self, value: &[u8], limits: &ListLimits) {
+        self.copy.note_last(&self.nodes);
         match self.nodes.back_mut() {
             Some(node) if node.admits(value, limits) => node.push_back(value),
             _ => self.nodes.push_back(Node::single(value, limits)),
@@ -75,9 +95,13 @@ impl Chain {
     }
 
     pub(super) fn push_front(&mut self, value: &[u8], limits: &ListLimits) {
+        self.copy.note(&self.nodes, 0);
         match self.nodes.front_mut() {
             Some(node) if node.admits(value, limits) => node.insert(0, value),
-            _ => self.nodes.push_front(Node::single(value, limits)),
+            _ => {
+                self.nodes.push_front(Node::single(value, limits));
+                self.copy.inserted(0);
+            }
         }
         self.len += 1;
     }
@@ -88,6 +112,7 @@ impl Chain {
             return self.push_back(value, limits);
         };
         self.len += 1;
+        self.copy.note(&self.nodes, at);
         if self.nodes[at].admits(value, limits) {
             return self.nodes[at].insert(within, value);
         }
@@ -96,6 +121,9 @@ impl Chain {
             gap = at + 1;
             let tail = self.nodes[at].split_off(within);
             self.nodes.insert(gap, tail);
+            self.copy.inserted(gap);
+        } else if at > 0 {
+            self.copy.note(&self.nodes, at - 1);
         }
         if gap > 0 && self.nodes[gap - 1].admits(value, limits) {
             self.nodes[gap - 1].push_back(value);
@@ -103,6 +131,7 @@ impl Chain {
             self.nodes[gap].insert(0, value);
         } else {
             self.nodes.insert(gap, Node::single(value, limits));
+            self.copy.inserted(gap);
         }
     }
 
@@ -111,6 +140,7 @@ impl Chain {
         let Some((at, within)) = self.locate(index) else {
             return false;
         };
+        self.copy.note(&self.nodes, at);
         if !self.nodes[at].replace(within, value, limits) {
             self.remove_range(index, 1);
             self.insert(index, value, limits);
@@ -130,6 +160,7 @@ impl Chain {
         self.len -= rest;
         if within > 0 {
             let removed = rest.min(self.nodes[at].len() - within);
+            self.copy.note(&self.nodes, at);
             self.nodes[at].remove(within, removed);
             rest -= removed;
             at += 1;
@@ -141,6 +172,9 @@ impl Chain {
             rest -= node.len();
             end += 1;
         }
+        let touched = if rest > 0 { end + 1 } else { end };
+        (at..touched).for_each(|at| self.copy.note(&self.nodes, at));
+        self.copy.removed(at..end);
         self.nodes.drain(at..end);
         if rest > 0
             && let Some(node) = self.nodes.get_mut(at)
@@ -152,6 +186,11 @@ impl Chain {
     /// Removes the element at `index`, if it is the first or the last and not the only one of its node; whether it did.
     /// Queues take their elements there.
     fn remove_end(&mut self, index: usize) -> bool {
+        match index {
+            0 => self.copy.note(&self.nodes, 0),
+            _ if index + 1 == self.len => self.copy.note_last(&self.nodes),
+            _ => {}
+        }
         let node = match index {
             0 => self.nodes.front_mut(),
             _ if index + 1 == self.len => self.nodes.back_mut(),
@@ -172,6 +211,13 @@ impl Chain {
         most: usize,
         from_tail: bool,
     ) -> usize {
+        if self.copy.is_under_way() {
+            for at in 0..self.nodes.len() {
+                if self.nodes[at].iter().any(|element| needle.matches(element)) {
+                    self.copy.note(&self.nodes, at);
+                }
+            }
+        }
         let mut removed = 0;
         let mut emptied = false;
         let mut visit = |node: &mut Node| {
@@ -185,6 +231,11 @@ impl Chain {
             self.nodes.iter_mut().all(&mut visit);
         }
         if emptied {
+            for at in (0..self.nodes.len()).rev() {
+                if self.nodes[at].len() == 0 {
+                    self.copy.removed(at..at + 1);
+                }
+            }
             self.nodes.retain(|node| node.len() > 0);
         }
         self.len -= removed;
