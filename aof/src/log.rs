@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::error::{AofError, LogError};
-use crate::manifest::BaseForm;
+use crate::manifest::{BaseForm, Layout, Manifest};
 use crate::options::{FsyncPolicy, Options};
 use crate::rewrite::RewriteSink;
 use crate::shared::{LogState, Pending, Position, Shared, Switch, lock};
@@ -445,16 +445,38 @@ impl Inner {
         outcome.unwrap_or(false)
     }
 
-    /// Puts a finished base in place. Its failure is no failure of the log.
+    /// Puts a finished base in place. Its failure is no failure of the log, which is written meanwhile.
     pub(crate) fn install(&self, len: u64, first: u64, form: BaseForm) -> Result<(), AofError> {
-        let outcome = lock(&self.core).install(len, first, form, &self.shared);
+        let outcome = self.install_base(len, first, form);
         self.shared.urge();
         outcome
     }
 
+    fn install_base(&self, len: u64, first: u64, form: BaseForm) -> Result<(), AofError> {
+        let layout = lock(&self.core).layout().clone();
+        let base = lock(&self.core).next_base(form, &self.shared)?;
+        self.storage
+            .rename(&self.temporary_base, &layout.path(&base.name))
+            .map_err(AofError::io("rename", &self.temporary_base))?;
+        let directory = &layout.append_directory;
+        self.storage
+            .sync_directory(directory)
+            .map_err(AofError::io("fsync", directory))?;
+        let manifest = lock(&self.core).lend_with_base(base, first, &self.shared)?;
+        let stored = manifest.store(&*self.storage, &layout);
+        lock(&self.core).take_base(manifest, stored, len, &self.shared)
+    }
+
+    /// Removes what a new base has replaced. What stays in the manifest does no harm.
     pub(crate) fn remove_history(&self) {
-        // History in the manifest does no harm.
-        let _ = lock(&self.core).remove_history();
+        let mut core = lock(&self.core);
+        let layout = core.layout().clone();
+        let lent = core.lend_without_history();
+        drop(core);
+        if let Some((manifest, history)) = lent {
+            let stored = store_without_history(&*self.storage, &layout, &manifest, &history);
+            lock(&self.core).take_without_history(manifest, stored.is_ok());
+        }
         self.shared.urge();
     }
 
@@ -611,6 +633,20 @@ impl Inner {
         let (pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !pending.closing
     }
+}
+
+/// Removes the files of the history and then stores the manifest that is without it.
+pub(crate) fn store_without_history(
+    storage: &dyn Storage,
+    layout: &Layout,
+    manifest: &Manifest,
+    history: &[PathBuf],
+) -> Result<(), AofError> {
+    for path in history {
+        // What stays behind is named by no manifest and does no harm.
+        let _ = storage.remove(path);
+    }
+    manifest.store(storage, layout)
 }
 
 fn wait<'a>(

@@ -10,6 +10,7 @@ use crate::blocks::checksum_of;
 use crate::error::AofError;
 use crate::frame::{Annotation, mark};
 use crate::log::Log;
+use crate::log::store_without_history;
 use crate::manifest::{Kind, Layout, Manifest};
 use crate::options::Options;
 use crate::reader::Recovery;
@@ -71,7 +72,7 @@ impl Recovery {
             &shared,
         )?;
         if !self.options.keep_history {
-            core.remove_history()?;
+            remove_history(&mut core)?;
         }
         Ok((self.options, core, shared))
     }
@@ -279,4 +280,14 @@ fn sync_directory(storage: &dyn Storage, directory: &Path) -> Result<(), AofErro
     storage
         .sync_directory(directory)
         .map_err(AofError::io("fsync", directory))
+}
+
+/// Removes what a new base has replaced.
+fn remove_history(core: &mut Core) -> Result<(), AofError> {
+    let Some((manifest, history)) = core.lend_without_history() else {
+        return Ok(());
+    };
+    let stored = store_without_history(&**core.storage(), core.layout(), &manifest, &history);
+    core.take_without_history(manifest, stored.is_ok());
+    stored
 }

@@ -80,6 +80,8 @@ pub(crate) struct Core {
     /// The manifest on disk may not be the one in memory.
     manifest_uncertain: bool,
     published: Published,
+    /// The manifest is being stored by somebody else, with nothing locked.
+    lent: bool,
     current: Current,
     /// Sizes of the increments before the current one.
     older: u64,
@@ -136,6 +138,7 @@ impl Core {
             manifest,
             manifest_uncertain: false,
             published: Published::Yes,
+            lent: false,
             current: Current {
                 file,
                 path: last,
@@ -413,53 +416,79 @@ impl Core {
         Ok(())
     }
 
-    /// Goes on in a new increment; everything before is on disk when the manifest says so.
+    /// Goes on in a new increment; everything before is on disk when the manifest says so. What follows waits for all of
+    /// this: so as little as possible is done one after the other.
     fn switch(&mut self, shared: &Shared) -> Result<u64, AofError> {
+        self.await_sync(shared);
+        self.make_ready(shared)?;
+        self.append_mark()?;
+        self.begin_sync(shared)?;
+        let mut created = self.create_increment(true);
         self.sync(shared)?;
         assert!(self.unsynced.is_empty(), "the old file is complete");
         self.mark_end()?;
-        let (next, entry) = self.create_increment()?;
+        let is_next = |entry: &Entry| entry.sequence == self.manifest.next_increment();
+        if !created.as_ref().is_ok_and(|(_, entry)| is_next(entry)) {
+            // A failed fsync has moved the log to a file of that name.
+            created = self.create_increment(false);
+        }
+        let (next, entry) = created?;
         let sequence = entry.sequence;
         self.adopt(entry, None)?;
         self.advance_to(next, shared);
         Ok(sequence)
     }
 
-    /// Ends the current file, all of which is on disk, with a mark that is on disk too.
+    /// Ends the current file with a mark.
+    fn append_mark(&mut self) -> Result<(), AofError> {
+        if self.current.ours && self.current.marked != self.current.len {
+            let line = mark(self.current.synced);
+            append(&mut self.current, &line)?;
+            self.current.marked = self.current.len;
+        }
+        Ok(())
+    }
+
+    /// Ends the current file, all batches of which are on disk, with a mark that is on disk too.
     fn mark_end(&mut self) -> Result<(), AofError> {
-        if !self.current.ours || self.current.marked == self.current.len {
+        self.append_mark()?;
+        if !self.current.ours || self.current.synced == self.current.len {
             return Ok(());
         }
-        let line = mark(self.current.synced);
-        append(&mut self.current, &line)?;
         if let Err(error) = self.current.file.sync() {
             self.broken = true;
             return Err(AofError::io("fsync", &self.current.path)(error));
         }
-        (self.current.synced, self.current.marked) = (self.current.len, self.current.len);
+        self.current.synced = self.current.len;
         Ok(())
     }
 
-    /// Creates the next increment, empty; no manifest names it yet.
-    fn create_increment(&self) -> Result<(Current, Entry), AofError> {
-        let entry = new_increment(&*self.storage, &self.layout, &self.manifest)?;
-        let path = self.layout.path(&entry.name);
-        let file: Arc<dyn File> = self
-            .storage
-            .open(&path)
-            .map_err(AofError::io("open", &path))?
-            .into();
-        Ok((
-            Current {
-                file,
-                path,
-                len: 0,
-                synced: 0,
-                ours: false,
-                marked: 0,
-            },
-            entry,
-        ))
+    /// Creates the next increment; no manifest names it yet. It is empty, or has what goes before the batch that is the next
+    /// to be written, if it `begins` with that one.
+    fn create_increment(&mut self, begins: bool) -> Result<(Current, Entry), AofError> {
+        let sequence = self.manifest.next_increment();
+        let name = self.layout.increment_name(sequence);
+        let path = self.layout.path(&name);
+        let file = self.storage.create(&path);
+        let mut next = Current {
+            file: file.map_err(AofError::io("create", &path))?.into(),
+            path,
+            len: 0,
+            synced: 0,
+            ours: false,
+            marked: 0,
+        };
+        if begins && let Some(Piece::Batch(batch)) = self.taken.front_mut() {
+            next.add_first_lines(&mut batch.bytes)?;
+        }
+        next.make_durable(&*self.storage, &self.layout)?;
+        let entry = Entry {
+            name,
+            sequence,
+            kind: Kind::Increment,
+            length: None,
+        };
+        Ok((next, entry))
     }
 
     /// Stores a manifest in which `entry` follows the current file, which ends at `length` if that is not sure otherwise.
@@ -473,10 +502,12 @@ impl Core {
     }
 
     fn store_manifest(&mut self, manifest: Manifest) -> Result<(), AofError> {
-        if self.published != Published::Yes {
+        if self.published != Published::Yes && !self.lent {
             self.manifest = manifest;
             return Ok(());
         }
+        self.lend()?;
+        self.lent = false;
         self.manifest_uncertain = true;
         manifest.store(&*self.storage, &self.layout)?;
         self.manifest = manifest;
@@ -492,7 +523,7 @@ impl Core {
 
     /// After a failed fsync: what was written and not synced is written again, to a new increment, and only then confirmed.
     fn replace_file(&mut self, shared: &Shared) -> Result<(), AofError> {
-        let (mut next, entry) = self.create_increment()?;
+        let (mut next, entry) = self.create_increment(false)?;
         let mut ends = Vec::with_capacity(self.unsynced.len());
         next.add_first_lines(&mut Vec::new())?;
         if let Some(mut select) = self.selected_database()? {
@@ -561,26 +592,24 @@ impl Core {
         }
     }
 
-    /// Names a finished base in the manifest, with the increments from `first` on; what it replaces becomes history.
-    pub(crate) fn install(
-        &mut self,
-        size: u64,
-        first: u64,
-        form: BaseForm,
-        shared: &Shared,
-    ) -> Result<(), AofError> {
+    /// The name of the next base, which is about to be put in place.
+    pub(crate) fn next_base(&mut self, form: BaseForm, shared: &Shared) -> Result<Entry, AofError> {
         self.make_ready(shared)?;
-        let temporary = self.layout.temporary_base_path();
         let sequence = self.manifest.next_base();
         let name = self.layout.base_name(sequence, form);
-        let path = self.layout.path(&name);
-        self.storage
-            .rename(&temporary, &path)
-            .map_err(AofError::io("rename", &temporary))?;
-        let directory = &self.layout.append_directory;
-        self.storage
-            .sync_directory(directory)
-            .map_err(AofError::io("fsync", directory))?;
+        Ok(Entry::new_base(name, sequence))
+    }
+
+    /// Lends the manifest, to be stored while batches go on being written: with a finished base, and the increments from
+    /// `first` on; what that replaces becomes history.
+    pub(crate) fn lend_with_base(
+        &mut self,
+        base: Entry,
+        first: u64,
+        shared: &Shared,
+    ) -> Result<Manifest, AofError> {
+        self.make_ready(shared)?;
+        self.lend()?;
         let mut manifest = self.manifest.clone();
         let (kept, replaced): (Vec<_>, Vec<_>) = manifest
             .increments
@@ -595,23 +624,51 @@ impl Core {
         let older = std::mem::take(&mut manifest.history);
         manifest.history = replaced.map(Entry::into_history).chain(older).collect();
         manifest.increments = kept;
-        manifest.base = Some(Entry::new_base(name, sequence));
+        manifest.base = Some(base);
+        Ok(manifest)
+    }
+
+    /// Takes the manifest with the new base back, which was stored or not. `size`: of the base.
+    pub(crate) fn take_base(
+        &mut self,
+        manifest: Manifest,
+        stored: Result<(), AofError>,
+        size: u64,
+        shared: &Shared,
+    ) -> Result<(), AofError> {
+        self.lent = false;
         let before = std::mem::replace(&mut self.published, Published::Yes);
-        if let Err(error) = self.store_manifest(manifest) {
+        if let Err(error) = stored {
             if before != Published::Yes {
                 // Either manifest names files that are complete.
-                (self.published, self.manifest_uncertain) = (Published::Perhaps, false);
-            } else if self.make_ready(shared).is_ok() {
+                self.published = Published::Perhaps;
+                return Err(error);
+            }
+            self.manifest_uncertain = true;
+            if self.make_ready(shared).is_ok()
+                && let Some(base) = &manifest.base
+            {
                 // The old manifest is on disk for sure, so nothing names the new base.
-                let _ = self.storage.remove(&path);
+                let _ = self.storage.remove(&self.layout.path(&base.name));
             }
             return Err(error);
         }
+        self.manifest = manifest;
         let behind = self.manifest.increments.len() - 1;
         let older = self.manifest.increments.iter().take(behind);
         self.older = older.map(|entry| self.size_of(entry)).sum();
         shared.base_size.store(size, Ordering::Relaxed);
         self.publish_size(shared);
+        Ok(())
+    }
+
+    /// Nobody else stores the manifest as long as it is lent.
+    fn lend(&mut self) -> Result<(), AofError> {
+        if self.lent {
+            let busy = std::io::ErrorKind::ResourceBusy.into();
+            return Err(AofError::io("write", &self.layout.manifest_path())(busy));
+        }
+        self.lent = true;
         Ok(())
     }
 
@@ -621,28 +678,30 @@ impl Core {
         file.and_then(|file| file.len()).unwrap_or(0)
     }
 
-    /// Removes what a new base has replaced. Nothing depends on it: history is never loaded. What stands for the log until
-    /// its first base is complete is no history on disk.
-    pub(crate) fn remove_history(&mut self) -> Result<(), AofError> {
-        if self.published != Published::Yes
-            || self.manifest_uncertain
-            || self.manifest.history.is_empty()
-        {
-            return Ok(());
+    /// Lends the manifest without its history, which is to be removed first: what a new base has replaced. Nothing depends on
+    /// it, for history is never loaded. What stands for the log until its first base is complete is no history on disk.
+    pub(crate) fn lend_without_history(&mut self) -> Option<(Manifest, Vec<PathBuf>)> {
+        let is_sound = self.published == Published::Yes && !self.manifest_uncertain;
+        if !is_sound || self.manifest.history.is_empty() || self.lend().is_err() {
+            return None;
         }
-        let history = std::mem::take(&mut self.manifest.history);
-        for entry in &history {
-            // What stays behind is named by no manifest and does no harm.
-            let _ = self.storage.remove(&self.layout.path(&entry.name));
-        }
-        self.store_manifest(self.manifest.clone())
+        let mut manifest = self.manifest.clone();
+        let history = std::mem::take(&mut manifest.history);
+        let paths = history.iter().map(|entry| self.layout.path(&entry.name));
+        Some((manifest, paths.collect()))
+    }
+
+    /// Takes the manifest without history back, which was stored or not.
+    pub(crate) fn take_without_history(&mut self, manifest: Manifest, is_stored: bool) {
+        (self.lent, self.manifest) = (false, manifest);
+        self.manifest_uncertain |= !is_stored;
     }
 
     /// The files of a log that no manifest names, where it is given up.
     pub(crate) fn unpublished_paths(&self) -> Vec<PathBuf> {
         let increments = self.manifest.increments.iter();
         increments
-            .filter(|_| self.published == Published::No)
+            .filter(|_| self.published == Published::No && !self.lent)
             .map(|entry| self.layout.path(&entry.name))
             .collect()
     }
@@ -658,6 +717,17 @@ impl Core {
 }
 
 impl Current {
+    /// Brings it to disk, with its name.
+    fn make_durable(&mut self, storage: &dyn Storage, layout: &Layout) -> Result<(), AofError> {
+        self.file
+            .sync()
+            .map_err(AofError::io("fsync", &self.path))?;
+        self.synced = self.len;
+        storage
+            .sync_directory(&layout.append_directory)
+            .map_err(AofError::io("fsync", &layout.append_directory))
+    }
+
     /// Writes what goes before the first batch of ours.
     fn add_first_lines(&mut self, payload: &mut Vec<u8>) -> Result<(), AofError> {
         let lines = first_lines(payload, self.len);

@@ -1,13 +1,14 @@
 //! Single stories of a log: real files and threads, a full disk, a failing fsync, torn and damaged files, Redis's own files.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
+use std::{fmt, io};
 
 use innkeep_aof::{
-    AofError, Chance, FsyncPolicy, Log, LogState, Options, RealStorage, Recovery, RewriteSink,
-    SimulatedDisk, Storage,
+    AofError, Chance, File, FsyncPolicy, Log, LogState, Options, RealStorage, Recovery,
+    RewriteSink, SimulatedDisk, Storage,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -725,5 +726,100 @@ fn the_last_file_goes_on_and_may_begin_with_a_time() -> Result<(), Failure> {
     assert_eq!(contents(&recovery)?, expected);
     let bytes = get(&disk, Path::new(FIRST))?;
     assert!(bytes.starts_with(b"#TS:0\r\n#CRC:"));
+    Ok(())
+}
+
+/// A disk on which something is done before each rename and each sync of a directory.
+struct Watched {
+    disk: SimulatedDisk,
+    before: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.disk.fmt(f)
+    }
+}
+
+impl Watched {
+    fn look(&self) {
+        if let Some(before) = self.before.get() {
+            before();
+        }
+    }
+}
+
+impl Storage for Watched {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.disk.open(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.disk.create(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.look();
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(directory)
+    }
+
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        self.disk.create_directory(directory)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        self.look();
+        self.disk.sync_directory(directory)
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>> {
+        self.disk.free_bytes(directory)
+    }
+}
+
+#[test]
+fn the_log_is_written_while_a_new_base_is_put_in_its_place() -> Result<(), Failure> {
+    let (disk, before) = (SimulatedDisk::new(), Arc::new(OnceLock::new()));
+    let storage = Watched {
+        disk: disk.clone(),
+        before: Arc::clone(&before),
+    };
+    let log = Recovery::open(Arc::new(storage), options())?.start_stepped()?;
+    let log = Arc::new(log);
+    log.append(&command(&["SET", "old", "1"]));
+    log.step()?;
+    let mut sink = log.switch()?;
+    log.append(&command(&["SET", "new", "1"]));
+    log.step()?;
+    let (its_log, written) = (Arc::downgrade(&log), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&written);
+    let write = move || {
+        if let Some(log) = its_log.upgrade() {
+            let position = log.append(&command(&["INCR", "meanwhile"]));
+            assert!(log.write_through(position), "nobody holds the log up");
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    assert!(
+        before.set(Box::new(write)).is_ok(),
+        "it was set nowhere else"
+    );
+    sink.write(&command(&["SET", "base", "1"]))?;
+    sink.finish()?;
+    let written = written.load(Ordering::SeqCst) as usize;
+    // The base and two manifests get their names.
+    assert_eq!(written, 6);
+    drop(log);
+    let found = contents(&open(&disk.restart())?)?;
+    assert_eq!(found[..2], ["SET base 1", "SET new 1"]);
+    assert_eq!(found[2..], vec!["INCR meanwhile"; written]);
     Ok(())
 }
