@@ -64,7 +64,11 @@ const DOORS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("services", "script", &["Registry", "store"]),
-    ("rdb", "keyspace", &["Limits", "Source", "Value", "ValueRef"]),
+    (
+        "rdb",
+        "keyspace",
+        &["Limits", "Source", "Value", "ValueRef"],
+    ),
 ];
 
 /// The longest function, in lines, and the length that 95 of 100 functions must not exceed.

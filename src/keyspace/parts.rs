@@ -84,8 +84,9 @@ pub(super) struct Parted {
     pub(super) key: Box<[u8]>,
     /// Bytes of its value, about.
     pub(super) size: usize,
-    /// The value keeps what it was, so that elements may change before all of it is taken. Otherwise, and where it is to
-    /// expire at another time, the rest is taken first.
+    /// When it expired as the snapshot began, in Unix milliseconds.
+    expires_at_ms: Option<i64>,
+    /// The value keeps what it was, so that elements may change before all of it is taken. Otherwise the rest is taken first.
     pub(super) keeps: bool,
     /// The entry, once it was removed. It stays until all of it is taken.
     pub(super) removed: Option<Entry>,
@@ -109,6 +110,7 @@ impl Parted {
             hash: hash_of(entry),
             key: entry.key().into(),
             size,
+            expires_at_ms: entry.expires_at_ms(),
             keeps: false,
             removed: None,
             elements: (PART_BYTES / (size / len.max(1)).max(1)).clamp(1, PART_ELEMENTS),
@@ -127,7 +129,7 @@ impl Parted {
         Part {
             db: self.db,
             key: &self.key,
-            expires_at_ms: entry.expires_at_ms(),
+            expires_at_ms: self.expires_at_ms,
             access: entry.access(),
             value: entry.source(self.keeps),
             elements: self.elements,

@@ -168,7 +168,7 @@ impl Shard {
     }
 
     /// Before a change to what `hash` belongs to: it is written out as it is, if a snapshot has not seen it yet. Where only
-    /// `elements` of its value change, a large one keeps what they were instead.
+    /// `elements` of its value change, or its expiry, or where it goes, a large one keeps what they were instead.
     #[inline]
     pub(super) fn prepare_change(&mut self, db: usize, hash: u64, elements: bool) {
         if self.snapshot.is_some() {

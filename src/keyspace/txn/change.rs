@@ -291,7 +291,7 @@ impl Txn<'_> {
         if let Some(at) = at {
             self.note_expiry(at);
         }
-        self.changing(hash).databases[db].set_expiry(hash, key, at)
+        self.changing_elements(hash).databases[db].set_expiry(hash, key, at)
     }
 
     /// Removes a key of the selected database to make room; returns how many bytes that frees, or nothing if the key is

@@ -441,8 +441,7 @@ impl<'k> Txn<'k> {
         shard
     }
 
-    /// The same where nothing is to change but elements of the value, or where the entry goes, and is discarded: neither its
-    /// key nor its expiry.
+    /// The same where nothing is to change but elements of the value or its expiry, or where the entry goes, and is discarded.
     #[inline]
     pub(super) fn changing_elements(&mut self, hash: u64) -> &mut Shard {
         let db = self.db;
