@@ -360,8 +360,7 @@ fn cut_off_listeners(ctx: &Context<'_, '_>, user: &Arc<User>) -> bool {
         if client.id == ctx.session.info.id {
             own = true;
         } else {
-            services.clients.remove(client.id);
-            client.kill();
+            services.clients.cut_off(&client);
         }
     }
     own
@@ -398,7 +397,7 @@ fn end_sessions_of(ctx: &mut Context<'_, '_>, gone: &[Arc<User>]) -> bool {
         if client.id == ctx.session.info.id {
             own = true;
         } else {
-            client.kill();
+            ctx.services.clients.cut_off(&client);
         }
     }
     own

@@ -771,7 +771,7 @@ fn client_kill(ctx: &mut Context<'_, '_>) -> CommandResult {
     }
     let kills_self = killed.iter().any(|info| info.id == own);
     for info in killed.iter().filter(|info| info.id != own) {
-        info.kill();
+        ctx.services.clients.cut_off(info);
     }
     if by_address {
         ctx.reply.ok();

@@ -299,12 +299,15 @@ fn smove(context: &mut Context<'_, '_>) -> CommandResult {
     } = context;
     let (source, destination, member) = (args[1], args[2], args[3]);
     let limits = txn.limits().set;
-    let Some(set) = txn.set_mut(source)? else {
+    let found = txn.set_mut(source);
+    let found = found.map(|set| set.map(|set| set.view().contains(member)));
+    let Ok(Some(moved)) = found else {
+        // Both are looked at before anything is said of one.
+        txn.remove_if_expired(destination);
+        found?;
         reply.int(0);
         return Ok(Outcome::Done);
     };
-    let moved = set.view().contains(member);
-    drop(set);
     drop(txn.set_mut(destination)?);
     if moved && source != destination {
         let emptied = txn.set_mut(source)?.is_some_and(|mut set| {

@@ -438,6 +438,13 @@ impl Clients {
         }
     }
 
+    /// Ends a client for good: from now on nobody finds it, though its session has yet to notice. What it waits for
+    /// goes to others.
+    pub fn cut_off(&self, client: &ClientInfo) {
+        self.remove(client.id);
+        client.kill();
+    }
+
     /// Sets `maxmemory-clients` and accounts every client anew; returns those that are evicted.
     pub fn set_memory_limit(&self, limit: usize) -> Vec<Arc<ClientInfo>> {
         self.memory_limit.store(limit, Ordering::Relaxed);
@@ -492,8 +499,7 @@ impl Clients {
         while exceeds()
             && let Some(client) = largest.pop()
         {
-            client.kill();
-            self.remove(client.id);
+            self.cut_off(&client);
             evicted.push(client);
         }
         evicted

@@ -102,7 +102,7 @@ impl Pool {
         ("group", &["g1", "g1", "g2", "g3"]),
         ("consumer", &["alice", "alice", "bob", "carol"]),
         // Nothing is idle for as long as the second, unless it was claimed with an older time.
-        ("idle", &["0", "0", "1000000", "100000000", "-1", "abc"]),
+        ("idle", &["0", "0", "1000000", "10000000", "-1", "abc"]),
         ("claimcount", &["1", "1", "2", "3", "20", "0", "-1", "abc"]),
         ("blockms", &["1", "2", "-1", "abc"]),
         ("user", &["u1", "u1", "u2", "u3"]),

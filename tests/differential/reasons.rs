@@ -157,6 +157,11 @@ pub(crate) const REASONS: &[Reason] = &[
         why: "a large set that is not sorted comes in its own order",
     },
     Reason {
+        command: "memory",
+        applies: |words| has(words, "STATS") || has(words, "MALLOC-STATS") || has(words, "DOCTOR"),
+        why: "a process tells of itself",
+    },
+    Reason {
         command: "function",
         applies: |words| has(words, "LIST") || has(words, "STATS"),
         why: "native scripts are listed",

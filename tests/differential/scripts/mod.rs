@@ -27,7 +27,8 @@ const SHOW: &str = "local function show(v, d) d = d or 0 local t = type(v) \
     if t == 'string' then return string.format('%q', v) end \
     if t == 'function' or t == 'userdata' or t == 'thread' then return t end return tostring(v) end \
     local out = {} local function say(...) \
-    for i = 1, select('#', ...) do out[#out + 1] = show((select(i, ...))) end end\n";
+    for i = 1, select('#', ...) do out[#out + 1] = show((select(i, ...))) end end \
+    local function afresh(name) redis.pcall('ZUNION', 1, 'nothing', 'WEIGHTS', 1) return name end\n";
 
 /// What is called instead of a command's name, or with other words, now and then.
 const WRONG_CALLS: &[&str] = &[
@@ -137,7 +138,11 @@ fn words(command: &Command, random: &mut Random) -> String {
             text(word)
         }
     };
-    let words: Vec<String> = command.arguments.iter().map(word).collect();
+    let mut words: Vec<String> = command.arguments.iter().map(word).collect();
+    if command.is("SORT") || command.is("SORT_RO") {
+        // Redis forgets to clear C's errno before it reads weights: the weight of a union clears it.
+        words[0] = format!("afresh({})", words[0]);
+    }
     words.join(", ")
 }
 
