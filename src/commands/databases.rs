@@ -180,7 +180,7 @@ fn check_flush_options(context: &Context<'_, '_>) -> Result<(), CommandError> {
 fn flushdb(context: &mut Context<'_, '_>) -> CommandResult {
     check_flush_options(context)?;
     let removed = context.txn.flush_db(context.txn.db());
-    context.txn.note_flush(false);
+    context.txn.note_flush();
     context.txn.add_dirty(removed as u64);
     // Also where nothing was there: who follows may have more.
     context.txn.propagate(context.args);
@@ -197,7 +197,7 @@ fn flushall(context: &mut Context<'_, '_>) -> CommandResult {
     }
     let databases = 0..context.txn.keyspace().databases();
     let removed: usize = databases.map(|db| context.txn.flush_db(db)).sum();
-    context.txn.note_flush(true);
+    context.txn.note_flush();
     let saved = hooks.is_some_and(|hooks| hooks.emptied(context.txn));
     if !saved {
         context.txn.add_dirty(removed as u64);

@@ -262,14 +262,12 @@ fn look_up(txn: &mut Txn<'_>, pattern: &[u8], element: &[u8]) -> Option<Text> {
 
 // ------------------------------------------------------------------------------------------------ sorting
 
-/// What an element is compared by.
+/// What a text is compared by.
 #[derive(Debug)]
 enum Weight {
-    /// Itself, as text.
+    /// Itself.
     Element,
-    /// A number.
-    Number(f64),
-    /// A text, or nothing, which comes first.
+    /// Another text, or nothing, which comes first.
     Text(Option<Text>),
 }
 
@@ -298,12 +296,7 @@ impl Order {
     }
 
     fn compare(self, one: &Weighed, other: &Weighed) -> Ordering {
-        let by_bytes = || one.element.cmp(&other.element);
         let order = match (&one.weight, &other.weight) {
-            (Weight::Number(number), Weight::Number(second)) => number
-                .partial_cmp(second)
-                .unwrap_or(Ordering::Equal)
-                .then_with(by_bytes),
             (Weight::Text(Some(text)), Weight::Text(Some(second))) => self.texts(text, second),
             (Weight::Text(text), Weight::Text(second)) => text.is_some().cmp(&second.is_some()),
             _ => self.texts(&one.element, &other.element),
@@ -311,7 +304,7 @@ impl Order {
         // The order of a set depends on its form, and what is logged must store the same when it is read again.
         order.then_with(|| {
             if self.of_set {
-                by_bytes()
+                one.element.cmp(&other.element)
             } else {
                 Ordering::Equal
             }
@@ -319,29 +312,59 @@ impl Order {
     }
 }
 
-/// Gives every element its weight. The keys of all are read, even where one turns out to be no number.
-fn weigh(
+/// An order, or the opposite one.
+fn directed(order: Ordering, descending: bool) -> Ordering {
+    if descending { order.reverse() } else { order }
+}
+
+/// Sorts by texts: the elements themselves, or what the pattern finds for each.
+fn sort_texts(
     txn: &mut Txn<'_>,
     elements: Vec<Text>,
     options: &Options<'_>,
-) -> Result<Vec<Weighed>, CommandError> {
-    let mut valid = true;
-    let mut weighed = Vec::with_capacity(elements.len());
-    for element in elements {
-        let text = options.by.map(|pattern| look_up(txn, pattern, &element));
-        let weight = match (options.alphabetic, text) {
-            (true, Some(text)) => Weight::Text(text),
-            (true, None) => Weight::Element,
-            (false, Some(None)) => Weight::Number(0.0),
-            (false, text) => {
-                let number = parse_f64_weight(text.flatten().as_deref().unwrap_or(&element));
-                valid &= number.is_some();
-                Weight::Number(number.unwrap_or_default())
-            }
+    order: Order,
+) -> Vec<Text> {
+    let weigh = |element: Text| {
+        let weight = match options.by {
+            Some(pattern) => Weight::Text(look_up(txn, pattern, &element)),
+            None => Weight::Element,
         };
-        weighed.push(Weighed { element, weight });
+        Weighed { element, weight }
+    };
+    let mut weighed: Vec<_> = elements.into_iter().map(weigh).collect();
+    weighed.sort_by(|one, other| directed(order.compare(one, other), options.descending));
+    weighed.into_iter().map(|weighed| weighed.element).collect()
+}
+
+/// Sorts by numbers, equal ones by their elements. The keys of all are read, even where one turns out to be no number.
+fn sort_numbers(
+    txn: &mut Txn<'_>,
+    mut elements: Vec<Text>,
+    options: &Options<'_>,
+) -> Result<Vec<Text>, CommandError> {
+    let mut valid = true;
+    let mut numbers = Vec::with_capacity(elements.len());
+    for (at, element) in elements.iter().enumerate() {
+        let found = options.by.map(|pattern| look_up(txn, pattern, element));
+        let number = match found {
+            Some(None) => Some(0.0),
+            found => parse_f64_weight(found.flatten().as_deref().unwrap_or(element)),
+        };
+        valid &= number.is_some();
+        numbers.push((number.unwrap_or_default(), at));
     }
-    valid.then_some(weighed).ok_or(NOT_A_WEIGHT)
+    if !valid {
+        return Err(NOT_A_WEIGHT);
+    }
+    numbers.sort_unstable_by(|(one, at), (other, other_at)| {
+        let order = one.partial_cmp(other).unwrap_or(Ordering::Equal);
+        let order = order.then_with(|| elements[*at].cmp(&elements[*other_at]));
+        directed(order, options.descending)
+    });
+    let in_order = numbers.iter();
+    Ok(in_order
+        .map(|(_, at)| std::mem::take(&mut elements[*at]))
+        .collect())
 }
 
 /// The wanted elements in order.
@@ -364,16 +387,11 @@ fn sorted(
             stored: options.store.is_some(),
             of_set: is_set && options.store.is_some(),
         };
-        let mut weighed = weigh(context.txn, elements, options)?;
-        weighed.sort_by(|one, other| {
-            let order = order.compare(one, other);
-            if options.descending {
-                order.reverse()
-            } else {
-                order
-            }
-        });
-        elements = weighed.into_iter().map(|weighed| weighed.element).collect();
+        elements = if options.alphabetic {
+            sort_texts(context.txn, elements, options, order)
+        } else {
+            sort_numbers(context.txn, elements, options)?
+        };
     }
     if !cut {
         let window = options.window(elements.len());

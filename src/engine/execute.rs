@@ -578,8 +578,8 @@ impl Inner {
         let Services {
             tracking, clients, ..
         } = &self.services;
-        for all in txn.journal.flushed.drain(..) {
-            tracking.invalidate_everything(all, clients, now_ms);
+        for _ in 0..std::mem::take(&mut txn.journal.flushed) {
+            tracking.invalidate_everything(clients, now_ms);
         }
         if !txn.journal.invalidated.is_empty() {
             let keys = std::mem::take(&mut txn.journal.invalidated);

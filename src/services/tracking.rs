@@ -241,17 +241,15 @@ impl Tracking {
         table.broadcast(changes, by, clients, now_ms);
     }
 
-    /// Tells everybody to forget everything: databases were emptied; `all` of them, or one.
-    pub fn invalidate_everything(&self, all: bool, clients: &Clients, now_ms: i64) {
+    /// Tells everybody to forget everything, and remembers no reader: one database was emptied, or all.
+    pub fn invalidate_everything(&self, clients: &Clients, now_ms: i64) {
         let mut table = self.table.lock();
         let mut message = Invalidation::of(None);
         for tracker in table.trackers.values() {
             tracker.send(&mut message, clients, now_ms);
         }
-        if all {
-            table.keys = HashMap::new();
-            table.items = 0;
-        }
+        table.keys = HashMap::new();
+        table.items = 0;
     }
 
     /// Bytes that wait for clients that track, of each as many as Redis has room for in a buffer that every client has
@@ -612,9 +610,7 @@ mod tests {
         assert_eq!(mail(&reader).len(), 1);
         house.tracking.set_max_keys(1, &house.clients, 0);
         assert_eq!(mail(&reader).len(), 1);
-        house
-            .tracking
-            .invalidate_everything(true, &house.clients, 0);
+        house.tracking.invalidate_everything(&house.clients, 0);
         assert_eq!(mail(&reader), [">2 $10 invalidate _ "]);
         assert_eq!(house.tracking.counts().keys, 0);
     }

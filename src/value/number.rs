@@ -78,8 +78,26 @@ pub(crate) fn is_c_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
+/// The value of up to 15 digits, which a float has exactly; what most numbers are.
+fn short_integer(text: &[u8]) -> Option<f64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits
+        .iter()
+        .fold(0_u64, |value, digit| value * 10 + u64::from(digit - b'0')) as f64;
+    Some(if negative { -value } else { value })
+}
+
 /// The value, and whether it was in range. `None` where the text is no number (or is `nan`).
 fn scan_f64(text: &[u8]) -> Option<(f64, bool)> {
+    if let Some(value) = short_integer(text) {
+        return Some((value, true));
+    }
     let (negative, unsigned) = split_sign(text);
     if let Some(hex) = strip_hex_prefix(unsigned) {
         let (mantissa, sticky, exponent) = HexFloat::parse(hex)?.normalized();

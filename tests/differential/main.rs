@@ -27,6 +27,7 @@ use innkeep_test_server::{Launch, may_skip};
 use crate::grammar::{Command, Compare, Grammar};
 use crate::pair::{COMMON, Outcome, PLAYERS, Pair, SUBSCRIBERS, Step, WAITERS};
 use crate::random::Random;
+use crate::reasons::runs_out_soon;
 
 /// Commands between two fresh starts; a difference is looked for among no more than these.
 const ROUND: usize = 1500;
@@ -155,7 +156,9 @@ impl Grammars {
                 lapses.dedup_by(|one, other| one.key() == other.key());
                 let commands = (0..random.below(6))
                     .map(|_| self.common.command_or_worse(random))
-                    .filter(stays_with_its_keys)
+                    .filter(|command| {
+                        stays_with_its_keys(command) && !runs_out_soon(&command.arguments)
+                    })
                     .collect();
                 (Step::Lapse(random.below(COMMON), lapses, commands), length)
             }
@@ -168,6 +171,7 @@ impl Grammars {
                 };
                 let commands = (0..length)
                     .map(|_| self.common.command_or_worse(random))
+                    .filter(|command| !runs_out_soon(&command.arguments))
                     .collect();
                 (Step::Batch(random.below(COMMON), commands), length)
             }

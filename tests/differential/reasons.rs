@@ -197,6 +197,29 @@ pub(crate) const REASONS: &[Reason] = &[
     },
 ];
 
+/// Whether what a command does hangs on the moment: it gives something a life so short that one server may see the end
+/// of it and the other not.
+pub(crate) fn runs_out_soon(words: &[Vec<u8>]) -> bool {
+    const IN_MILLISECONDS: &[&str] = &["PSETEX", "PEXPIRE", "HPEXPIRE", "RESTORE"];
+    const IN_SECONDS: &[&str] = &["SETEX", "EXPIRE", "HEXPIRE"];
+    const OPTIONAL: &[&str] = &["SET", "GETEX", "HSETEX", "HGETEX"];
+    let is = |names: &[&str]| names.iter().any(|name| has(&words[..1], name));
+    let is_short = |word: Option<&Vec<u8>>, end: i64| {
+        let text = word.and_then(|word| std::str::from_utf8(word).ok());
+        text.and_then(|text| text.parse().ok())
+            .is_some_and(|number: i64| (1..end).contains(&number))
+    };
+    let after = |option: &str| {
+        let at = words
+            .iter()
+            .position(|word| has(std::slice::from_ref(word), option));
+        at.and_then(|at| words.get(at + 1))
+    };
+    is(IN_MILLISECONDS) && is_short(words.get(2), 100_000)
+        || is(IN_SECONDS) && is_short(words.get(2), 100)
+        || is(OPTIONAL) && (is_short(after("PX"), 100_000) || is_short(after("EX"), 100))
+}
+
 /// Whether `words` hold this word.
 pub(crate) fn has(words: &[Vec<u8>], word: &str) -> bool {
     words

@@ -13,7 +13,7 @@ use crate::compare::agree;
 use crate::families::FAMILIES;
 use crate::grammar::{Command, Compare, Grammar, Row};
 use crate::random::Random;
-use crate::reasons::{NOT_SWEPT, reason};
+use crate::reasons::{NOT_SWEPT, reason, runs_out_soon};
 
 const DEFAULT_LINES: u64 = 100;
 
@@ -240,6 +240,7 @@ impl Target {
             };
             lines.push(self.line(words));
         }
+        lines.retain(|line| !runs_out_soon(line));
         lines
     }
 

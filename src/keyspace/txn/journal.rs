@@ -127,8 +127,8 @@ pub struct Journal {
     pub invalidated: Vec<(Box<[u8]>, bool)>,
     /// How many of them are settled: reads that came after have been noted.
     pub settled: usize,
-    /// Each time that databases were emptied while somebody tracks keys: all of them (true) or one.
-    pub flushed: Vec<bool>,
+    /// How often databases were emptied while somebody tracks keys.
+    pub flushed: u32,
     /// Large values to be dropped outside the locks.
     pub discarded: Vec<Value>,
 }
@@ -150,7 +150,7 @@ impl Journal {
     #[must_use]
     #[inline]
     pub fn concerns_trackers(&self) -> bool {
-        !self.invalidated.is_empty() || !self.flushed.is_empty()
+        !self.invalidated.is_empty() || self.flushed > 0
     }
 
     /// Forgets everything, keeping the memory.
@@ -160,7 +160,7 @@ impl Journal {
         self.ready.clear();
         self.discarded.clear();
         self.invalidated.clear();
-        self.flushed.clear();
+        self.flushed = 0;
         self.settled = 0;
         (self.apart, self.dirty, self.earliest_expiry_ms) = (false, 0, None);
     }

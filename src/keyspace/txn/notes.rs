@@ -77,10 +77,10 @@ impl Txn<'_> {
             .for_each(|shard| shard.tracked = tracked);
     }
 
-    /// Notes for those who track keys that one database, or all, has been emptied.
-    pub fn note_flush(&mut self, all: bool) {
+    /// Notes for those who track keys that one database, or all, has been emptied. Who tracks keys is not told which.
+    pub fn note_flush(&mut self) {
         if self.guards.first().is_some_and(|shard| shard.tracked) {
-            self.journal.flushed.push(all);
+            self.journal.flushed += 1;
         }
     }
 

@@ -10,6 +10,7 @@ use innkeep_test_server::{Launch, may_skip};
 use crate::grammar::{Command, Compare, Grammar};
 use crate::pair::{COMMON, Pair, Step};
 use crate::random::Random;
+use crate::reasons::{reason, runs_out_soon};
 use crate::{SETTINGS, families, number, run, shorten};
 use values::{text, value};
 
@@ -146,23 +147,14 @@ fn words(command: &Command, random: &mut Random) -> String {
     words.join(", ")
 }
 
-/// Whether the outcome depends on the moment, because a key may run out soon, or differs on purpose: Redis 7.0 negates
-/// the least of all ranks, and nothing comes of it.
-fn is_unsteady(command: &Command) -> bool {
-    let any = |is: &dyn Fn(i64) -> bool| {
-        let number = |word: &Vec<u8>| std::str::from_utf8(word).ok()?.parse().ok();
-        command.arguments.iter().filter_map(number).any(is)
-    };
-    let sets_ttl = ["PSETEX", "SETEX", "SET", "GETEX", "EXPIRE", "PEXPIRE"];
-    sets_ttl.iter().any(|name| command.is(name)) && any(&|number| (1..100_000).contains(&number))
-        || command.is("LPOS") && any(&|number| number == i64::MIN)
-}
-
 /// A command whose reply is the same on both sides.
 fn command(grammar: &Grammar, random: &mut Random) -> Command {
     loop {
         let command = grammar.command_or_worse(random);
-        if command.compare == Compare::Exact && !is_unsteady(&command) {
+        if command.compare == Compare::Exact
+            && !runs_out_soon(&command.arguments)
+            && reason(&command.arguments).is_none()
+        {
             return command;
         }
     }
