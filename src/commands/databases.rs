@@ -1,5 +1,7 @@
 //! Whole databases: SCAN, KEYS, DBSIZE, FLUSHALL … Each runs with every shard locked.
 
+use std::ops::Range;
+
 use super::scanning::{self, ScanOptions, Scanned};
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome};
@@ -148,24 +150,40 @@ fn randomkey(context: &mut Context<'_, '_>) -> CommandResult {
 fn scan(context: &mut Context<'_, '_>) -> CommandResult {
     let cursor = scanning::parse_cursor(context.args[1])?;
     let options = ScanOptions::parse(context, 2, Scanned::Keys)?;
-    let mut found: Vec<Box<[u8]>> = Vec::new();
-    let next = context.txn.scan(cursor, options.count, |entry| {
+    let Context { txn, reply, .. } = context;
+    let mut bytes = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
+    let next = txn.scan(cursor, options.count, |entry| {
         if options.matches(entry.key()) {
-            found.push(entry.key().into());
+            let start = bytes.len();
+            bytes.extend_from_slice(entry.key());
+            found.push(Found {
+                key: start..bytes.len(),
+                is_due: txn.is_due(entry),
+            });
         }
     });
-    let txn = &mut *context.txn;
-    found.retain(|key| match options.type_name {
+    found.retain(|Found { key, is_due }| match options.type_name {
         // Counts as a read of the key, as in Redis.
-        Some(name) => txn.read_untouched(key).is_some_and(|entry| {
-            let actual = entry.value().type_name();
-            name.eq_ignore_ascii_case(actual.as_bytes())
-        }),
-        None => !txn.remove_if_expired(key),
+        Some(name) => txn
+            .read_untouched(&bytes[key.clone()])
+            .is_some_and(|entry| {
+                let actual = entry.value().type_name();
+                name.eq_ignore_ascii_case(actual.as_bytes())
+            }),
+        None => !*is_due || !txn.remove_if_expired(&bytes[key.clone()]),
     });
-    scanning::begin_step(context.reply, next, found.len());
-    found.iter().for_each(|key| context.reply.bulk(key));
+    scanning::begin_step(*reply, next, found.len());
+    for Found { key, .. } in found {
+        reply.bulk(&bytes[key]);
+    }
     Ok(Outcome::Done)
+}
+
+/// A key that a step of SCAN has come to: where it lies among the bytes of all, and whether its time has come.
+struct Found {
+    key: Range<usize>,
+    is_due: bool,
 }
 
 /// SYNC and ASYNC make no difference: what is slow to free leaves for the background thread either way.
