@@ -318,10 +318,12 @@ impl Reply for ResponseReply {
     }
 
     fn plain_double(&mut self, value: f64) {
+        let text = format_plain(value);
         if self.resp3 {
-            self.put(Response::Double(value));
+            // Nobody gets more of it than the text tells.
+            self.put(Response::Double(text.parse().unwrap_or(value)));
         } else {
-            self.bulk(format_plain(value).as_bytes());
+            self.bulk(text.as_bytes());
         }
     }
 
@@ -363,6 +365,16 @@ pub(crate) mod tests {
 
     fn bulk(text: String) -> Response {
         Response::Bulk(text.into_bytes())
+    }
+
+    #[test]
+    fn a_plain_double_has_the_places_that_are_sent() {
+        let mut reply = ResponseReply::new(true);
+        reply.plain_double(-9.924_173_355_102_539e-5);
+        assert_eq!(
+            reply.take(),
+            Some(Response::Double(-0.000_099_241_733_551_03))
+        );
     }
 
     /// Any reply that a RESP3 client can be sent, without attributes. Keys and members are distinct strings.
