@@ -578,21 +578,17 @@ impl Inner {
         let Services {
             tracking, clients, ..
         } = &self.services;
-        for _ in 0..std::mem::take(&mut txn.journal.flushed) {
-            tracking.invalidate_everything(clients, now_ms);
-        }
-        if !txn.journal.invalidated.is_empty() {
-            let keys = std::mem::take(&mut txn.journal.invalidated);
-            let settled = std::mem::take(&mut txn.journal.settled);
-            let changes: Vec<_> = keys
-                .iter()
-                .map(|(key, by_client)| Change {
-                    key,
-                    by_client: *by_client,
-                })
-                .collect();
-            tracking.invalidate(&changes, settled, client, clients, now_ms);
-        }
+        let keys = std::mem::take(&mut txn.journal.invalidated);
+        let flushes = std::mem::take(&mut txn.journal.flushed);
+        let settled = std::mem::take(&mut txn.journal.settled);
+        let changes: Vec<_> = keys
+            .iter()
+            .map(|(key, by_client)| Change {
+                key,
+                by_client: *by_client,
+            })
+            .collect();
+        tracking.invalidate(&changes, &flushes, settled, client, clients, now_ms);
     }
 
     fn flush(&self, txn: &mut Txn<'_>) -> u64 {

@@ -220,10 +220,11 @@ impl Tracking {
     }
 
     /// Tells everybody concerned that keys have changed, at the hands of the client `by`; of the first `settled` changes
-    /// [`Self::remember`] has heard.
+    /// [`Self::remember`] has heard. `flushes` says behind how many of the changes databases were emptied, each time.
     pub fn invalidate(
         &self,
         changes: &[Change<'_>],
+        flushes: &[usize],
         settled: usize,
         by: u64,
         clients: &Clients,
@@ -234,22 +235,22 @@ impl Tracking {
         for (reader, key) in table.outbox.remove(&by).unwrap_or_default() {
             table.tell(&[reader], &key, clients, now_ms);
         }
-        for change in changes.iter().skip(settled) {
-            let readers = table.take_readers(change, by);
-            table.tell(&readers, change.key, clients, now_ms);
+        let mut begin = settled;
+        for (end, flushed) in flushes
+            .iter()
+            .map(|at| (*at, true))
+            .chain([(changes.len(), false)])
+        {
+            for change in changes.get(begin..end).unwrap_or_default() {
+                let readers = table.take_readers(change, by);
+                table.tell(&readers, change.key, clients, now_ms);
+            }
+            begin = begin.max(end);
+            if flushed {
+                table.forget_everything(clients, now_ms);
+            }
         }
         table.broadcast(changes, by, clients, now_ms);
-    }
-
-    /// Tells everybody to forget everything, and remembers no reader: one database was emptied, or all.
-    pub fn invalidate_everything(&self, clients: &Clients, now_ms: i64) {
-        let mut table = self.table.lock();
-        let mut message = Invalidation::of(None);
-        for tracker in table.trackers.values() {
-            tracker.send(&mut message, clients, now_ms);
-        }
-        table.keys = HashMap::new();
-        table.items = 0;
     }
 
     /// Bytes that wait for clients that track, of each as many as Redis has room for in a buffer that every client has
@@ -287,6 +288,16 @@ impl Tracking {
 }
 
 impl Table {
+    /// Tells everybody to forget everything, and remembers no reader: one database was emptied, or all.
+    fn forget_everything(&mut self, clients: &Clients, now_ms: i64) {
+        let mut message = Invalidation::of(None);
+        for tracker in self.trackers.values() {
+            tracker.send(&mut message, clients, now_ms);
+        }
+        self.keys = HashMap::new();
+        self.items = 0;
+    }
+
     fn forget_prefixes(&mut self, client: u64) {
         self.prefixes.retain(|_, listeners| {
             listeners.retain(|listener| *listener != client);
@@ -474,7 +485,8 @@ mod tests {
                     by_client: by > 0,
                 })
                 .collect();
-            self.tracking.invalidate(&changes, 0, by, &self.clients, 0);
+            self.tracking
+                .invalidate(&changes, &[], 0, by, &self.clients, 0);
         }
     }
 
@@ -540,9 +552,25 @@ mod tests {
         assert!(mail(&one).is_empty() && mail(&other).is_empty());
         house
             .tracking
-            .invalidate(&changes, 1, one.id, &house.clients, 0);
+            .invalidate(&changes, &[], 1, one.id, &house.clients, 0);
         assert_eq!((mail(&one), mail(&other)), (vec![A.into()], vec![A.into()]));
         assert_eq!(house.tracking.counts().items, 1, "its own read counts");
+    }
+
+    #[test]
+    fn a_flush_is_told_between_the_changes_before_and_behind_it() {
+        let house = House::new();
+        let reader = house.client(3);
+        house.tracking.enable(&reader, TrackingMode::default());
+        house.read(&reader, &["a", "b"]);
+        let changes = [&b"a"[..], b"b"].map(|key| Change {
+            key,
+            by_client: false,
+        });
+        house
+            .tracking
+            .invalidate(&changes, &[1], 0, 0, &house.clients, 0);
+        assert_eq!(mail(&reader), [A, ">2 $10 invalidate _ "], "b is forgotten");
     }
 
     #[test]
@@ -610,7 +638,9 @@ mod tests {
         assert_eq!(mail(&reader).len(), 1);
         house.tracking.set_max_keys(1, &house.clients, 0);
         assert_eq!(mail(&reader).len(), 1);
-        house.tracking.invalidate_everything(&house.clients, 0);
+        house
+            .tracking
+            .invalidate(&[], &[0], 0, 0, &house.clients, 0);
         assert_eq!(mail(&reader), [">2 $10 invalidate _ "]);
         assert_eq!(house.tracking.counts().keys, 0);
     }

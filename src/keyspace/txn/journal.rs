@@ -127,8 +127,8 @@ pub struct Journal {
     pub invalidated: Vec<(Box<[u8]>, bool)>,
     /// How many of them are settled: reads that came after have been noted.
     pub settled: usize,
-    /// How often databases were emptied while somebody tracks keys.
-    pub flushed: u32,
+    /// Each time that databases were emptied while somebody tracks keys: how many keys had changed by then.
+    pub flushed: Vec<usize>,
     /// Large values to be dropped outside the locks.
     pub discarded: Vec<Value>,
 }
@@ -150,7 +150,7 @@ impl Journal {
     #[must_use]
     #[inline]
     pub fn concerns_trackers(&self) -> bool {
-        !self.invalidated.is_empty() || self.flushed > 0
+        !self.invalidated.is_empty() || !self.flushed.is_empty()
     }
 
     /// Forgets everything, keeping the memory.
@@ -160,7 +160,7 @@ impl Journal {
         self.ready.clear();
         self.discarded.clear();
         self.invalidated.clear();
-        self.flushed = 0;
+        self.flushed.clear();
         self.settled = 0;
         (self.apart, self.dirty, self.earliest_expiry_ms) = (false, 0, None);
     }

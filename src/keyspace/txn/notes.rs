@@ -80,7 +80,8 @@ impl Txn<'_> {
     /// Notes for those who track keys that one database, or all, has been emptied. Who tracks keys is not told which.
     pub fn note_flush(&mut self) {
         if self.guards.first().is_some_and(|shard| shard.tracked) {
-            self.journal.flushed += 1;
+            let changed = self.journal.invalidated.len();
+            self.journal.flushed.push(changed);
         }
     }
 
