@@ -8,7 +8,7 @@ use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandResult, Context, Outcome, table};
 use crate::config::Config;
-use crate::keyspace::{ShardStats, WaitKey};
+use crate::keyspace::{Expiring, ShardStats, WaitKey};
 use crate::services::acl::Reason;
 use crate::services::replicas::Stage;
 use crate::services::stats::{CommandStats, LoadStats, LogStats, Stats, resident_memory};
@@ -52,7 +52,7 @@ struct DatabaseSize {
     db: usize,
     keys: usize,
     /// Keys with an expiry.
-    expiring: usize,
+    expiring: Expiring,
     /// Hashes of which fields run out.
     timed_hashes: usize,
 }
@@ -99,7 +99,7 @@ fn info(ctx: &mut Context<'_, '_>) -> CommandResult {
         .map(|db| DatabaseSize {
             db,
             keys: txn.db_len(db),
-            expiring: txn.expiring_len(db),
+            expiring: txn.expiring(db),
             timed_hashes: txn.timed_hashes(db),
         })
         .filter(|size| size.keys > 0)
@@ -245,7 +245,8 @@ fn server(page: &mut Page, sources: &Sources<'_>) {
     page.field("atomicvar_api", "c11-builtin");
     page.field("gcc_version", "0.0.0");
     page.field("process_id", std::process::id());
-    page.field("process_supervised", "no");
+    let supervisor = sources.services.switches.supervisor.get();
+    page.field("process_supervised", supervisor.unwrap_or(&"no"));
     page.field("run_id", &stats.run_id);
     page.field("tcp_port", config.u64("port"));
     page.field("server_time_usec", sources.now_ms.saturating_mul(1000));
@@ -750,16 +751,15 @@ fn cluster(page: &mut Page, _: &Sources<'_>) {
 
 fn databases(page: &mut Page, sources: &Sources<'_>) {
     for size in &sources.databases {
-        let DatabaseSize {
-            db, keys, expiring, ..
-        } = size;
+        let (db, keys, expiring) = (size.db, size.keys, size.expiring.keys);
+        let average_ttl = size.expiring.average_ttl_ms(sources.now_ms);
         // As newer servers say it, and as those say it that know no such hashes.
         let hashes = match size.timed_hashes {
             0 => String::new(),
             hashes => format!(",subexpiry={hashes}"),
         };
         page.line(format_args!(
-            "db{db}:keys={keys},expires={expiring},avg_ttl=0{hashes}"
+            "db{db}:keys={keys},expires={expiring},avg_ttl={average_ttl}{hashes}"
         ));
     }
 }
@@ -858,10 +858,16 @@ mod tests {
             crate::keyspace::txn::Journal::default(),
         );
         txn.insert_string(b"a", b"1", None);
-        txn.insert_string(b"b", b"1", Some(2_000_000_000));
+        for at in [1_500_000_000, 2_000_000_000] {
+            txn.insert_string(b"b", b"1", Some(at));
+        }
+        txn.insert_string(b"c", b"1", Some(3_000_000_000));
         drop(txn);
         let text = page(&mut harness, "INFO keyspace");
-        assert_eq!(text, "# Keyspace\r\ndb1:keys=2,expires=1,avg_ttl=0\r\n");
+        assert_eq!(
+            text,
+            "# Keyspace\r\ndb1:keys=3,expires=2,avg_ttl=1500000000\r\n"
+        );
     }
 
     #[test]

@@ -6,8 +6,6 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-#[cfg(feature = "lua")]
-use super::fiber::is_debugged;
 use super::session::{Blocked, Delivered, Flow, Session};
 use super::{Engine, Inner};
 use crate::commands::scripting::{busy_error, runs_native_script};
@@ -86,8 +84,7 @@ impl Session {
             let multi = self.state.multi.as_ref();
             spec.name == "exec" && multi.is_some_and(|multi| multi.runs_scripts)
         };
-        let debugged = || self.state.debugger.is_some() && is_debugged(command);
-        self.inner().runs_lua(command, args) || queued() || debugged()
+        self.inner().runs_lua(command, args) || queued()
     }
 }
 
@@ -476,7 +473,7 @@ impl Inner {
         txn
     }
 
-    pub(super) fn begin_unless_held(&self, set: ShardSet, db: usize) -> Option<Txn<'_>> {
+    fn begin_unless_held(&self, set: ShardSet, db: usize) -> Option<Txn<'_>> {
         let (now_ms, options) = (self.keyspace.now_ms(), self.options());
         self.keyspace
             .begin_unless_held(now_ms, set, db, options, Box::default())

@@ -34,7 +34,7 @@ pub struct EvictionPolicy {
 impl EvictionPolicy {
     fn eligible(self, database: &Database) -> usize {
         if self.volatile {
-            database.expiring
+            database.expiring.keys
         } else {
             database.table.len()
         }

@@ -104,12 +104,52 @@ pub struct ShardStats {
     pub expired_fields: u64,
 }
 
+/// How many keys run out, and when on average.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Expiring {
+    /// How many.
+    pub keys: usize,
+    /// The sum of their times in milliseconds: too much for 64 bits from some millions of keys on.
+    sum_ms: i128,
+}
+
+impl Expiring {
+    /// Counts a key, if it runs out.
+    pub(super) fn add(&mut self, at: Option<i64>) {
+        self.keys += usize::from(at.is_some());
+        self.sum_ms += i128::from(at.unwrap_or(0));
+    }
+
+    /// Counts a key no longer.
+    pub(super) fn remove(&mut self, at: Option<i64>) {
+        self.keys -= usize::from(at.is_some());
+        self.sum_ms -= i128::from(at.unwrap_or(0));
+    }
+
+    /// Milliseconds that are left on average; 0 where there are no such keys, or they are all due.
+    #[must_use]
+    pub fn average_ttl_ms(&self, now_ms: i64) -> u64 {
+        let keys = i128::try_from(self.keys.max(1)).unwrap_or(i128::MAX);
+        let left = self.sum_ms / keys - i128::from(now_ms);
+        u64::try_from(left).unwrap_or(0)
+    }
+}
+
+impl std::iter::Sum for Expiring {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            keys: sum.keys + part.keys,
+            sum_ms: sum.sum_ms + part.sum_ms,
+        })
+    }
+}
+
 /// A shard's part of one database.
 #[derive(Debug)]
 pub struct Database {
     pub(super) table: Table<Entry>,
     /// Keys with an expiry.
-    pub(super) expiring: usize,
+    pub(super) expiring: Expiring,
     /// Hashes of which fields run out.
     pub(super) timed_hashes: usize,
 }
@@ -442,14 +482,14 @@ impl Database {
     fn new(bits: u32) -> Self {
         Self {
             table: Table::with_skip(bits),
-            expiring: 0,
+            expiring: Expiring::default(),
             timed_hashes: 0,
         }
     }
 
     /// Whether anything in it can run out.
     pub(super) const fn has_times(&self) -> bool {
-        self.expiring > 0 || self.timed_hashes > 0
+        self.expiring.keys > 0 || self.timed_hashes > 0
     }
 
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
@@ -461,7 +501,7 @@ impl Database {
         let at = entry.expires_at_ms();
         let field_at = entry.note_field_times();
         self.table.insert_unique(hash, entry, hash_of);
-        self.expiring += usize::from(at.is_some());
+        self.expiring.add(at);
         self.timed_hashes += usize::from(field_at.is_some());
         let first = [at, field_at].into_iter().flatten().min()?;
         self.table.lower_next_expiry(hash, first);
@@ -472,9 +512,7 @@ impl Database {
         let entry = self
             .table
             .remove(hash, |entry| entry.key() == key, hash_of)?;
-        if entry.expires_at_ms().is_some() {
-            self.expiring -= 1;
-        }
+        self.expiring.remove(entry.expires_at_ms());
         self.timed_hashes -= usize::from(entry.has_field_times());
         Some(entry)
     }
@@ -483,9 +521,10 @@ impl Database {
         let Some(entry) = self.table.find_mut(hash, |entry| entry.key() == key) else {
             return false;
         };
-        let before = entry.expires_at_ms().is_some();
+        let before = entry.expires_at_ms();
         entry.set_expires_at_ms(at);
-        self.expiring = self.expiring + usize::from(at.is_some()) - usize::from(before);
+        self.expiring.remove(before);
+        self.expiring.add(at);
         if let Some(at) = at {
             self.table.lower_next_expiry(hash, at);
         }

@@ -6,6 +6,7 @@ mod batch;
 mod buffers;
 mod connection;
 mod crash;
+mod daemon;
 mod listener;
 mod logger;
 mod program;
@@ -14,6 +15,7 @@ mod reply_buffer;
 mod shutdown;
 mod socket;
 mod start_words;
+mod supervision;
 mod title;
 
 pub use allocator::Mimalloc;

@@ -14,9 +14,11 @@ use tokio::sync::oneshot;
 use super::acceptor;
 use super::allocator::ALLOCATOR;
 use super::crash;
+use super::daemon::{self, Half};
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
 use super::shutdown::{self, Origin};
+use super::supervision::Supervisor;
 use super::title;
 use crate::commands::Shutdown;
 use crate::config::{Config, Invocation, Source, USAGE, parse_arguments};
@@ -26,6 +28,9 @@ use crate::tools;
 
 /// What `-v` prints after `v=`: the Redis version whose commands are all here.
 pub(super) const COMPATIBLE_VERSION: &str = "7.2.4";
+
+/// Where the number of a process is written that goes on by itself, unless another file is configured.
+const DAEMON_PIDFILE: &[u8] = b"/var/run/redis.pid";
 
 /// Runs the program. `arguments` begin with its own name, which decides whose defaults hold.
 #[must_use]
@@ -70,7 +75,18 @@ fn run_server(source: &Source) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let config = loaded.config;
+    let mut config = loaded.config;
+    let supervisor = Supervisor::of(&config);
+    if supervisor == Supervisor::Nobody && config.bool("daemonize") {
+        match go_on_alone(&mut config) {
+            Ok(Half::Daemon) => {}
+            Ok(Half::Starter(code)) => return code,
+            Err(problem) => {
+                eprintln!("Can't go on in the background: {problem}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     let logfile = config.path("logfile");
     let path = (!logfile.as_os_str().is_empty()).then_some(logfile.as_path());
     match logger::start(path, config.word("loglevel")) {
@@ -84,10 +100,11 @@ fn run_server(source: &Source) -> ExitCode {
     for warning in loaded.warnings {
         warn!("{warning}");
     }
+    supervisor.warn_where_missing(&config);
     let end = Builder::new_current_thread()
         .enable_all()
         .build()
-        .and_then(|runtime| runtime.block_on(host(config)));
+        .and_then(|runtime| runtime.block_on(host(config, supervisor)));
     let code = match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -99,8 +116,18 @@ fn run_server(source: &Source) -> ExitCode {
     code
 }
 
+/// Leaves whoever started the program, for a process of its own whose number a file tells.
+fn go_on_alone(config: &mut Config) -> io::Result<Half> {
+    if config.text("pidfile").is_empty() {
+        config
+            .assign(b"pidfile", DAEMON_PIDFILE)
+            .map_err(|refusal| io::Error::other(refusal.to_string()))?;
+    }
+    daemon::detach()
+}
+
 /// Serves an engine while it loads and after, and closes it when asked to.
-async fn host(config: Config) -> io::Result<()> {
+async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     let (own, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
     let port = config.u64("port");
     let options = server_options(&config)?;
@@ -112,6 +139,7 @@ async fn host(config: Config) -> io::Result<()> {
     // Nobody has set them before.
     let _ = switches.crash.set(crash::provoke);
     let _ = switches.show_title.set(title::show);
+    let _ = switches.supervisor.set(supervisor.name());
     let mut server = serve(&engine, options)
         .inspect_err(|_| error!("Failed listening on port {port} (tcp), aborting."))?;
     title::show_first(&engine.services().config.read());
@@ -127,11 +155,13 @@ async fn host(config: Config) -> io::Result<()> {
             pidfile.display()
         );
     }
-    let failure = load(&engine, server.addresses().to_vec())?;
+    supervisor.started();
+    let failure = load(&engine, server.addresses().to_vec(), supervisor)?;
     tokio::select! {
         Ok(problem) = failure => return Err(io::Error::other(problem)),
         stopped = stop(&mut server, &engine) => stopped?,
     }
+    supervisor.stopping();
     drop(server);
     if !pidfile.as_os_str().is_empty() {
         drop(std::fs::remove_file(&pidfile));
@@ -142,7 +172,11 @@ async fn host(config: Config) -> io::Result<()> {
 }
 
 /// Loads on a thread of its own. What it returns has a value only where that fails.
-fn load(engine: &Engine, addresses: Vec<SocketAddr>) -> io::Result<oneshot::Receiver<Error>> {
+fn load(
+    engine: &Engine,
+    addresses: Vec<SocketAddr>,
+    supervisor: Supervisor,
+) -> io::Result<oneshot::Receiver<Error>> {
     let (failed, failure) = oneshot::channel();
     let engine = engine.clone();
     let work = move || match engine.load() {
@@ -151,6 +185,7 @@ fn load(engine: &Engine, addresses: Vec<SocketAddr>) -> io::Result<oneshot::Rece
                 info!("Ready to accept connections on {address}");
             }
             info!("Ready to accept connections");
+            supervisor.ready();
         }
         // Nobody listens any more where the server stops already.
         Err(problem) => drop(failed.send(problem)),

@@ -53,9 +53,9 @@ impl Histogram {
         self.record_many(ns, 1);
     }
 
-    /// Counts a duration several times.
+    /// Counts a duration several times. Nothing takes less than a nanosecond.
     pub fn record_many(&self, ns: u64, times: u64) {
-        self.buckets[bucket_of(ns)].fetch_add(times as u32, Ordering::Relaxed);
+        self.buckets[bucket_of(ns.max(1))].fetch_add(times as u32, Ordering::Relaxed);
     }
 
     /// Forgets all.
@@ -132,6 +132,9 @@ mod tests {
     fn percentiles_and_steps() {
         let histogram = Histogram::default();
         assert_eq!(histogram.percentile_ns(50.0), 0);
+        histogram.record(0);
+        assert_eq!(histogram.percentile_ns(50.0), 1);
+        histogram.clear();
         for us in 1..=100 {
             histogram.record(us * 1000);
         }

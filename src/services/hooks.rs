@@ -76,6 +76,8 @@ pub struct Switches {
     pub crash: OnceLock<fn()>,
     /// What shows the title of the process after a change of what it tells. None where the process is not the server's own.
     pub show_title: OnceLock<fn(&Config)>,
+    /// Who watches over the process, as INFO names them. None: nobody.
+    pub supervisor: OnceLock<&'static str>,
     /// REPLYBUFFER PEAK-RESET-TIME in milliseconds; -1: never.
     pub reply_peak_reset_ms: AtomicI64,
     /// FAIL-SNAPSHOT: whether the snapshot that is being written, for a file or as the base of the log, is to fail.
@@ -98,6 +100,7 @@ impl Default for Switches {
             snapshot_fails: AtomicBool::new(false),
             crash: OnceLock::new(),
             show_title: OnceLock::new(),
+            supervisor: OnceLock::new(),
             reply_resizing: AtomicBool::new(true),
         }
     }

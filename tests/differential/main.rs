@@ -6,7 +6,6 @@
 mod compare;
 mod coverage;
 mod data;
-mod debugger;
 mod families;
 mod grammar;
 mod information;

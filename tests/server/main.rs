@@ -3,7 +3,6 @@
 
 mod concurrency;
 mod connections;
-mod debugging;
 mod exchanges;
 mod hostile_scripts;
 mod process;

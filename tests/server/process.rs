@@ -1,10 +1,12 @@
 //! The process: its arguments, its signals, its sockets.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use innkeep_test_server::wire::Wire;
@@ -226,4 +228,108 @@ fn its_title_tells_what_is_configured() {
         assert!(answer.expect("the server answers").is_status("OK"));
         assert_eq!(title_of(id), expected);
     }
+}
+
+/// The lines of a log that is a pipe with a name, from now on.
+fn lines_of_pipe(path: &Path) -> mpsc::Receiver<String> {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.expect("mkfifo runs").success());
+    // Who holds both ends waits for nobody, and never reads an end.
+    let pipe = OpenOptions::new().read(true).write(true).open(path);
+    let lines = BufReader::new(pipe.expect("the pipe opens")).lines();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn wait_for_line(lines: &mpsc::Receiver<String>, words: &str) {
+    loop {
+        let line = lines.recv_timeout(PATIENCE);
+        if line.expect("the log goes on").contains(words) {
+            return;
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn it_goes_on_alone_as_a_daemon() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    let (socket, log, pidfile) = (path("daemon.sock"), path("log"), path("pid"));
+    let lines = lines_of_pipe(&log);
+    let settings = [
+        ("--dir", directory.path()),
+        ("--unixsocket", &socket),
+        ("--logfile", &log),
+        ("--pidfile", &pidfile),
+    ];
+    let starter = Command::new(program())
+        .args(["--daemonize", "yes", "--port", "0", "--save", ""])
+        .args(
+            settings
+                .iter()
+                .flat_map(|(name, path)| [name.as_ref(), path.as_os_str()]),
+        )
+        .output()
+        .expect("the program runs");
+    assert!(starter.status.success(), "{starter:?}");
+    wait_for_line(&lines, "Ready to accept connections");
+    let id = std::fs::read_to_string(&pidfile).expect("the number is written");
+    let id: u32 = id.trim().parse().expect("a number");
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+    let session = fields.split(' ').nth(3);
+    assert_eq!(
+        session,
+        Some(id.to_string().as_str()),
+        "a session of its own"
+    );
+    let input = std::fs::read_link(format!("/proc/{id}/fd/0")).expect("it runs");
+    assert_eq!(input, Path::new("/dev/null"));
+    let mut stream = UnixStream::connect(&socket).expect("the socket accepts");
+    stream
+        .write_all(b"SHUTDOWN NOSAVE\r\n")
+        .expect("the server reads");
+    wait_for_line(&lines, "bye bye");
+    assert!(!pidfile.exists(), "the file goes with the process");
+}
+
+#[test]
+fn systemd_is_told_how_far_it_has_come() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("notify.sock");
+    let notified = UnixDatagram::bind(&path).expect("a socket");
+    notified
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    let next = || {
+        let mut state = [0; 100];
+        let length = notified.recv(&mut state).expect("a state is told");
+        String::from_utf8_lossy(&state[..length]).into_owned()
+    };
+    let mut server = Launch::under_test(env!("CARGO_BIN_EXE_innkeep"))
+        .environment("NOTIFY_SOCKET", path.to_str().expect("a path of text"))
+        .option("supervised", "auto")
+        .option("daemonize", "yes")
+        .start()
+        .expect("a server");
+    assert!(next().starts_with("STATUS=Loading"));
+    assert!(next().ends_with("\nREADY=1\n"));
+    let mut wire = Wire::new(server.connect().expect("the server accepts"));
+    let told = wire.ask(&["INFO", "server"]).expect("the server answers");
+    let told = String::from_utf8_lossy(told.bytes()).into_owned();
+    assert!(
+        told.contains("\r\nprocess_supervised:systemd\r\n"),
+        "{told}"
+    );
+    assert!(wire.ask(&["SHUTDOWN", "NOSAVE"]).is_err());
+    assert_eq!(next(), "STOPPING=1\n");
+    assert!(server.wait_for_exit(PATIENCE).expect("it ends").success());
 }

@@ -127,15 +127,16 @@ impl Txn<'_> {
         let (now_ms, keep) = (self.now_ms, self.options.keep_expired);
         let shard = self.changing_elements(hash);
         let clock = shard.limits.access;
-        if let Some(entry) = shard.databases[db]
-            .table
-            .find_mut(hash, |entry| entry.key() == key)
+        let database = &mut shard.databases[db];
+        if let Some(entry) = database.table.find_mut(hash, |entry| entry.key() == key)
             && entry.expires_at_ms().is_some() == expires_at_ms.is_some()
             && (keep || entry.expires_at_ms().is_none_or(|at| at >= now_ms))
             && entry.overwrite_string(bytes)
         {
             entry.touch(clock.used(entry.access(), now_ms, || keyspace.random()));
             if expires_at_ms.is_some() {
+                database.expiring.remove(entry.expires_at_ms());
+                database.expiring.add(expires_at_ms);
                 entry.set_expires_at_ms(expires_at_ms);
                 self.lower_next_expiry(hash, expires_at_ms);
             }
@@ -171,8 +172,8 @@ impl Txn<'_> {
             entry.touch(clock.used(place.access(), now_ms, || keyspace.random()));
             let old = std::mem::replace(place, entry);
             let field_at = place.note_field_times();
-            database.expiring = database.expiring + usize::from(at.is_some())
-                - usize::from(old.expires_at_ms().is_some());
+            database.expiring.remove(old.expires_at_ms());
+            database.expiring.add(at);
             database.timed_hashes = database.timed_hashes + usize::from(field_at.is_some())
                 - usize::from(old.has_field_times());
             self.lower_next_expiry(hash, at);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Txn;
 use crate::keyspace::shard::{Presence, hash_of};
 use crate::keyspace::waiter::WaitKey;
-use crate::keyspace::{Entry, Keyspace, ShardStats, SnapshotSink, ValueRef};
+use crate::keyspace::{Entry, Expiring, Keyspace, ShardStats, SnapshotSink, ValueRef};
 
 /// These need the locks of every shard; they see the locked ones only.
 impl Txn<'_> {
@@ -28,6 +28,12 @@ impl Txn<'_> {
     /// Keys with an expiry in a database.
     #[must_use]
     pub fn expiring_len(&self, db: usize) -> usize {
+        self.expiring(db).keys
+    }
+
+    /// How many keys of a database run out, and when.
+    #[must_use]
+    pub fn expiring(&self, db: usize) -> Expiring {
         self.guards
             .iter()
             .map(|shard| shard.databases[db].expiring)
