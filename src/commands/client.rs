@@ -60,7 +60,10 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
             ..CommandSpec::new(
                 "tracking",
                 -3,
-                Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+                Flags::NOSCRIPT
+                    .and(Flags::LOADING)
+                    .and(Flags::STALE)
+                    .and(Flags::ALL_SHARDS),
                 client_tracking,
             )
         },

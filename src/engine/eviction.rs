@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Inner;
-use crate::keyspace::txn::Journal;
 use crate::keyspace::{Candidate, EvictionPolicy, Keyspace};
 use crate::services::apply::eviction_policy;
 
@@ -114,12 +113,16 @@ impl Inner {
         // Measured once: what is told of an eviction takes memory too, and must not set off the next one.
         let mut missing = self.excess();
         for turn in 1_usize.. {
-            if missing == 0 {
+            // What a script holds for long nobody waits for.
+            if missing == 0 || self.keyspace.is_held_for_long() {
                 break;
             }
             let next = pool.next(&self.keyspace, settings.policy, settings.samples);
             let Some(candidate) = next else {
                 drop(pool);
+                if self.keyspace.is_held_for_long() {
+                    break;
+                }
                 return self.wait_for_garbage(is_late);
             };
             missing = missing.saturating_sub(self.evict(&candidate, settings));
@@ -147,11 +150,10 @@ impl Inner {
     /// `lazyfree-lazy-eviction` leaves them to the background.
     fn evict(&self, candidate: &Candidate, settings: &Settings) -> usize {
         let shard = self.keyspace.shard_of(Keyspace::hash(&candidate.key));
-        let journal = Journal {
-            apart: true,
-            ..Journal::default()
+        let Some(mut txn) = self.begin_unless_held(1 << shard, candidate.db) else {
+            return 0;
         };
-        let mut txn = self.begin(1 << shard, candidate.db, journal);
+        txn.journal.apart = true;
         let volatile = settings.policy.volatile;
         let Some(freed) = txn.evict(&candidate.key, volatile, settings.lazily) else {
             return 0;
@@ -204,6 +206,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{Engine, Session};
+    use crate::keyspace::txn::Journal;
     use crate::reply::Response;
 
     /// An engine whose memory is `used` bytes, and a hundred more for each key.

@@ -473,10 +473,13 @@ impl Inner {
         txn
     }
 
-    fn begin_unless_held(&self, set: ShardSet, db: usize) -> Option<Txn<'_>> {
-        let (now_ms, options) = (self.keyspace.now_ms(), self.options());
-        self.keyspace
-            .begin_unless_held(now_ms, set, db, options, Box::default())
+    /// The same, unless whoever holds one of the locks says that it will take long.
+    pub(super) fn begin_unless_held(&self, set: ShardSet, db: usize) -> Option<Txn<'_>> {
+        let (now_ms, options, journal) = (self.keyspace.now_ms(), self.options(), Box::default());
+        let keyspace = &self.keyspace;
+        let mut txn = keyspace.begin_unless_held(now_ms, set, db, options, journal)?;
+        self.look_again(&mut txn);
+        Some(txn)
     }
 
     /// The shards that a command needs: those of its keys, or all.

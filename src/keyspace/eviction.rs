@@ -115,7 +115,7 @@ impl Keyspace {
         let start = below(self.shard_count(), self.random());
         (0..self.shard_count()).find_map(|offset| {
             let index = (start + offset) % self.shard_count();
-            let (shard, _) = self.lock_shard(index, Patience::Endless)?;
+            let (shard, _) = self.lock_shard(index, Patience::UnlessHeldForLong)?;
             let eligible = |database| policy.eligible(database);
             let total: usize = shard.databases.iter().map(eligible).sum();
             if total == 0 {

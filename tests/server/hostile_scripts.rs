@@ -111,9 +111,15 @@ fn endless_calls_of_libraries_are_killed() -> io::Result<()> {
 
 #[test]
 fn a_script_that_has_written_is_not_killed_but_by_the_end_of_the_server() -> io::Result<()> {
-    let mut server = server(&[("save", ""), ("appendonly", "no")]);
+    let mut server = server(&[
+        ("save", ""),
+        ("appendonly", "no"),
+        ("maxmemory", "20mb"),
+        ("maxmemory-policy", "allkeys-random"),
+    ]);
     let (mut victim, mut other) = (connect(&server), connect(&server));
-    let body = "redis.call('set', 'a', 'b') while true do end";
+    // Whoever made room now would wait for the script.
+    let body = "redis.call('set', 'a', string.rep('b', 30000000)) while true do end";
     send(&mut victim, &["EVAL", body, "0"])?;
     wait_until_busy(&mut other)?;
     let refused = text(&other.ask(&["SCRIPT", "KILL"])?);
