@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
+#[cfg(feature = "lua")]
+use std::time::Duration;
 
 use super::script_calls::{Nested, Rights, admit_writes};
+#[cfg(feature = "lua")]
+use super::scripting::key_count;
 use super::{CommandError, CommandResult, Context, Outcome, acl, lookup};
 use crate::keyspace::Keyspace;
 use crate::reply::{Reply, Response, ResponseReply};
@@ -16,6 +20,12 @@ const KILLED: &str = "Script killed by user with SCRIPT KILL...";
 const LOAD_TIMEOUT: &str = "FUNCTION LOAD timeout";
 /// How long the code of a library may take when it is loaded.
 const LOAD_LIMIT_MS: i64 = 500;
+/// What a debugger says at the end of a session that has not come to its script.
+#[cfg(feature = "lua")]
+const END_OF_SESSION: &[u8] = b"*1\r\n+<endsession>\r\n";
+/// When a script that is debugged stops by itself, where `busy-reply-threshold` does not say.
+#[cfg(feature = "lua")]
+const DEBUG_PATIENCE_MS: u64 = 5000;
 /// After so much work of its commands a script gives way, however few instructions it has run.
 const LONG_WORK_US: i64 = 50_000;
 
@@ -89,6 +99,7 @@ pub(super) fn run(
         words,
         program,
         busy: false,
+        refused: false,
         worked_us: 0,
         propagating,
     };
@@ -109,12 +120,53 @@ pub(super) fn run(
     }
 }
 
+/// EVAL of a client that has said SCRIPT DEBUG: runs the script under the debugger, also where a native one stands for it.
+/// Whatever comes of it, the debugger says that the session is over before the reply goes out.
+#[cfg(feature = "lua")]
+pub(super) fn debug(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
+    let result = run_debugged(context, read_only);
+    let console = context.session.debugger.clone();
+    if let (Err(_), Some(console)) = (&result, console)
+        && !console.has_ended()
+    {
+        console.say(END_OF_SESSION, false);
+        context.txn.give_way();
+    }
+    result
+}
+
+#[cfg(feature = "lua")]
+fn run_debugged(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
+    let (words, services) = (context.args, context.services);
+    let count = key_count(context, CommandError::NotInteger)?;
+    let script = services.lua.cache(words[1], context.txn.random())?;
+    let (seed, words) = (context.txn.random(), words[3..].split_at(count));
+    let patience = services.config.read().u64("busy-reply-threshold");
+    let patience = Duration::from_millis(if patience == 0 {
+        DEBUG_PATIENCE_MS
+    } else {
+        patience
+    });
+    let program = Program {
+        name: Cow::Borrowed(&script.name),
+        is_function: false,
+        flags: script.flags,
+        read_only,
+    };
+    let shown = (context.args[1], patience);
+    run(context, program, |host, reply| {
+        services.lua.debug(&script, shown, words, seed, host, reply)
+    })
+}
+
 struct LuaHost<'c, 'a, 't> {
     nested: Nested<'c, 't>,
     words: &'a [&'a [u8]],
     program: Program<'a>,
     /// Others have been told that it takes long.
     busy: bool,
+    /// The last call that failed was refused.
+    refused: bool,
     /// How long its commands have worked since it gave way.
     worked_us: i64,
     /// Whether effects are wanted, as long as the script says nothing else.
@@ -133,6 +185,9 @@ impl LuaHost<'_, '_, '_> {
             wrote: self.nested.wrote,
         });
         self.nested.txn.keyspace().set_held_for_long(true);
+    }
+
+    fn warn_of_slowness(&self) {
         log::warn!(
             "Slow script detected: still in execution after {} milliseconds. You can try killing the script using the {} \
              KILL command. Script name is: {}.",
@@ -183,6 +238,7 @@ impl Host for LuaHost<'_, '_, '_> {
         let command = match self.nested.admit(args) {
             Ok(command) => command,
             Err(refused) => {
+                self.refused = true;
                 let stats = &self.nested.services.stats;
                 stats.count_error(&refused.text);
                 if let Some(counters) = refused
@@ -224,6 +280,35 @@ impl Host for LuaHost<'_, '_, '_> {
         self.worked_us >= LONG_WORK_US
     }
 
+    fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// Who debugs may take any time: meanwhile others are told that they cannot be served.
+    fn converse(&mut self, said: &[u8], wait: bool) -> Option<Vec<u8>> {
+        let console = self.nested.session.debugger.clone()?;
+        if !self.nested.txn.can_give_way() {
+            return None;
+        }
+        console.say(said, wait);
+        if !wait {
+            console.end();
+        }
+        if wait && !self.busy {
+            self.begin_busy();
+        }
+        loop {
+            self.nested.txn.give_way();
+            let heard = console.take_heard()?;
+            if self.nested.services.running_script.must_end() {
+                return None;
+            }
+            if !wait || !heard.is_empty() {
+                return Some(heard);
+            }
+        }
+    }
+
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool> {
         let command = lookup(args).ok()?;
         Some(acl::may_run(self.nested.session, command, args))
@@ -250,6 +335,7 @@ impl Host for LuaHost<'_, '_, '_> {
                 return Ok(());
             }
             self.begin_busy();
+            self.warn_of_slowness();
         }
         self.nested.txn.give_way();
         if self.nested.services.running_script.must_end() {

@@ -15,6 +15,7 @@ use crate::script::store::CachedScript;
 use crate::script::twins::{self, Twin};
 use crate::script::{Script, ScriptContext, sha1_of};
 use crate::services::Services;
+use crate::services::debugging::DebugConsole;
 use crate::services::running::NotKilled;
 use crate::value::number::parse_i64;
 
@@ -301,6 +302,10 @@ pub(super) fn show(context: &Context<'_, '_>) {
 
 fn eval_body(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
     show(context);
+    #[cfg(feature = "lua")]
+    if context.session.debugger.is_some() && !context.mode.nested {
+        return lua_scripts::debug(context, read_only);
+    }
     let keys = key_count(context, CommandError::NotInteger)?;
     let body = context.args[1];
     if let Some(script) = context.services.scripts.by_body(body) {
@@ -312,6 +317,11 @@ fn eval_body(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
 
 fn eval_sha1(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
     show(context);
+    if context.session.debugger.is_some() && !context.mode.nested {
+        return Err(CommandError::text(
+            "ERR Please use EVAL instead of EVALSHA for debugging",
+        ));
+    }
     let digits = context.args[1];
     if digits.len() != 40 {
         return Err(NO_SCRIPT);
@@ -484,13 +494,26 @@ fn script_kill(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn script_debug(context: &mut Context<'_, '_>) -> CommandResult {
-    if context.is(2, "no") {
-        ok(context)
-    } else if context.is(2, "yes") || context.is(2, "sync") {
-        Err(CommandError::text("ERR this server has no Lua debugger"))
-    } else {
-        Err(CommandError::text("ERR Use SCRIPT DEBUG YES/SYNC/NO"))
+    let (on, in_place) = (context.is(2, "yes"), context.is(2, "sync"));
+    if context.mode.nested {
+        return Err(CommandError::text(
+            "ERR SCRIPT DEBUG must be called outside a pipeline",
+        ));
     }
+    if !on && !in_place {
+        if !context.is(2, "no") {
+            return Err(CommandError::text("ERR Use SCRIPT DEBUG YES/SYNC/NO"));
+        }
+        context.session.debugger = None;
+        return ok(context);
+    }
+    if !cfg!(feature = "lua") || context.session.info.fd < 0 {
+        return Err(CommandError::text(
+            "ERR the Lua debugger serves connections to a server with Lua",
+        ));
+    }
+    context.session.debugger = Some(Arc::new(DebugConsole::new(in_place)));
+    ok(context)
 }
 
 const SCRIPT_HELP: &[&str] = &[

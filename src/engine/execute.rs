@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+#[cfg(feature = "lua")]
+use super::fiber::is_debugged;
 use super::session::{Blocked, Delivered, Flow, Session};
 use super::{Engine, Inner};
 use crate::commands::scripting::{busy_error, runs_native_script};
@@ -84,7 +86,8 @@ impl Session {
             let multi = self.state.multi.as_ref();
             spec.name == "exec" && multi.is_some_and(|multi| multi.runs_scripts)
         };
-        self.inner().runs_lua(command, args) || queued()
+        let debugged = || self.state.debugger.is_some() && is_debugged(command);
+        self.inner().runs_lua(command, args) || queued() || debugged()
     }
 }
 

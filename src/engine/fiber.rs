@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::Engine;
 use super::execute::{Call, execute};
 use super::session::{Flow, Session};
-use crate::commands::{Command, pubsub};
+use crate::commands::{Command, CommandError, pubsub};
 use crate::keyspace::txn::{HashHint, Journal};
 use crate::reply::{Reply, RespReply, SinkReply};
 use crate::services::SessionState;
@@ -159,6 +159,11 @@ impl Drop for Parked {
     }
 }
 
+/// Commands that SCRIPT DEBUG makes a debugging session of.
+pub(super) fn is_debugged(command: &Command) -> bool {
+    matches!(command.spec.name, "eval" | "eval_ro")
+}
+
 impl Session {
     /// Runs a command on a stack of its own.
     pub(super) fn run_in_fiber(
@@ -171,10 +176,17 @@ impl Session {
         let Ok(stack) = take_stack() else {
             return self.run_here(command, args, reply, started_us, HashHint::NONE);
         };
+        let engine = match self.debugged_engine(command) {
+            Ok(engine) => engine,
+            Err(error) => {
+                self.inner().fail(command, &error, reply);
+                return Flow::Continue;
+            }
+        };
         let words = Arc::new(Words::new(args));
         let stand_in = self.state.stand_in();
         let mut work = Box::new(Work {
-            engine: self.engine.clone(),
+            engine: engine.clone(),
             reply: RespReply::new(self.state.resp3),
             state: std::mem::replace(&mut self.state, stand_in),
             journal: self.journal.take(),
@@ -205,9 +217,25 @@ impl Session {
             command,
             words,
             started_us,
-            engine: self.engine.clone(),
+            engine,
         };
         self.proceed(script, reply, false)
+    }
+
+    /// Where a command runs: a script that is to be debugged, whose session begins with this, on a copy of the data, unless
+    /// its client wants the data itself.
+    fn debugged_engine(&self, command: &Command) -> Result<Engine, CommandError> {
+        let debugger = self.state.debugger.as_ref();
+        let Some(console) = debugger.filter(|_| is_debugged(command)) else {
+            return Ok(self.engine.clone());
+        };
+        let engine = if console.in_place {
+            self.engine.clone()
+        } else {
+            self.engine.copied()?
+        };
+        console.begin();
+        Ok(engine)
     }
 
     /// Goes on with a script that has given way; its flow is as that of any command.

@@ -3,6 +3,8 @@
 mod administration;
 pub mod background;
 pub mod backup;
+#[cfg(feature = "lua")]
+mod copy;
 mod crew;
 mod disk_file;
 mod entry_commands;

@@ -1,6 +1,7 @@
 //! What stands for Lua in a build without the feature `lua`: an interpreter that cannot be made.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use super::Sha1;
 use super::flags::ScriptFlags;
@@ -29,6 +30,16 @@ pub trait Host {
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool>;
     /// Whether the effects of what follows go to the log.
     fn set_logging(&mut self, log: bool);
+    /// Of the last call that failed: whether the command was refused and did not run. Asked by a debugger only.
+    fn take_refused(&mut self) -> bool {
+        false
+    }
+    /// Says what a debugger has to say; with `wait` returns what is answered. `None`: nobody is there.
+    fn converse(&mut self, _said: &[u8], _wait: bool) -> Option<Vec<u8>> {
+        None
+    }
+    /// A function of the API has failed with this text. Heard by a debugger only.
+    fn note_error(&mut self, _text: &str) {}
     /// Called every so many instructions: lets others work when the script has run for long.
     ///
     /// # Errors
@@ -116,6 +127,22 @@ impl Interpreter {
         _: &Sha1,
         _: &[&[u8]],
         _: &[&[u8]],
+        _: &mut dyn Host,
+        _: &mut dyn Reply,
+    ) -> Result<(), Failure> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn debug_script(
+        &mut self,
+        _: &Sha1,
+        _: (&[u8], Duration),
+        _: (&[&[u8]], &[&[u8]]),
         _: &mut dyn Host,
         _: &mut dyn Reply,
     ) -> Result<(), Failure> {

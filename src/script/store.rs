@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -223,6 +224,27 @@ impl LuaStore {
                 lua.run_script(&script.sha1, keys, args, host, reply)
             },
         )?
+    }
+
+    /// Runs a cached script under the debugger, in a state of its own, and writes what it returns.
+    ///
+    /// # Errors
+    ///
+    /// The error that it raised or returned.
+    pub fn debug(
+        &self,
+        script: &CachedScript,
+        (body, patience): (&[u8], Duration),
+        words: (&[&[u8]], &[&[u8]]),
+        seed: u64,
+        host: &mut dyn Host,
+        reply: &mut dyn Reply,
+    ) -> Result<(), Failure> {
+        let mut lua = self.interpreter(seed)?;
+        lua.limit_memory(self.memory_limit.load(Ordering::Relaxed));
+        let compiled = lua.compile(&script.sha1, &script.source);
+        compiled.map_err(|text| failure(format!("ERR {text}")))?;
+        lua.debug_script(&script.sha1, (body, patience), words, host, reply)
     }
 
     /// SCRIPT FLUSH.

@@ -24,6 +24,8 @@ use crate::error::Error;
 use crate::reply::{Reply, RespReply};
 use crate::request::{Parsed, Parser};
 use crate::services::clients::Mail;
+#[cfg(feature = "lua")]
+use crate::services::debugging::DebugConsole;
 use crate::services::{ClientFlags, ReplyMode};
 
 /// Output that is written before the rest of a batch is executed.
@@ -38,6 +40,9 @@ const MAIL_NOTICED: usize = 64 * 1024;
 const SPARE_INPUT: usize = 64;
 /// Words of a batch for which room is kept.
 const KEPT_WORDS: usize = 1024;
+/// How often it is looked whether a script that is debugged has to end.
+#[cfg(feature = "lua")]
+const DEBUG_TICK: Duration = Duration::from_millis(100);
 /// Requests that are buffered while a command waits, before reading rests.
 const MAX_READ_AHEAD: usize = 1 << 20;
 
@@ -540,11 +545,68 @@ impl Connection {
             self.flush_or_keep().await?;
         }
         while let Flow::Script(script) = flow {
-            tokio::task::yield_now().await;
+            match self.console() {
+                Some(console) => {
+                    if self.converse(&console).await.is_err() {
+                        console.close();
+                    }
+                }
+                None => tokio::task::yield_now().await,
+            }
             self.open_output();
             flow = self.session.resume_script(script, &mut self.output);
         }
-        Ok(flow)
+        // A debugging session ends with its connection.
+        Ok(if self.console().is_some() {
+            Flow::Close
+        } else {
+            flow
+        })
+    }
+
+    /// The debugging session that is on.
+    #[cfg(feature = "lua")]
+    fn console(&self) -> Option<Arc<DebugConsole>> {
+        let console = self.session.state.debugger.as_ref();
+        console.filter(|console| console.has_begun()).cloned()
+    }
+
+    /// Sends what the debugger says and, if it waits for that, hears what is answered. Returns now and then without anything:
+    /// the script may have to end.
+    #[cfg(feature = "lua")]
+    async fn converse(&mut self, console: &DebugConsole) -> Result<(), End> {
+        let (said, waits) = console.take_said();
+        self.open_output();
+        self.output.raw(&said);
+        self.write_some()?;
+        let pending = self.output.len() > self.written;
+        if !waits {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        let (socket, mailbox) = (&self.socket, &self.session.state.info.mailbox);
+        let ready = poll_fn(|cx| {
+            if mailbox.poll_killed(cx.waker()).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            if pending {
+                socket.poll_writable(cx)
+            } else {
+                socket.poll_readable(cx)
+            }
+        });
+        match tokio::time::timeout(DEBUG_TICK, ready).await {
+            Ok(result) => result?,
+            Err(_) => return Ok(()),
+        }
+        let mut heard = Vec::with_capacity(READ_SIZE);
+        match self.socket.try_read(&mut heard) {
+            Ok(0) => return Err(End::Closed),
+            Ok(_) => console.answer(&heard),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     #[cfg(not(feature = "lua"))]

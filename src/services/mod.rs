@@ -5,6 +5,7 @@ pub mod acl;
 pub mod apply;
 pub mod channels;
 pub mod clients;
+pub mod debugging;
 pub mod ending;
 pub mod events;
 pub mod histogram;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::acl::User;
+use super::debugging::DebugConsole;
 use super::replicas::Announced;
 use super::subscriptions::Subscriptions;
 use super::tracking::TrackingMode;
@@ -94,6 +95,8 @@ pub struct SessionState {
     pub no_touch: bool,
     /// Whether `maxmemory` was exceeded when the running command began: scripts are judged by it.
     pub out_of_memory: bool,
+    /// SCRIPT DEBUG YES or SYNC.
+    pub debugger: Option<Arc<DebugConsole>>,
     /// CLIENT TRACKING.
     pub tracking: Option<Box<TrackingMode>>,
     /// REPLCONF: what it says of itself as a replica.
@@ -120,6 +123,7 @@ impl SessionState {
             reply_mode: ReplyMode::On,
             no_touch: false,
             out_of_memory: false,
+            debugger: None,
             tracking: None,
             announced: None,
         }
@@ -131,6 +135,7 @@ impl SessionState {
         let mut state = Self::new(Arc::clone(&self.info), self.authenticated);
         (state.db, state.resp3) = (self.db, self.resp3);
         state.reply_mode = self.reply_mode;
+        state.debugger.clone_from(&self.debugger);
         state
     }
 

@@ -6,6 +6,7 @@
 mod compare;
 mod coverage;
 mod data;
+mod debugger;
 mod families;
 mod grammar;
 mod information;

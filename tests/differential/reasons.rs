@@ -96,8 +96,14 @@ pub(crate) const NOT_MADE: &[(&str, &str)] = &[
     ),
     ("psync", "what follows is no reply; a test of its own"),
     ("quit", "streams of raw bytes have it"),
-    ("script|debug SYNC", "there is no debugger"),
-    ("script|debug YES", "there is no debugger"),
+    (
+        "script|debug SYNC",
+        "every EVAL after it is a session of its own",
+    ),
+    (
+        "script|debug YES",
+        "every EVAL after it is a session of its own",
+    ),
     ("sync", "what follows is no reply; a test of its own"),
     ("xadd *", "the clock makes the id"),
 ];

@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod connections;
+mod debugging;
 mod exchanges;
 mod hostile_scripts;
 mod process;

@@ -90,6 +90,12 @@ impl<'k> Txn<'k> {
         self.give_way = Some(give_way);
     }
 
+    /// Whether there is a way to let other work of this thread run.
+    #[must_use]
+    pub const fn can_give_way(&self) -> bool {
+        self.give_way.is_some()
+    }
+
     /// Lets other work of this thread run, if there is a way; the locks stay held.
     pub fn give_way(&self) {
         if let Some(give_way) = self.give_way {

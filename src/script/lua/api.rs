@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::arguments::Arguments;
 use super::calls;
 use super::convert::{cut_off_to_int, error_table};
+use super::debugger::SharedSession;
 use super::guard::{Checked, Raise, checked};
 use super::host::Slot;
 use crate::reply::Response;
@@ -34,6 +35,8 @@ pub(super) struct Shared {
     pub(super) ended: AtomicBool,
     /// A script that must end gets its error at every instruction by now.
     hurried: AtomicBool,
+    /// The session of the debugger, if there is one.
+    pub(super) debugger: Mutex<Option<SharedSession>>,
     /// Replies on their way into Lua. An address into one holds while another comes.
     #[expect(
         clippy::vec_box,
@@ -71,6 +74,36 @@ impl Shared {
         killed.map_or(Ok(()), Err)
     }
 
+    /// A function of the API has failed with this text.
+    pub(super) fn note_error(&self, text: &str) {
+        let text = text.strip_prefix("ERR ").unwrap_or(text);
+        self.host.with(|host| host.note_error(text));
+    }
+
+    /// `redis.error_reply`, with these arguments.
+    fn note_error_reply(&self, args: &MultiValue) {
+        if self.debugger.lock().is_none() {
+            return;
+        }
+        match (args.front(), args.len()) {
+            (Some(Value::String(text)), 1) => {
+                let text = text.to_string_lossy();
+                let bare = text.strip_prefix('-').unwrap_or(&text);
+                self.note_error(&format!("-{bare}"));
+            }
+            _ => self.note_error("wrong number or type of arguments"),
+        }
+    }
+
+    /// `redis.breakpoint()`: whether there is a debugger, which then stops at the next line.
+    fn call_breakpoint(&self) -> bool {
+        let debugger = self.debugger.lock();
+        let session = debugger.as_ref();
+        session
+            .map(|session| session.lock().call_breakpoint())
+            .is_some()
+    }
+
     /// Notes that the script gets its error at every instruction from now on; tells whether it did already.
     pub(super) fn hurry(&self) -> bool {
         self.hurried.swap(true, Ordering::Relaxed)
@@ -103,10 +136,13 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
     let shared_here = Arc::clone(shared);
     let set_repl = move |lua: &Lua, args: MultiValue| set_repl(lua, &shared_here, &args);
     table.raw_set("set_repl", checked(lua, set_repl)?)?;
-    table.raw_set(
-        "error_reply",
-        checked(lua, |lua, args| reply_table(lua, &args, "err"))?,
-    )?;
+    let shared_here = Arc::clone(shared);
+    let error_reply = move |lua: &Lua, args: MultiValue| {
+        let table = reply_table(lua, &args, "err");
+        shared_here.note_error_reply(&args);
+        table
+    };
+    table.raw_set("error_reply", checked(lua, error_reply)?)?;
     table.raw_set(
         "status_reply",
         checked(lua, |lua, args| reply_table(lua, &args, "ok"))?,
@@ -117,12 +153,17 @@ pub(super) fn table(lua: &Lua, shared: &Arc<Shared>) -> mlua::Result<Table> {
         "replicate_commands",
         checked(lua, |_, _| one(Value::Boolean(true)))?,
     )?;
-    // No debugger is ever attached.
-    table.raw_set(
-        "breakpoint",
-        checked(lua, |_, _| one(Value::Boolean(false)))?,
-    )?;
-    table.raw_set("debug", checked(lua, |_, _| Ok(MultiValue::new()))?)?;
+    let shared_here = Arc::clone(shared);
+    let breakpoint = move |_: &Lua, _| one(Value::Boolean(shared_here.call_breakpoint()));
+    table.raw_set("breakpoint", checked(lua, breakpoint)?)?;
+    let shared_here = Arc::clone(shared);
+    let debug = move |_: &Lua, args: MultiValue| {
+        if let Some(session) = &*shared_here.debugger.lock() {
+            session.lock().log_values(args.iter());
+        }
+        Ok(MultiValue::new())
+    };
+    table.raw_set("debug", checked(lua, debug)?)?;
     Ok(table)
 }
 
@@ -172,6 +213,12 @@ fn refuse<T>(lua: &Lua, text: &str) -> Result<T, Raise> {
     Err(Raise::Value(error_table(lua, text, false)?))
 }
 
+/// The same, and a debugger hears of it.
+fn refuse_heard<T>(lua: &Lua, shared: &Shared, text: &str) -> Result<T, Raise> {
+    shared.note_error(text);
+    refuse(lua, text)
+}
+
 /// The words of a command, or why they are none.
 fn words_of(args: &MultiValue) -> Result<SmallVec<[Word; 8]>, &'static str> {
     if args.is_empty() {
@@ -202,24 +249,28 @@ fn bytes_of(words: &[Word]) -> SmallVec<[&[u8]; 8]> {
 fn may_run(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
     let words = match words_of(args) {
         Ok(words) => words,
-        Err(text) => return refuse(lua, text),
+        Err(text) => return refuse_heard(lua, shared, text),
     };
     let allowed = shared.host.with(|host| host.may_run(&bytes_of(&words)));
     match allowed.flatten() {
         Some(allowed) => one(Value::Boolean(allowed)),
-        None => refuse(lua, "ERR Invalid command passed to redis.acl_check_cmd()"),
+        None => refuse_heard(
+            lua,
+            shared,
+            "ERR Invalid command passed to redis.acl_check_cmd()",
+        ),
     }
 }
 
 fn set_resp(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
     let arguments = Arguments::new(lua, args);
     if arguments.len() != 1 {
-        return refuse(lua, "ERR redis.setresp() requires one argument.");
+        return refuse_heard(lua, shared, "ERR redis.setresp() requires one argument.");
     }
     match cut_off_to_int(arguments.number(1).unwrap_or(0.0)) {
         2 => shared.resp3.store(false, Ordering::Relaxed),
         3 => shared.resp3.store(true, Ordering::Relaxed),
-        _ => return refuse(lua, "ERR RESP version must be 2 or 3."),
+        _ => return refuse_heard(lua, shared, "ERR RESP version must be 2 or 3."),
     }
     Ok(MultiValue::new())
 }
@@ -227,12 +278,13 @@ fn set_resp(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
 fn set_repl(lua: &Lua, shared: &Shared, args: &MultiValue) -> Checked {
     let arguments = Arguments::new(lua, args);
     if arguments.len() != 1 {
-        return refuse(lua, "ERR redis.set_repl() requires two arguments.");
+        return refuse_heard(lua, shared, "ERR redis.set_repl() requires two arguments.");
     }
     let flags = cut_off_to_int(arguments.number(1).unwrap_or(0.0));
     if flags & !REPL_ALL != 0 {
-        return refuse(
+        return refuse_heard(
             lua,
+            shared,
             "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
         );
     }

@@ -123,10 +123,12 @@ unsafe fn answer(state: *mut lua_State) -> Answer {
 unsafe fn run_command(state: *mut lua_State, shared: &Shared, resp3: bool) -> Outcome {
     let count = unsafe { ffi::lua_gettop(state) };
     if count == 0 {
+        shared.note_error(NO_WORDS);
         return Outcome::Refused(NO_WORDS);
     }
     // SAFETY: the strings are arguments of the running function and stay on its stack, which the command does not see.
     let Some(numbers) = (unsafe { numbers_of(state, count) }) else {
+        shared.note_error(NO_TEXT);
         return Outcome::Refused(NO_TEXT);
     };
     let words = unsafe { words_of(state, count, &numbers) };

@@ -22,6 +22,16 @@ pub trait Host {
     fn may_run(&mut self, args: &[&[u8]]) -> Option<bool>;
     /// Whether the effects of what follows go to the log.
     fn set_logging(&mut self, log: bool);
+    /// Of the last call that failed: whether the command was refused and did not run. Asked by a debugger only.
+    fn take_refused(&mut self) -> bool {
+        false
+    }
+    /// Says what a debugger has to say; with `wait` returns what is answered. `None`: nobody is there.
+    fn converse(&mut self, _said: &[u8], _wait: bool) -> Option<Vec<u8>> {
+        None
+    }
+    /// A function of the API has failed with this text. Heard by a debugger only.
+    fn note_error(&mut self, _text: &str) {}
     /// Called every so many instructions: lets others work when the script has run for long.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod arguments;
 mod bit;
 mod calls;
 mod convert;
+mod debugger;
 mod guard;
 mod host;
 mod json;
@@ -20,6 +21,7 @@ mod strings;
 use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
@@ -230,6 +232,31 @@ impl Interpreter {
         let name = || hex(sha1);
         let called = Called::Script(&self.compiled, *place);
         self.run(&name, called, (keys, args), host, reply)
+    }
+
+    /// Runs a compiled script under the debugger, which stops it before its first line, and when it has run for `patience`;
+    /// `body` is what is shown of it. The state is of no use afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The error that it raised or returned.
+    pub fn debug_script(
+        &mut self,
+        sha1: &Sha1,
+        (body, patience): (&[u8], Duration),
+        (keys, args): (&[&[u8]], &[&[u8]]),
+        host: &mut dyn Host,
+        reply: &mut dyn Reply,
+    ) -> Result<(), Failure> {
+        let session = debugger::attach(&self.lua, &self.shared, body, patience)
+            .map_err(|error| broken(format!("ERR {error}")))?;
+        let mut observed = debugger::Observed {
+            host,
+            session: Arc::clone(&session),
+        };
+        let result = self.run_script(sha1, keys, args, &mut observed, reply);
+        debugger::end(&self.shared, &session, host);
+        result
     }
 
     /// Runs a function of a library and writes what it returns.
