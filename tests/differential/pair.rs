@@ -632,9 +632,12 @@ impl Pair {
         for side in [&mut self.ours, &mut self.theirs] {
             side.send(connection, command)
                 .map_err(|error| because(&error))?;
-            let mut heard = side
-                .drain(connection)
-                .map_err(|error| format!("{command:?}: {}", because(&error)))?;
+            let mut heard = Vec::new();
+            // What its own command has to tell it comes behind the mark, if both were read at once.
+            for _ in 0..2 {
+                let frames = side.drain(connection);
+                heard.extend(frames.map_err(|error| format!("{command:?}: {}", because(&error)))?);
+            }
             if command.is("CLIENT") {
                 heard
                     .iter_mut()
