@@ -233,6 +233,14 @@ fn find_keys(ctx: &Context<'_, '_>) -> Result<Vec<(usize, &'static str)>, Comman
         keys.iter_mut().for_each(|(position, _)| *position += 2);
         return Ok(keys);
     }
+    let mut keys = Vec::new();
+    if let Some(find) = spec.find_keys {
+        // What happens to keys found so Redis does not know.
+        find(line, &mut |position, _| keys.push((position + 2, "")));
+    }
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
     match counted_keys(spec, line) {
         Some(positions) => Ok(positions.map(|position| (position + 2, "")).collect()),
         None if spec.flags.has(Flags::NO_MANDATORY_KEYS) => Ok(Vec::new()),

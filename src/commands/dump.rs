@@ -94,7 +94,7 @@ const MAX_IDLE: i64 = 0x00ff_ffff;
 fn dump(ctx: &mut Context<'_, '_>) -> CommandResult {
     let compress = ctx.services.config.read().bool("rdbcompression");
     let key = ctx.args.get(1).copied().unwrap_or_default();
-    match ctx.txn.read_untouched(key) {
+    match ctx.txn.read(key) {
         Some(entry) => {
             let payload = rdb::dump(entry.value(), compress);
             ctx.reply.bulk(&payload);

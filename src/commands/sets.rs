@@ -303,7 +303,7 @@ fn smove(context: &mut Context<'_, '_>) -> CommandResult {
     let found = found.map(|set| set.map(|set| set.view().contains(member)));
     let Ok(Some(moved)) = found else {
         // Both are looked at before anything is said of one.
-        txn.remove_if_expired(destination);
+        drop(txn.set_mut(destination));
         found?;
         reply.int(0);
         return Ok(Outcome::Done);

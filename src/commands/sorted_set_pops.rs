@@ -257,7 +257,8 @@ fn pop_first(
             None => continue,
             Some(ValueRef::SortedSet(_)) => {}
             Some(_) if context.mode.retry => continue,
-            Some(_) => return Err(CommandError::WrongType),
+            // Which looks at it like any other command.
+            Some(_) => context.txn.sorted_set_mut(key).map(drop)?,
         }
         let popped = pop(context, key, end, count, shape)?;
         if popped == 0 {

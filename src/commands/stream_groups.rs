@@ -204,9 +204,14 @@ fn xgroup_create(context: &mut Context<'_, '_>) -> CommandResult {
         None if make => None,
         _ => Some(existing(context)?),
     };
-    let is_new = found.is_none();
+    let last_id = found.map(|stream| stream.state().last_id);
+    let is_new = last_id.is_none();
+    // As many as there are options; the same one may come again in another's place.
+    if context.args.len() > 8 {
+        return Err(help::wrong_subcommand(context));
+    }
     let last = match id {
-        b"$" => found.map_or(StreamId::MIN, |stream| stream.state().last_id),
+        b"$" => last_id.unwrap_or(StreamId::MIN),
         id => strict_id(id, 0)?,
     };
     let group = Group::new(last, entries_read);
@@ -230,6 +235,9 @@ fn xgroup_setid(context: &mut Context<'_, '_>) -> CommandResult {
     let (_, entries_read) = group_options(context, false)?;
     let (key, id) = (context.args[2], context.args[4]);
     existing_group(context)?;
+    if context.args.len() > 7 {
+        return Err(help::wrong_subcommand(context));
+    }
     let last_id = existing(context)?.state().last_id;
     let last_delivered = match id {
         b"$" => last_id,

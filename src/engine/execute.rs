@@ -225,7 +225,12 @@ impl Inner {
             Outcome::Block(block) => {
                 return Flow::Wait(self.wait(state, txn, command, args, block));
             }
-            Outcome::Exec => self.exec(state, txn, command, reply),
+            Outcome::Exec => {
+                self.exec(state, txn, command, reply);
+                if state.info.has_flag(ClientFlags::CLOSE_AFTER_REPLY) {
+                    return Flow::Close;
+                }
+            }
             Outcome::Follow(from) => return self.follow(state, txn, command, &from, reply),
             Outcome::AwaitReplicas(wanted, deadline_ms) => {
                 let waiter = (command, args, deadline_ms);

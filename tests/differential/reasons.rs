@@ -163,6 +163,11 @@ pub(crate) const REASONS: &[Reason] = &[
         why: "a large set that is not sorted comes in its own order",
     },
     Reason {
+        command: "acl",
+        applies: |words| has(words, "LIST"),
+        why: "Redis 7.2 shows the rules that were given, 7.0 those that come to the same",
+    },
+    Reason {
         command: "memory",
         applies: |words| has(words, "STATS") || has(words, "MALLOC-STATS") || has(words, "DOCTOR"),
         why: "a process tells of itself",
