@@ -247,6 +247,23 @@ fn a_killed_waiter_leaves_its_place() {
 }
 
 #[test]
+fn who_ends_itself_in_a_transaction_has_its_answer_and_goes() {
+    let server = crate::server();
+    let mut client = crate::connect(&server);
+    let id = client.ask(&["CLIENT", "ID"]).expect("the server answers");
+    let id = id.int().expect("a number").to_string();
+    for words in [
+        &["MULTI"][..],
+        &["CLIENT", "KILL", "ID", &id, "SKIPME", "NO"],
+    ] {
+        client.ask(words).expect("the server answers");
+    }
+    let answer = client.ask(&["EXEC"]).expect("the server answers");
+    assert_eq!(answer.items()[0].int(), Some(1));
+    assert!(client.receive().is_err(), "the connection is closed");
+}
+
+#[test]
 fn waiters_are_served_in_the_order_of_arrival() {
     let server = crate::server();
     let mut other = crate::connect(&server);

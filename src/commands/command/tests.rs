@@ -91,6 +91,10 @@ fn keys_of_a_line() {
     ] {
         assert_eq!(harness.run(line), Response::Error(error.to_owned()));
     }
+    harness.expect(&[(
+        "COMMAND GETKEYS XREADGROUP STREAMS a b c 1 STREAMS 2",
+        "[\"a\" \"b\" \"c\"]",
+    )]);
 }
 
 /// What a real server says of the commands that both have, in both protocols.
