@@ -194,7 +194,8 @@ fn deadline(context: &Context<'_, '_>, at: usize) -> Result<Option<i64>, Command
     }
 }
 
-/// Where the keys of XREAD and XREADGROUP stand: behind the word STREAMS that is no option's value. There are no others.
+/// Where the keys of XREAD and XREADGROUP stand: behind the word STREAMS that is no option's value, as many as there are
+/// ids. There are no others.
 fn find_keys(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool {
     let is = |at: usize, option: &str| {
         args.get(at)
@@ -207,8 +208,10 @@ fn find_keys(args: &[&[u8]], visit: &mut dyn FnMut(usize, &'static str)) -> bool
         } else if is(at, "group") {
             at += 2;
         } else if is(at, "streams") {
-            let keys = (args.len() - at - 1) / 2;
-            (at + 1..at + 1 + keys).for_each(|key| visit(key, "RO access"));
+            let rest = args.len() - at - 1;
+            if rest.is_multiple_of(2) {
+                (at + 1..at + 1 + rest / 2).for_each(|key| visit(key, "RO access"));
+            }
             break;
         } else if !is(at, "noack") {
             break;
