@@ -121,29 +121,23 @@ impl Propagation {
     /// left it too, to the disk under `always`, else at least to the system, to which it may be written here.
     #[cfg(feature = "server")]
     pub(crate) fn may_leave(&self, position: u64) -> bool {
-        let always = self.always.load(Ordering::Relaxed);
-        self.holds(
-            position,
-            if always {
-                Log::is_synced
-            } else {
-                Log::write_through
-            },
-        )
+        self.holds(position, self.there_to_leave(Log::write_through))
     }
 
     /// The same, without an attempt to bring it about.
     #[cfg(feature = "server")]
     pub(crate) fn has_left(&self, position: u64) -> bool {
-        let always = self.always.load(Ordering::Relaxed);
-        self.holds(
-            position,
-            if always {
-                Log::is_synced
-            } else {
-                Log::is_written
-            },
-        )
+        self.holds(position, self.there_to_leave(Log::is_written))
+    }
+
+    /// What has to be true of the log before a reply leaves: on the disk under `always`, else what `written` asks.
+    #[cfg(feature = "server")]
+    fn there_to_leave(&self, written: fn(&Log, u64) -> bool) -> fn(&Log, u64) -> bool {
+        if self.always.load(Ordering::Relaxed) {
+            Log::is_synced
+        } else {
+            written
+        }
     }
 
     /// Whether this is true of the log up to here, or there is nothing in it to wait for.
