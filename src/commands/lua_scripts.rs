@@ -174,7 +174,7 @@ struct LuaHost<'c, 'a, 't> {
 }
 
 impl LuaHost<'_, '_, '_> {
-    fn begin_busy(&mut self) {
+    fn begin_busy(&mut self, is_debugged: bool) {
         self.busy = true;
         let command = self.words.iter().map(|word| Box::from(*word)).collect();
         self.nested.services.running_script.begin(Running {
@@ -183,6 +183,7 @@ impl LuaHost<'_, '_, '_> {
             started_ms: self.nested.txn.now_ms(),
             is_function: self.program.is_function,
             wrote: self.nested.wrote,
+            is_debugged,
         });
         self.nested.txn.keyspace().set_held_for_long(true);
     }
@@ -295,7 +296,7 @@ impl Host for LuaHost<'_, '_, '_> {
             console.end();
         }
         if wait && !self.busy {
-            self.begin_busy();
+            self.begin_busy(true);
         }
         loop {
             self.nested.txn.give_way();
@@ -334,7 +335,7 @@ impl Host for LuaHost<'_, '_, '_> {
             if limit == 0 || elapsed < limit {
                 return Ok(());
             }
-            self.begin_busy();
+            self.begin_busy(false);
             self.warn_of_slowness();
         }
         self.nested.txn.give_way();

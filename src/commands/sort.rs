@@ -433,8 +433,7 @@ fn store(txn: &mut Txn<'_>, key: &[u8], elements: &[Text], get: &[&[u8]]) -> usi
     }
     let len = list.len();
     if len > 0 {
-        txn.insert(key, list.into(), None);
-        txn.changed(EventClass::LIST, "sortstore", key);
+        txn.insert_result(key, list.into(), EventClass::LIST, "sortstore");
         txn.add_dirty(len as u64 - 1);
     } else if txn.remove(key) {
         txn.changed(EventClass::GENERIC, "del", key);

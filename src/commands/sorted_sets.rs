@@ -153,8 +153,7 @@ pub(super) fn store(
 ) -> usize {
     let len = result.len();
     if len > 0 {
-        txn.insert(key, Value::SortedSet(result), None);
-        changed(txn, event, key, 1);
+        txn.insert_result(key, Value::SortedSet(result), EventClass::SORTED_SET, event);
     } else if txn.remove(key) {
         txn.changed(EventClass::GENERIC, "del", key);
     }

@@ -308,6 +308,11 @@ impl Engine {
     pub fn keyspace(&self) -> &Keyspace {
         &self.0.keyspace
     }
+
+    /// Whether a script holds the data that somebody steps through.
+    pub(crate) fn is_debugging(&self) -> bool {
+        self.0.keyspace.is_held_for_long() && self.0.services.running_script.is_debugged()
+    }
 }
 
 impl Inner {

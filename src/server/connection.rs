@@ -43,9 +43,9 @@ const KEPT_WORDS: usize = 1024;
 /// How often it is looked whether a script that is debugged has to end.
 #[cfg(feature = "lua")]
 const DEBUG_TICK: Duration = Duration::from_millis(100);
-/// How often, and how long each time, a script that is busy is given to end before others are told of it.
-const BUSY_LOOKS: usize = 50;
-const BUSY_LOOK: Duration = Duration::from_millis(1);
+/// How long a script that is debugged is given to end before others are told that it is busy, and how often that is looked at.
+const DEBUGGED_PATIENCE: Duration = Duration::from_millis(300);
+const DEBUGGED_LOOK: Duration = Duration::from_millis(1);
 /// Requests that are buffered while a command waits, before reading rests.
 const MAX_READ_AHEAD: usize = 1 << 20;
 
@@ -339,19 +339,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Before anybody is told that a script is busy it may end: the client that debugs it may have gone just now.
-    async fn let_scripts_end(&self) {
-        for _ in 0..BUSY_LOOKS {
-            if !self.session.engine().keyspace().is_held_for_long() {
-                return;
-            }
-            tokio::time::sleep(BUSY_LOOK).await;
+    /// Before anybody is told that a script is busy which is debugged, it may end: who debugs it may have gone just now.
+    async fn let_debugger_go(&self) {
+        if !self.session.engine().is_debugging() {
+            return;
+        }
+        let since = Instant::now();
+        while self.session.engine().is_debugging() && since.elapsed() < DEBUGGED_PATIENCE {
+            tokio::time::sleep(DEBUGGED_LOOK).await;
         }
     }
 
     /// Executes every whole command that has been read, and answers.
     async fn process(&mut self) -> Result<(), End> {
-        self.let_scripts_end().await;
+        self.let_debugger_go().await;
         self.open_output();
         self.bound_output();
         // CLIENT LIST tells how long the query is that it came with.

@@ -19,6 +19,8 @@ pub struct Running {
     pub is_function: bool,
     /// It has changed something: ending it would leave half of its work.
     pub wrote: bool,
+    /// Somebody steps through it.
+    pub is_debugged: bool,
 }
 
 /// Why a script cannot be ended.
@@ -60,6 +62,13 @@ impl RunningScript {
     #[must_use]
     pub fn get(&self) -> Option<Running> {
         self.running.lock().clone()
+    }
+
+    /// Whether somebody steps through it.
+    #[must_use]
+    pub fn is_debugged(&self) -> bool {
+        let running = self.running.lock();
+        running.as_ref().is_some_and(|running| running.is_debugged)
     }
 
     /// The script has changed something.

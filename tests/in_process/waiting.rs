@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-use innkeep::{Engine, Session};
+use innkeep::{Connection, Engine, Session};
 use redis::{RedisResult, TypedCommands};
 
 use super::{engine_with, until_blocked};
@@ -31,6 +31,31 @@ fn time_ends_a_wait() -> RedisResult<()> {
         1,
         "nobody waits any more"
     );
+    Ok(())
+}
+
+/// Redis serves who waits for a key when it comes to be, not when a result takes the place of something else.
+#[test]
+fn a_result_in_the_place_of_another_type_wakes_nobody() -> RedisResult<()> {
+    let engine = Engine::in_memory();
+    let mut other = engine.connection();
+    other.rpush("numbers", &[2, 1])?;
+    let mut popper = engine.connection();
+    let waiting = thread::spawn(move || popper.blpop("result", 0.0));
+    until_blocked(&engine, 1);
+    let sort = |other: &mut Connection| -> RedisResult<usize> {
+        let mut command = redis::cmd("SORT");
+        command.arg(&["numbers", "STORE", "result"]);
+        command.query(other)
+    };
+    other.set("result", "text")?;
+    assert_eq!(sort(&mut other)?, 2);
+    assert_eq!(other.llen("result")?, 2, "nobody has popped");
+    other.del("result")?;
+    assert_eq!(sort(&mut other)?, 2);
+    let popped = waiting.join().expect("no panic")?;
+    assert_eq!(popped, Some(["result".to_owned(), "1".to_owned()]));
+    assert_eq!(other.llen("result")?, 1);
     Ok(())
 }
 

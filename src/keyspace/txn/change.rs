@@ -120,6 +120,25 @@ impl Txn<'_> {
         self.insert_entry(key, Entry::new(key, value, expires_at_ms));
     }
 
+    /// Puts the result of a command in the place of whatever the key holds, and tells of the change. As in Redis it wakes
+    /// nobody that waits for the key where it held something else, but those for whom a stream goes.
+    pub fn insert_result(
+        &mut self,
+        key: &[u8],
+        result: Value,
+        class: EventClass,
+        event: &'static str,
+    ) {
+        let old = self.peek(key).map(Entry::value);
+        let awaited = matches!(old, None | Some(ValueRef::Stream(_)));
+        self.insert(key, result, None);
+        if awaited {
+            self.changed(class, event, key);
+        } else {
+            self.changed_unawaited(class, event, key);
+        }
+    }
+
     /// Sets the key to a string, integers recognised; an old value and its expiry are gone.
     pub fn insert_string(&mut self, key: &[u8], bytes: &[u8], expires_at_ms: Option<i64>) {
         let hash = self.hint.of(key);
