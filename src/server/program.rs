@@ -132,6 +132,8 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     let port = config.u64("port");
     let options = server_options(&config)?;
     let pidfile = config.path("pidfile");
+    // Whoever is served may rely on it that a signal ends the server as it should.
+    let mut signals = Signals::new()?;
     let engine = Engine::prepare(config).map_err(io::Error::other)?;
     let named = engine.services().stats.allocator.set(ALLOCATOR);
     debug_assert!(named.is_ok(), "nobody else knows the allocator");
@@ -159,7 +161,7 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     let failure = load(&engine, server.addresses().to_vec(), supervisor)?;
     tokio::select! {
         Ok(problem) = failure => return Err(io::Error::other(problem)),
-        stopped = stop(&mut server, &engine) => stopped?,
+        stopped = stop(&mut server, &engine, &mut signals) => stopped?,
     }
     supervisor.stopping();
     drop(server);
@@ -220,14 +222,13 @@ impl Signals {
 }
 
 /// Waits for the wish to stop, and brings everything to disk.
-async fn stop(server: &mut Server, engine: &Engine) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+async fn stop(server: &mut Server, engine: &Engine, signals: &mut Signals) -> io::Result<()> {
     loop {
         let ended = tokio::select! {
             (name, parameter) = signals.next() => {
                 info!("Received {name} scheduling shutdown...");
                 let how = shutdown_by_signal(engine, parameter);
-                stop_by_signal(server, engine, &mut signals, how).await?
+                stop_by_signal(server, engine, signals, how).await?
             }
             how = server.shutdown_requested() => {
                 info!("User requested shutdown...");
