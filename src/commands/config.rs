@@ -144,8 +144,12 @@ fn config_set(ctx: &mut Context<'_, '_>) -> CommandResult {
     let set = ctx.services.config.write().set(pairs, context);
     let changes = set.map_err(|error| error.to_string())?;
     if let Err(error) = apply(ctx, &changes) {
-        ctx.services.config.write().roll_back(changes);
+        ctx.services.config.write().roll_back(&changes);
         ctx.services.apply_config();
+        for change in &changes {
+            // What was in force before is, again: that may have become impossible in between, and is told in the server's log.
+            drop(apply_outside(ctx, &changes, change.parameter.name));
+        }
         return Err(error.to_string().into());
     }
     ctx.reply.ok();
@@ -175,6 +179,9 @@ fn apply(ctx: &mut Context<'_, '_>, changes: &Changes) -> Result<(), SetError> {
     Ok(())
 }
 
+const NOT_LISTENING: &str = "Unable to listen on this port. Check server logs.";
+const NOT_SECURED: &str = "Unable to update TLS configuration. Check server logs.";
+
 /// The parameters of the log and the listener.
 fn apply_outside(
     ctx: &mut Context<'_, '_>,
@@ -190,6 +197,7 @@ fn apply_outside(
         "appendfsync" | "appendonly" | "port" | "bind" | "maxmemory" | "dir" => {
             services.config.read().clone()
         }
+        _ if name.starts_with("tls-") => services.config.read().clone(),
         _ => return Ok(()),
     };
     let result = match name {
@@ -198,24 +206,25 @@ fn apply_outside(
         "dir" => hooks.admit_directory(&config.path(name)),
         "appendfsync" => hooks.set_fsync_policy(config.word(name)),
         "appendonly" => hooks.set_append_only(ctx.txn, config.bool(name), ctx.mode.nested),
-        _ if name == "bind" && changes.contains("port") => Ok(()),
-        _ => {
-            let addresses = config.bind().iter();
-            let addresses: Vec<String> = addresses
-                .map(|address| String::from_utf8_lossy(address).into_owned())
-                .collect();
-            let port = u16::try_from(config.u64("port")).unwrap_or(0);
-            // Why not is in the server's own log.
-            hooks.rebind(&addresses, port).map_err(|_| {
-                let text = match name {
-                    "port" => "Unable to listen on this port. Check server logs.",
-                    _ => "Failed to bind to specified addresses.",
-                };
-                text.to_owned()
-            })
-        }
+        "bind" if changes.contains("port") || changes.contains("tls-port") => Ok(()),
+        // Why not is in the server's own log.
+        "bind" => because(
+            hooks.rebind(&config),
+            "Failed to bind to specified addresses.",
+        ),
+        "port" => because(hooks.rebind(&config), NOT_LISTENING),
+        _ if config.u64("tls-port") == 0 && name != "tls-port" => Ok(()),
+        "tls-port" if config.u64(name) == 0 => because(hooks.rebind(&config), NOT_LISTENING),
+        "tls-port" => because(hooks.secure(&config), NOT_SECURED)
+            .and_then(|()| because(hooks.rebind(&config), NOT_LISTENING)),
+        _ => because(hooks.secure(&config), NOT_SECURED),
     };
     result.map_err(|reason| changes.refuse(name, reason))
+}
+
+/// Says instead of what went wrong what Redis says.
+fn because(result: Result<(), String>, text: &str) -> Result<(), String> {
+    result.map_err(|_| text.to_owned())
 }
 
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {
@@ -245,6 +254,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use crate::commands::testing::Harness;
+    use crate::config::Config;
     use crate::keyspace::EventClass;
     use crate::reply::Response;
     use crate::services::Hooks;
@@ -289,10 +299,26 @@ mod tests {
             }
         }
 
-        fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String> {
+        fn rebind(&self, config: &Config) -> Result<(), String> {
+            let addresses = config.bind().iter();
+            let addresses: Vec<_> = addresses
+                .map(|address| String::from_utf8_lossy(address))
+                .collect();
+            let (port, tls_port) = (config.u64("port"), config.u64("tls-port"));
             self.0
                 .lock()
-                .push(format!("listen {}:{port}", addresses.join(",")));
+                .push(format!("listen {}:{port},{tls_port}", addresses.join(",")));
+            Ok(())
+        }
+
+        fn secure(&self, config: &Config) -> Result<(), String> {
+            let file = config.text("tls-cert-file");
+            self.0
+                .lock()
+                .push(format!("secure {}", String::from_utf8_lossy(file)));
+            if file.is_empty() {
+                return Err("No tls-cert-file configured!".to_owned());
+            }
             Ok(())
         }
 

@@ -160,7 +160,7 @@ impl Config {
                 return Err(SetError::UnknownOption(given.to_vec()));
             };
             if let Err(reason) = self.assign_words(place, &words_of(parameter, text)) {
-                self.roll_back(changes);
+                self.roll_back(&changes);
                 let name = name.as_bytes().to_vec();
                 return Err(SetError::Refused { name, reason });
             }
@@ -177,10 +177,10 @@ impl Config {
     }
 
     /// Takes back what [`Self::set`] did, where it could not be applied.
-    pub fn roll_back(&mut self, changes: Changes) {
-        for change in changes.changes.into_iter().rev() {
+    pub fn roll_back(&mut self, changes: &Changes) {
+        for change in changes.changes.iter().rev() {
             if let Some(value) = self.values.get_mut(change.place) {
-                *value = change.old;
+                *value = change.old.clone();
             }
         }
     }

@@ -332,7 +332,7 @@ fn config_set_is_atomic_and_can_be_rolled_back() {
     assert!(changes.contains("replica-priority"));
     let error = changes.refuse("replica-priority", "no");
     assert!(error.to_string().contains("'slave-priority') - no"));
-    config.roll_back(changes);
+    config.roll_back(&changes);
     assert_eq!(config.values, before);
 }
 

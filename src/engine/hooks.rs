@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Inner;
 use super::recovery::policy_named;
+use crate::config::Config;
 use crate::error::UNKNOWN_MEMORY;
 use crate::services::{Hooks, LogProgress};
 
@@ -92,12 +93,20 @@ impl Hooks for EngineHooks {
         admitted.map_err(|error| error.to_string())
     }
 
-    fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String> {
+    fn rebind(&self, config: &Config) -> Result<(), String> {
         let engine = self.engine()?;
-        let rebind = engine.services.rebind.read();
-        rebind
+        let listeners = engine.services.rebind.read();
+        listeners
             .as_ref()
-            .map_or(Ok(()), |rebind| rebind.listen(addresses, port))
+            .map_or(Ok(()), |listeners| listeners.listen(config))
+    }
+
+    fn secure(&self, config: &Config) -> Result<(), String> {
+        let engine = self.engine()?;
+        let listeners = engine.services.rebind.read();
+        listeners
+            .as_ref()
+            .map_or(Ok(()), |listeners| listeners.secure(config))
     }
 
     fn log(&self, line: &str) {
@@ -120,7 +129,7 @@ impl Hooks for EngineHooks {
             engine.reserve.look_again();
         } else if name.starts_with("maxmemory") {
             engine.background.request_eviction();
-        } else if matches!(name, "proc-title-template" | "bind" | "port")
+        } else if matches!(name, "proc-title-template" | "bind" | "port" | "tls-port")
             && let Some(show) = engine.services.switches.show_title.get()
         {
             show(&engine.services.config.read());

@@ -1,5 +1,5 @@
-//! The acceptor: a thread that owns the listening sockets, hands on what it accepts, and replaces them when `bind` or
-//! `port` change. Knows neither connections nor commands.
+//! The acceptor: a thread that owns the listening sockets, hands on what it accepts, and replaces them when `bind`, `port`
+//! or `tls-port` change. Knows neither connections nor commands.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -14,12 +14,15 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{self, LocalSet};
 
+use super::tls::Tls;
+use crate::config::Config;
 use crate::services::Rebind;
 
 /// A connection that nobody has greeted yet.
 #[derive(Debug)]
 pub(super) enum Accepted {
     Tcp(std::net::TcpStream, SocketAddr),
+    Tls(std::net::TcpStream, SocketAddr),
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -30,28 +33,71 @@ pub(super) type HandOver = Arc<dyn Fn(Accepted) + Send + Sync>;
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) tcp: Vec<TcpListener>,
+    pub(super) tls: Vec<TcpListener>,
     pub(super) unix: Option<UnixListener>,
     pub(super) backlog: i32,
+}
+
+/// Where to listen over TCP, and whether what comes there is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    address: SocketAddr,
+    secured: bool,
 }
 
 /// A wish to listen elsewhere, and where the outcome goes.
 #[derive(Debug)]
 struct Request {
-    addresses: Vec<SocketAddr>,
+    places: Vec<Place>,
     done: std::sync::mpsc::Sender<io::Result<()>>,
 }
 
-/// The thread's mailbox.
+/// The thread's mailbox, and how new connections are secured.
 #[derive(Debug)]
-pub(super) struct Rebinder(mpsc::UnboundedSender<Request>);
+pub(super) struct Rebinder {
+    requests: mpsc::UnboundedSender<Request>,
+    tls: Arc<Tls>,
+}
 
 impl Rebind for Rebinder {
-    fn listen(&self, addresses: &[String], port: u16) -> Result<(), String> {
-        let addresses = resolve(addresses, port).map_err(|error| error.to_string())?;
+    fn listen(&self, config: &Config) -> Result<(), String> {
+        let plain = Place::all(config, false).map_err(|error| error.to_string())?;
+        let secured = Place::all(config, true).map_err(|error| error.to_string())?;
+        self.replace([plain, secured].concat())
+    }
+
+    fn secure(&self, config: &Config) -> Result<(), String> {
+        let configured = self.tls.configure(config);
+        configured.inspect_err(|problem| warn!("{problem}"))
+    }
+}
+
+impl Place {
+    /// What `bind` means with `port`, or with `tls-port`; nothing where that is 0.
+    fn all(config: &Config, secured: bool) -> io::Result<Vec<Self>> {
+        let addresses = addresses(config, if secured { "tls-port" } else { "port" })?.into_iter();
+        let place = |address| Self { address, secured };
+        Ok(addresses.map(place).collect())
+    }
+}
+
+/// The addresses of `bind` with the port that a parameter gives; none where that is 0.
+pub(super) fn addresses(config: &Config, port: &'static str) -> io::Result<Vec<SocketAddr>> {
+    let port = u16::try_from(config.u64(port)).unwrap_or(0);
+    let names: Vec<_> = config
+        .bind()
+        .iter()
+        .map(|name| String::from_utf8_lossy(name))
+        .collect();
+    resolve(&names, port)
+}
+
+impl Rebinder {
+    fn replace(&self, places: Vec<Place>) -> Result<(), String> {
         let (done, outcome) = std::sync::mpsc::channel();
         let stopping = || "the server is stopping".to_owned();
-        self.0
-            .send(Request { addresses, done })
+        self.requests
+            .send(Request { places, done })
             .map_err(|_| stopping())?;
         outcome
             .recv()
@@ -68,6 +114,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// Starts the thread, which ends when `stopped` says so. Nobody is accepted while `is_starting`, for a moment.
 pub(super) fn start(
     sockets: Sockets,
+    tls: Arc<Tls>,
     hand_over: HandOver,
     stopped: watch::Receiver<bool>,
     is_starting: impl Fn() -> bool + Send + 'static,
@@ -88,7 +135,7 @@ pub(super) fn start(
     let thread = std::thread::Builder::new()
         .name("innkeep-acceptor".into())
         .spawn(work)?;
-    Ok((Rebinder(requests), thread))
+    Ok((Rebinder { requests, tls }, thread))
 }
 
 async fn accept_all(
@@ -105,11 +152,12 @@ async fn accept_all(
         backlog: sockets.backlog,
         hand_over,
     };
-    open.add(sockets.tcp);
+    open.add(sockets.tcp, false);
+    open.add(sockets.tls, true);
     loop {
         tokio::select! {
             Some(request) = inbox.recv() => {
-                let outcome = open.replace(&request.addresses).await;
+                let outcome = open.replace(&request.places).await;
                 // Who asked waits for it, unless it has died in the meantime.
                 drop(request.done.send(outcome));
             }
@@ -120,7 +168,7 @@ async fn accept_all(
 
 /// A socket that a task accepts from.
 struct Listening {
-    address: SocketAddr,
+    place: Place,
     task: task::JoinHandle<()>,
 }
 
@@ -131,63 +179,79 @@ struct Open {
 }
 
 impl Open {
-    fn add(&mut self, sockets: Vec<TcpListener>) {
+    fn add(&mut self, sockets: Vec<TcpListener>, secured: bool) {
         for socket in sockets {
             let Ok(address) = socket.local_addr() else {
                 continue;
             };
-            let task = task::spawn_local(accept_tcp(socket, Arc::clone(&self.hand_over)));
-            self.listeners.push(Listening { address, task });
+            let task = task::spawn_local(accept_tcp(socket, secured, Arc::clone(&self.hand_over)));
+            let place = Place { address, secured };
+            self.listeners.push(Listening { place, task });
         }
     }
 
-    /// Listens on these addresses only. When it returns the others are closed; on an error everything is as before.
-    async fn replace(&mut self, wanted: &[SocketAddr]) -> io::Result<()> {
-        let is_missing = |address: &&SocketAddr| {
+    /// Listens at these places only. When it returns the others are closed; on an error everything is as before.
+    async fn replace(&mut self, wanted: &[Place]) -> io::Result<()> {
+        let is_missing = |place: &&Place| {
             let mut open = self.listeners.iter();
-            !open.any(|listener| listener.address == **address)
+            !open.any(|listener| listener.place == **place)
         };
-        let missing: Vec<SocketAddr> = wanted.iter().filter(is_missing).copied().collect();
-        match listen_all(&missing, self.backlog) {
+        let missing: Vec<Place> = wanted.iter().filter(is_missing).copied().collect();
+        match self.open(&missing) {
             Ok(new) => {
                 self.close_unless(wanted).await;
-                self.add(new);
+                self.add_both(new);
                 Ok(())
             }
-            // An address and the wildcard of its port are in each other's way.
+            // An address and the wildcard of its port are in each other's way; so are the two sides of a port that is secured
+            // from now on, or no longer.
             Err(_) if self.shares_a_port(&missing) => {
                 let closed = self.close_unless(wanted).await;
-                let new = listen_all(&missing, self.backlog);
-                let (result, sockets) = match new {
+                let (result, sockets) = match self.open(&missing) {
                     Ok(new) => (Ok(()), new),
-                    Err(error) => (Err(error), listen_all(&closed, self.backlog)?),
+                    Err(error) => (Err(error), self.open(&closed)?),
                 };
-                self.add(sockets);
+                self.add_both(sockets);
                 result
             }
             Err(error) => Err(error),
         }
     }
 
-    fn shares_a_port(&self, addresses: &[SocketAddr]) -> bool {
+    /// Sockets at all of these places: plain ones, and secured ones.
+    fn open(&self, places: &[Place]) -> io::Result<[Vec<TcpListener>; 2]> {
+        let listen = |secured| {
+            let places = places.iter().filter(|place| place.secured == secured);
+            let addresses: Vec<_> = places.map(|place| place.address).collect();
+            listen_all(&addresses, self.backlog)
+        };
+        Ok([listen(false)?, listen(true)?])
+    }
+
+    fn add_both(&mut self, [plain, secured]: [Vec<TcpListener>; 2]) {
+        self.add(plain, false);
+        self.add(secured, true);
+    }
+
+    fn shares_a_port(&self, places: &[Place]) -> bool {
         self.listeners.iter().any(|listener| {
-            let port = listener.address.port();
-            addresses.iter().any(|address| address.port() == port)
+            let port = listener.place.address.port();
+            places.iter().any(|place| place.address.port() == port)
         })
     }
 
-    /// Closes the listeners of other addresses and returns where they were.
-    async fn close_unless(&mut self, wanted: &[SocketAddr]) -> Vec<SocketAddr> {
+    /// Closes the listeners of other places and returns where they were.
+    async fn close_unless(&mut self, wanted: &[Place]) -> Vec<Place> {
         let mut closed = Vec::new();
         for listener in std::mem::take(&mut self.listeners) {
-            if wanted.contains(&listener.address) {
+            if wanted.contains(&listener.place) {
                 self.listeners.push(listener);
                 continue;
             }
             listener.task.abort();
             // The socket is closed when the task is gone.
             drop(listener.task.await);
-            closed.push(listener.address);
+            closed.push(listener.place);
         }
         closed
     }
@@ -273,7 +337,7 @@ fn is_there(address: SocketAddr) -> bool {
     TcpListener::bind((address.ip(), 0)).is_ok()
 }
 
-async fn accept_tcp(listener: TcpListener, hand_over: HandOver) {
+async fn accept_tcp(listener: TcpListener, secured: bool, hand_over: HandOver) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
@@ -281,7 +345,10 @@ async fn accept_tcp(listener: TcpListener, hand_over: HandOver) {
         match listener.accept().await {
             Ok((stream, address)) => {
                 if let Ok(stream) = stream.into_std() {
-                    hand_over(Accepted::Tcp(stream, address));
+                    hand_over(match secured {
+                        true => Accepted::Tls(stream, address),
+                        false => Accepted::Tcp(stream, address),
+                    });
                 }
             }
             Err(error) => rest_after(&error).await,
@@ -328,12 +395,21 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let sockets = Sockets {
             tcp,
+            tls: Vec::new(),
             unix: None,
             backlog: 16,
         };
-        let (rebinder, thread) =
-            start(sockets, Arc::new(drop), stopped, || false).expect("threads start");
+        let (rebinder, thread) = start(sockets, Arc::default(), Arc::new(drop), stopped, || false)
+            .expect("threads start");
         (rebinder, port, stop, thread)
+    }
+
+    /// A configuration that says so.
+    fn at(bind: &str, port: u16) -> Config {
+        let mut config = Config::default();
+        let text = format!("bind {bind}\nport {port}");
+        config.load_text(text.as_bytes()).expect("valid options");
+        config
     }
 
     fn answers(port: u16) -> bool {
@@ -345,15 +421,14 @@ mod tests {
         let (rebinder, port, stop, thread) = acceptor();
         let other = listen(here(0), 1).and_then(|free| free.local_addr());
         let other = other.expect("a port is free").port();
-        let name = ["127.0.0.1".to_owned()];
         assert!(answers(port));
-        rebinder.listen(&name, other).expect("the port is free");
+        let wanted = at("127.0.0.1", other);
+        rebinder.listen(&wanted).expect("the port is free");
         assert!(answers(other) && !answers(port));
-        rebinder
-            .listen(&["*".to_owned()], other)
-            .expect("same port");
+        rebinder.listen(&at("*", other)).expect("same port");
         assert!(answers(other));
-        rebinder.listen(&[], other).expect("none is always free");
+        let nowhere = at("127.0.0.1", 0);
+        rebinder.listen(&nowhere).expect("none is always free");
         assert!(!answers(other));
         stop.send_replace(true);
         thread.join().expect("it does not panic");
@@ -364,13 +439,8 @@ mod tests {
         let (rebinder, port, stop, thread) = acceptor();
         let taken = listen(here(0), 1).expect("a port is free");
         let taken_port = taken.local_addr().expect("it is bound").port();
-        let name = ["127.0.0.1".to_owned()];
-        assert!(rebinder.listen(&name, taken_port).is_err());
-        assert!(
-            rebinder
-                .listen(&["999.999.999.999".to_owned()], port)
-                .is_err()
-        );
+        assert!(rebinder.listen(&at("127.0.0.1", taken_port)).is_err());
+        assert!(rebinder.listen(&at("999.999.999.999", port)).is_err());
         assert!(answers(port));
         stop.send_replace(true);
         thread.join().expect("it does not panic");

@@ -18,6 +18,7 @@ use super::acceptor::{self, Accepted, Sockets};
 use super::buffers::Buffers;
 use super::connection::{Connection, End};
 use super::socket::Socket;
+use super::tls::{Tls, TlsStream};
 use crate::commands::Shutdown;
 use crate::engine::Engine;
 use crate::services::{ClientFlags, ClientInfo};
@@ -32,6 +33,8 @@ const LONGEST_SHUTDOWN: Duration = Duration::from_secs(10);
 pub struct ServerOptions {
     /// TCP addresses; port 0 takes a free one.
     pub tcp: Vec<SocketAddr>,
+    /// TCP addresses where connections are secured, as the parameters `tls-cert-file`, `tls-key-file` … of the engine say.
+    pub tls: Vec<SocketAddr>,
     /// Path of a Unix socket.
     pub unix: Option<PathBuf>,
     /// Permissions of the Unix socket, such as `0o700`; 0 leaves them as the system makes them.
@@ -52,6 +55,7 @@ impl Default for ServerOptions {
             std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).clamp(1, 4));
         Self {
             tcp: vec![SocketAddr::from(([127, 0, 0, 1], 6379))],
+            tls: Vec::new(),
             unix: None,
             unix_permissions: 0,
             workers,
@@ -66,6 +70,7 @@ impl Default for ServerOptions {
 pub struct Server {
     engine: Engine,
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     stop_accepting: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     shutdown: mpsc::UnboundedReceiver<Shutdown>,
@@ -79,6 +84,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The same of those where connections are secured.
+    #[must_use]
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// Waits until a client sends SHUTDOWN.
@@ -117,6 +128,7 @@ struct Shared {
     next: AtomicUsize,
     shutdown: mpsc::UnboundedSender<Shutdown>,
     keepalive_s: u64,
+    tls: Arc<Tls>,
     unix: Option<PathBuf>,
 }
 
@@ -138,13 +150,16 @@ struct Shared {
 ///
 /// # Errors
 ///
-/// The address, or the path, when it cannot be listened on.
+/// The address, or the path, when it cannot be listened on; what is wrong with the parameters of TLS, where it is wanted.
 pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
-    let listeners = acceptor::listen_all(&options.tcp, options.backlog)?;
-    let addresses = listeners
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<io::Result<Vec<_>>>()?;
+    let tls = Arc::new(Tls::default());
+    if !options.tls.is_empty() {
+        let configured = tls.configure(&engine.services().config.read());
+        configured.map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+    }
+    let tcp = acceptor::listen_all(&options.tcp, options.backlog)?;
+    let secured = acceptor::listen_all(&options.tls, options.backlog)?;
+    let (addresses, tls_addresses) = (addresses_of(&tcp)?, addresses_of(&secured)?);
     let unix = match &options.unix {
         Some(path) => Some(
             acceptor::listen_unix(path, options.unix_permissions)
@@ -164,6 +179,7 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         next: AtomicUsize::new(0),
         shutdown,
         keepalive_s: options.keepalive_s,
+        tls: Arc::clone(&tls),
         unix: options.unix.clone(),
     });
     let mut threads = Vec::new();
@@ -174,18 +190,21 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         threads.push(std::thread::Builder::new().name(name).spawn(work)?);
     }
     let sockets = Sockets {
-        tcp: listeners,
+        tcp,
+        tls: secured,
         unix,
         backlog: options.backlog,
     };
     let hand_over = Arc::new(move |accepted| shared.hand_over(accepted));
     let inner = Arc::clone(&engine.0);
     let is_starting = move || inner.is_loading();
-    let (rebinder, acceptor) = acceptor::start(sockets, hand_over, accepting_stopped, is_starting)?;
+    let (rebinder, acceptor) =
+        acceptor::start(sockets, tls, hand_over, accepting_stopped, is_starting)?;
     *engine.services().rebind.write() = Some(Box::new(rebinder));
     Ok(Server {
         engine: engine.clone(),
         addresses,
+        tls_addresses,
         stop_accepting,
         stop,
         shutdown: requests,
@@ -193,6 +212,10 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         threads,
         unix: options.unix,
     })
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 fn named(what: &str, error: &io::Error) -> io::Error {
@@ -244,7 +267,7 @@ impl Shared {
         let mut info = ClientInfo::new(self.engine.keyspace().now_ms());
         info.id = services.clients.next_id();
         match accepted {
-            Accepted::Tcp(stream, address) => {
+            Accepted::Tcp(stream, address) | Accepted::Tls(stream, address) => {
                 info.addr = address.to_string();
                 info.laddr = stream
                     .local_addr()
@@ -270,7 +293,7 @@ impl Shared {
 fn begin(accepted: Accepted, shared: &Arc<Shared>, buffers: &Rc<Buffers>) {
     let services = shared.engine.services();
     services.stats.connections.fetch_add(1, Ordering::Relaxed);
-    let from_outside = matches!(&accepted, Accepted::Tcp(_, address) if !address.ip().to_canonical().is_loopback());
+    let from_outside = matches!(&accepted, Accepted::Tcp(_, address) | Accepted::Tls(_, address) if !address.ip().to_canonical().is_loopback());
     if let Some(refusal) = services.refusal(from_outside) {
         services
             .stats
@@ -279,7 +302,7 @@ fn begin(accepted: Accepted, shared: &Arc<Shared>, buffers: &Rc<Buffers>) {
         return refuse(accepted, &refusal);
     }
     let info = shared.describe(&accepted);
-    let Ok(socket) = prepare(accepted, shared.keepalive_s) else {
+    let Ok(socket) = prepare(accepted, shared) else {
         return;
     };
     let (session, alone) = (shared.engine.session_for(info), shared.queues.len() == 1);
@@ -301,24 +324,33 @@ fn refuse(accepted: Accepted, text: &str) {
     // The client may be gone; then nobody misses the line.
     drop(match accepted {
         Accepted::Tcp(mut stream, _) => stream.write_all(line.as_bytes()),
+        // It could not read the line before the handshake, for which there is no room.
+        Accepted::Tls(..) => Ok(()),
         Accepted::Unix(mut stream) => stream.write_all(line.as_bytes()),
     });
 }
 
-fn prepare(accepted: Accepted, keepalive_s: u64) -> io::Result<Socket> {
+fn prepare(accepted: Accepted, shared: &Shared) -> io::Result<Socket> {
     match accepted {
-        Accepted::Tcp(stream, _) => {
-            stream.set_nodelay(true)?;
-            if keepalive_s > 0 {
-                let every = Duration::from_secs(keepalive_s.div_ceil(3));
-                let keepalive = socket2::TcpKeepalive::new()
-                    .with_time(Duration::from_secs(keepalive_s))
-                    .with_interval(every)
-                    .with_retries(3);
-                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-            }
-            Ok(Socket::Tcp(tokio::net::TcpStream::from_std(stream)?))
+        Accepted::Tcp(stream, _) => Ok(Socket::Tcp(prepare_tcp(stream, shared.keepalive_s)?)),
+        Accepted::Tls(stream, _) => {
+            let stream = prepare_tcp(stream, shared.keepalive_s)?;
+            let config = shared.tls.current().ok_or(io::ErrorKind::NotConnected)?;
+            Ok(Socket::Tls(Box::new(TlsStream::new(stream, config)?)))
         }
         Accepted::Unix(stream) => Ok(Socket::Unix(tokio::net::UnixStream::from_std(stream)?)),
     }
+}
+
+fn prepare_tcp(stream: std::net::TcpStream, keepalive_s: u64) -> io::Result<tokio::net::TcpStream> {
+    stream.set_nodelay(true)?;
+    if keepalive_s > 0 {
+        let every = Duration::from_secs(keepalive_s.div_ceil(3));
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(keepalive_s))
+            .with_interval(every)
+            .with_retries(3);
+        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    }
+    tokio::net::TcpStream::from_std(stream)
 }

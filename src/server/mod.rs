@@ -17,6 +17,7 @@ mod socket;
 mod start_words;
 mod supervision;
 mod title;
+mod tls;
 
 pub use allocator::Mimalloc;
 pub use listener::{Server, ServerOptions, serve};

@@ -142,8 +142,10 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     let _ = switches.crash.set(crash::provoke);
     let _ = switches.show_title.set(title::show);
     let _ = switches.supervisor.set(supervisor.name());
-    let mut server = serve(&engine, options)
-        .inspect_err(|_| error!("Failed listening on port {port} (tcp), aborting."))?;
+    let mut server = serve(&engine, options).inspect_err(|problem| match problem.kind() {
+        io::ErrorKind::InvalidInput => error!("Failed to configure TLS. Check logs for more info."),
+        _ => error!("Failed listening on port {port} (tcp), aborting."),
+    })?;
     title::show_first(&engine.services().config.read());
     // Whoever reads this may connect.
     info!(
@@ -158,7 +160,8 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
         );
     }
     supervisor.started();
-    let failure = load(&engine, server.addresses().to_vec(), supervisor)?;
+    let addresses = [server.addresses(), server.tls_addresses()].concat();
+    let failure = load(&engine, addresses, supervisor)?;
     tokio::select! {
         Ok(problem) = failure => return Err(io::Error::other(problem)),
         stopped = stop(&mut server, &engine, &mut signals) => stopped?,
@@ -302,17 +305,12 @@ fn shutdown_by_signal(engine: &Engine, parameter: &'static str) -> Shutdown {
 
 fn server_options(config: &Config) -> io::Result<ServerOptions> {
     let defaults = ServerOptions::default();
-    let port = u16::try_from(config.u64("port")).unwrap_or(0);
-    let names: Vec<_> = config
-        .bind()
-        .iter()
-        .map(|name| String::from_utf8_lossy(name))
-        .collect();
     let unix = config.path("unixsocket");
     let permissions = u32::try_from(config.u64("unixsocketperm")).unwrap_or(0);
     let threads = config.usize("io-threads");
     Ok(ServerOptions {
-        tcp: acceptor::resolve(&names, port)?,
+        tcp: acceptor::addresses(config, "port")?,
+        tls: acceptor::addresses(config, "tls-port")?,
         unix: (!unix.as_os_str().is_empty()).then(|| PathBuf::from(&unix)),
         unix_permissions: permissions,
         workers: if threads > 1 {

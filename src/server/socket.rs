@@ -1,4 +1,4 @@
-//! A TCP or Unix socket behind one face.
+//! A TCP socket, with TLS or without, or a Unix socket behind one face.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -7,12 +7,15 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::buffers::READ_SIZE;
+use super::tls::TlsStream;
 
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Socket {
     /// Over TCP.
     Tcp(TcpStream),
+    /// Over TCP, secured.
+    Tls(Box<TlsStream>),
     /// Over a Unix socket.
     Unix(UnixStream),
 }
@@ -24,6 +27,7 @@ impl Socket {
         let nothing = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
         let count = match self {
             Self::Tcp(stream) => stream.try_read_buf(buffer)?,
+            Self::Tls(stream) => return stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read_buf(buffer)?,
         };
         // While more bytes were taken the other side may have gone on sending.
@@ -31,16 +35,18 @@ impl Socket {
             // The answer is the error that was given; what matters is that the readiness is gone.
             drop(match self {
                 Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing),
+                Self::Tls(_) => Ok(()),
                 Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing),
             });
         }
         Ok(count)
     }
 
-    /// Writes as much as the system takes.
+    /// Writes as much as the system takes. Who is told `WouldBlock` begins with the same bytes the next time.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Tls(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
         }
     }
@@ -49,6 +55,7 @@ impl Socket {
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_readable(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
         }
     }
@@ -57,6 +64,7 @@ impl Socket {
     pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Tls(stream) => stream.poll_writable(cx),
             Self::Unix(stream) => stream.poll_write_ready(cx),
         }
     }

@@ -76,17 +76,19 @@ fn expand(config: &Config, program: &[u8]) -> Vec<u8> {
 /// What stands for a variable, which is given in its braces.
 fn value(config: &Config, program: &[u8], variable: &[u8]) -> Vec<u8> {
     let port = config.u64("port").to_string();
+    let tls_port = config.u64("tls-port").to_string();
     let socket = config.text("unixsocket");
     match variable {
         b"{title}" => program.to_vec(),
-        b"{listen-addr}" if port == "0" => [b"unixsocket:", socket].concat(),
+        b"{listen-addr}" if port == "0" && tls_port == "0" => [b"unixsocket:", socket].concat(),
         b"{listen-addr}" => {
             let address = config.bind().first();
             let address = address.map_or(&b"*"[..], |address| address);
+            let port = if port == "0" { tls_port } else { port };
             [address, b":", port.as_bytes()].concat()
         }
         b"{port}" => port.into_bytes(),
-        b"{tls-port}" => b"0".to_vec(),
+        b"{tls-port}" => tls_port.into_bytes(),
         b"{unixsocket}" => socket.to_vec(),
         b"{config-file}" => config.file.as_ref().map_or_else(
             || b"-".to_vec(),

@@ -34,8 +34,10 @@ pub trait Hooks: fmt::Debug + Send + Sync {
     fn log_progress(&self) -> Option<LogProgress> {
         None
     }
-    /// `port` or `bind`: listens there instead.
-    fn rebind(&self, addresses: &[String], port: u16) -> Result<(), String>;
+    /// `port`, `tls-port` or `bind`: listens there instead.
+    fn rebind(&self, config: &Config) -> Result<(), String>;
+    /// Any other parameter of TLS: new connections are secured as it says.
+    fn secure(&self, config: &Config) -> Result<(), String>;
     /// Writes a line to the server's own log (DEBUG LOG).
     fn log(&self, line: &str);
     /// FLUSHALL is about to empty every database, and every shard is locked: a running save is given up.
@@ -57,8 +59,10 @@ pub struct LogProgress {
 
 /// What listens for clients.
 pub trait Rebind: fmt::Debug + Send + Sync {
-    /// Listens on these addresses instead; an error says why not, and the old ones stay.
-    fn listen(&self, addresses: &[String], port: u16) -> Result<(), String>;
+    /// Listens where the configuration says; an error says why not, and everything stays.
+    fn listen(&self, config: &Config) -> Result<(), String>;
+    /// Secures new connections as the configuration says; an error says why not, and everything stays.
+    fn secure(&self, config: &Config) -> Result<(), String>;
 }
 
 /// What DEBUG switches on and off.

@@ -8,6 +8,7 @@ mod exchanges;
 mod hostile_scripts;
 mod process;
 mod replication;
+mod tls;
 
 use innkeep_test_server::wire::Wire;
 use innkeep_test_server::{Launch, Server};

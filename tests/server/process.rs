@@ -12,7 +12,7 @@ use std::time::Duration;
 use innkeep_test_server::wire::Wire;
 use innkeep_test_server::{Launch, SERVER_VARIABLE};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 fn program() -> String {
     let named = std::env::var(SERVER_VARIABLE)
