@@ -455,9 +455,23 @@ mod tests {
         assert_eq!(harness.run("CONFIG SET appendfsync always port 7000"), ok());
         let expected = [
             "fsync always",
-            "listen 127.0.0.1:7000",
+            "listen 127.0.0.1:7000,0",
             "changed appendfsync",
             "changed port",
+        ];
+        assert_eq!(*notes.lock(), expected);
+        notes.lock().clear();
+        let refused = harness.run("CONFIG SET appendfsync no port 7001 tls-port 7002");
+        let text = "ERR CONFIG SET failed (possibly related to argument 'tls-port') - Unable to update TLS configuration. \
+                    Check server logs.";
+        assert_eq!(refused, Response::Error(text.to_owned()));
+        let expected = [
+            "fsync no",
+            "listen 127.0.0.1:7001,7002",
+            "secure ",
+            "fsync always",
+            "listen 127.0.0.1:7000,0",
+            "listen 127.0.0.1:7000,0",
         ];
         assert_eq!(*notes.lock(), expected);
     }
