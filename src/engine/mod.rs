@@ -84,6 +84,10 @@ use saving::Saving;
 pub struct Engine(
     pub(crate) Arc<Inner>,
     /// Held so that the last owner waits for the engine's threads.
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "what counts is when the last one is dropped")
+    )]
     Arc<Owner>,
 );
 
@@ -310,6 +314,7 @@ impl Engine {
     }
 
     /// Whether a script holds the data that somebody steps through.
+    #[cfg(feature = "server")]
     pub(crate) fn is_debugging(&self) -> bool {
         self.0.keyspace.is_held_for_long() && self.0.services.running_script.is_debugged()
     }
