@@ -31,7 +31,7 @@ pub struct Command {
     /// Where its only key stands, if every line of it has one and reaches no other.
     pub single_key: Option<usize>,
     /// Whether it takes constant time for each of its words: it is flagged as fast and about keys, or PING, or Redis says so
-    /// of a command about strings or lists.
+    /// of a command about strings or lists, or keys of any type.
     pub is_constant: bool,
     /// Whether it is content with the lock of its only key, if it has one, so that a batch may take that before it runs.
     pub runs_held: bool,
@@ -108,7 +108,8 @@ impl Table {
             Some((first, 0, _)) if !reaches_further => Some(first),
             _ => None,
         };
-        let is_simple = spec.complexity == "O(1)" && matches!(spec.group, "string" | "list");
+        let is_simple =
+            spec.complexity == "O(1)" && matches!(spec.group, "string" | "list" | "generic");
         let is_constant = match spec.name {
             "ping" => true,
             _ if spec.flags.has(Flags::BLOCKING) => false,
@@ -116,7 +117,8 @@ impl Table {
         };
         let runs_held = is_constant
             && (single_key.is_some() || spec.keys.is_empty())
-            && !spec.flags.has(Flags::RUNS_SCRIPT);
+            && !spec.flags.has(Flags::RUNS_SCRIPT)
+            && !spec.flags.has(Flags::PROTECTED);
         let index = self.all.len();
         let command = &*Box::leak(Box::new(Command {
             spec,
@@ -187,15 +189,17 @@ impl Short {
 /// with zero bytes behind it, which no entry's name has.
 #[inline]
 fn pack(name: &[u8]) -> Option<u128> {
-    let (first, rest) = match name.len() {
-        0..=8 => (name, &[][..]),
-        9..=SHORT_NAME => name.split_at(8),
-        _ => return None,
-    };
     if name.last() == Some(&0) {
         return None;
     }
-    Some(u128::from(pack_word(first)) | u128::from(pack_word(rest)) << 64)
+    match name.len() {
+        0..=8 => Some(u128::from(pack_word(name))),
+        9..=SHORT_NAME => {
+            let (first, rest) = name.split_at(8);
+            Some(u128::from(pack_word(first)) | u128::from(pack_word(rest)) << 64)
+        }
+        _ => None,
+    }
 }
 
 /// Up to eight bytes in lower case as a number. Read as two parts that overlap where there are at least four.
@@ -204,10 +208,14 @@ fn pack_word(bytes: &[u8]) -> u64 {
     let part = |four: &[u8; 4]| u64::from(u32::from_le_bytes(*four));
     let packed = match (bytes.first_chunk(), bytes.last_chunk()) {
         (Some(first), Some(last)) => part(first) | part(last) << (8 * (bytes.len() - 4)),
-        _ => bytes
-            .iter()
-            .rev()
-            .fold(0, |packed, byte| packed << 8 | u64::from(*byte)),
+        _ => match *bytes {
+            [first, second, third] => {
+                u64::from(first) | u64::from(second) << 8 | u64::from(third) << 16
+            }
+            [first, second] => u64::from(first) | u64::from(second) << 8,
+            [only] => u64::from(only),
+            _ => 0,
+        },
     };
     lower_case(packed)
 }

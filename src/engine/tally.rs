@@ -11,7 +11,7 @@ use super::Inner;
 use crate::commands::Command;
 
 /// A command with more words may take long, whatever its complexity is for each of them.
-const MOST_WORDS: usize = 8;
+const MOST_WORDS: usize = 16;
 /// The same for the length of each.
 const LONGEST_WORD: usize = 16 * 1024;
 /// Calls that come one by one and are counted together.
