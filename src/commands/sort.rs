@@ -217,9 +217,12 @@ impl Source {
         } else {
             0..len
         };
+        // The iterators do not tell how many they have left.
+        let mut texts = Vec::with_capacity(wanted.len());
         let elements = elements.skip(wanted.start).take(wanted.len());
+        texts.extend(elements.map(|element| text_of(element)));
         Ok(Self {
-            elements: elements.map(|element| text_of(element)).collect(),
+            elements: texts,
             cut: options.unsorted,
             is_set: false,
         })
@@ -336,6 +339,14 @@ fn sort_texts(
     weighed.into_iter().map(|weighed| weighed.element).collect()
 }
 
+/// An integer that is to others what the number is to other numbers, of which none is a NaN: integers are compared sooner.
+fn rank_of(number: f64) -> u64 {
+    const SIGN: u64 = 1 << 63;
+    // Zero has one rank, whatever its sign.
+    let bits = (number + 0.0).to_bits();
+    if bits & SIGN == 0 { bits | SIGN } else { !bits }
+}
+
 /// Sorts by numbers, equal ones by their elements. The keys of all are read, even where one turns out to be no number.
 fn sort_numbers(
     txn: &mut Txn<'_>,
@@ -351,15 +362,17 @@ fn sort_numbers(
             found => parse_f64_weight(found.flatten().as_deref().unwrap_or(element)),
         };
         valid &= number.is_some();
-        numbers.push((number.unwrap_or_default(), at));
+        let rank = rank_of(number.unwrap_or_default());
+        numbers.push((if options.descending { !rank } else { rank }, at));
     }
     if !valid {
         return Err(NOT_A_WEIGHT);
     }
     numbers.sort_unstable_by(|(one, at), (other, other_at)| {
-        let order = one.partial_cmp(other).unwrap_or(Ordering::Equal);
-        let order = order.then_with(|| elements[*at].cmp(&elements[*other_at]));
-        directed(order, options.descending)
+        one.cmp(other).then_with(|| {
+            let order = elements[*at].cmp(&elements[*other_at]);
+            directed(order, options.descending)
+        })
     });
     let in_order = numbers.iter();
     Ok(in_order
@@ -463,7 +476,26 @@ fn sort_ro(context: &mut Context<'_, '_>) -> CommandResult {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::rank_of;
     use crate::commands::testing::Harness;
+
+    proptest! {
+        #[test]
+        fn ranks_are_in_the_order_of_their_numbers(one: f64, other: f64) {
+            prop_assume!(!one.is_nan() && !other.is_nan());
+            prop_assert_eq!(Some(rank_of(one).cmp(&rank_of(other))), one.partial_cmp(&other));
+        }
+    }
+
+    #[test]
+    fn both_zeros_have_one_rank_and_infinity_is_the_last() {
+        assert_eq!(rank_of(0.0), rank_of(-0.0));
+        assert!(rank_of(f64::INFINITY) > rank_of(f64::MAX));
+        assert!(rank_of(f64::NEG_INFINITY) < rank_of(f64::MIN));
+        assert!(rank_of(-1.0) < rank_of(-0.5) && rank_of(-f64::MIN_POSITIVE) < rank_of(0.0));
+    }
 
     /// What redis-server 7.0.15 answers, publishes and logs.
     #[test]

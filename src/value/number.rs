@@ -52,6 +52,9 @@ pub fn parse_f64_bound(text: &[u8]) -> Option<f64> {
 /// Parses what SORT compares: read like a bound, but what does not fit a normal number is refused.
 #[must_use]
 pub fn parse_f64_weight(text: &[u8]) -> Option<f64> {
+    if let Some(value) = short_integer(text) {
+        return Some(value);
+    }
     let (value, in_range) = scan_c_string(text)?;
     (in_range && !value.is_subnormal()).then_some(value)
 }
