@@ -58,6 +58,7 @@ const DOORS: &[(&str, &str, &[&str])] = &[
             "ScriptResult",
             "flags",
             "lua",
+            "parse_sha1",
             "sha1_of",
             "store",
             "twins",

@@ -13,7 +13,7 @@ use crate::script::flags::{ScriptFlags, script_header};
 use crate::script::lua::hex;
 use crate::script::store::CachedScript;
 use crate::script::twins::{self, Twin};
-use crate::script::{Script, ScriptContext, sha1_of};
+use crate::script::{Script, ScriptContext, parse_sha1, sha1_of};
 use crate::services::Services;
 use crate::services::debugging::DebugConsole;
 use crate::services::running::NotKilled;
@@ -248,8 +248,11 @@ pub fn runs_native_script(services: &Services, command: &CommandSpec, args: &[&[
             scripts.by_body(program).is_some() || has_twin(services, twins::of(program), args)
         }
         "evalsha" | "evalsha_ro" => {
-            let twin = || services.lua.find(program).and_then(|script| script.twin);
-            scripts.by_sha1(program).is_some() || has_twin(services, twin(), args)
+            let Some(sha1) = parse_sha1(program) else {
+                return false;
+            };
+            let twin = || services.lua.find(&sha1).and_then(|script| script.twin);
+            scripts.by_sha1(&sha1).is_some() || has_twin(services, twin(), args)
         }
         _ => scripts.by_name(program).is_some(),
     }
@@ -280,8 +283,10 @@ pub fn script_may_write(services: &Services, command: &CommandSpec, args: &[&[u8
             (scripts.by_body(program), declared())
         }
         "evalsha" => {
-            let cached = services.lua.find(program);
-            (scripts.by_sha1(program), cached.map(|script| script.flags))
+            let sha1 = parse_sha1(program);
+            let cached = sha1.and_then(|sha1| services.lua.find(&sha1));
+            let native = sha1.and_then(|sha1| scripts.by_sha1(&sha1));
+            (native, cached.map(|script| script.flags))
         }
         "fcall" => {
             let function = services.lua.function(program);
@@ -327,10 +332,11 @@ fn eval_sha1(context: &mut Context<'_, '_>, read_only: bool) -> CommandResult {
         return Err(NO_SCRIPT);
     }
     let keys = key_count(context, CommandError::NotInteger)?;
-    if let Some(script) = context.services.scripts.by_sha1(digits) {
+    let sha1 = parse_sha1(digits).ok_or(NO_SCRIPT)?;
+    if let Some(script) = context.services.scripts.by_sha1(&sha1) {
         return run_native(context, &script, keys, read_only);
     }
-    let script = context.services.lua.find(digits).ok_or(NO_SCRIPT)?;
+    let script = context.services.lua.find(&sha1).ok_or(NO_SCRIPT)?;
     run_lua(context, &script, keys, read_only)
 }
 
@@ -441,8 +447,9 @@ fn script_exists(context: &mut Context<'_, '_>) -> CommandResult {
     let (digits, services) = (&context.args[2..], context.services);
     context.reply.array(digits.len());
     for digits in digits {
-        let known =
-            services.lua.find(digits).is_some() || services.scripts.by_sha1(digits).is_some();
+        let known = parse_sha1(digits).is_some_and(|sha1| {
+            services.lua.find(&sha1).is_some() || services.scripts.by_sha1(&sha1).is_some()
+        });
         context.reply.int(i64::from(known));
     }
     Ok(Outcome::Done)

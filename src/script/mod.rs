@@ -16,8 +16,7 @@ use std::fmt;
 
 #[cfg(not(feature = "lua"))]
 pub use no_lua as lua;
-use registry::parse_sha1;
-pub use registry::{RegisterError, Registry, Sha1, sha1_of};
+pub use registry::{RegisterError, Registry, Sha1, parse_sha1, sha1_of};
 
 use crate::reply::Response;
 use crate::value::lossless;

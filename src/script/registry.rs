@@ -106,11 +106,10 @@ impl Registry {
         self.index.read().by_body.get(body).cloned()
     }
 
-    /// The script of a SHA1 in hexadecimal digits of either case.
+    /// The script of a SHA1.
     #[must_use]
-    pub fn by_sha1(&self, digits: &[u8]) -> Option<Arc<Script>> {
-        let sha1 = parse_sha1(digits)?;
-        self.index.read().by_sha1.get(&sha1).cloned()
+    pub fn by_sha1(&self, sha1: &Sha1) -> Option<Arc<Script>> {
+        self.index.read().by_sha1.get(sha1).cloned()
     }
 
     /// The script of this name.
@@ -126,7 +125,9 @@ impl Registry {
     }
 }
 
-pub(super) fn parse_sha1(digits: &[u8]) -> Option<Sha1> {
+/// A SHA1 in hexadecimal digits of either case.
+#[must_use]
+pub fn parse_sha1(digits: &[u8]) -> Option<Sha1> {
     let digits: &[u8; 40] = digits.try_into().ok()?;
     let mut sha1 = [0; 20];
     let mut wrong = 0;
@@ -175,15 +176,16 @@ mod tests {
         assert_eq!(name(registry.by_body(source.as_bytes())), expected);
         assert_eq!(registry.by_name(source.as_bytes()).map(|_| ()), None);
         for body in ["app.check", source] {
+            let sha1 = sha1_of(body.as_bytes());
+            assert_eq!(name(registry.by_sha1(&sha1)), expected);
             let digits = sha1_smol::Sha1::from(body).digest().to_string();
-            assert_eq!(name(registry.by_sha1(digits.as_bytes())), expected);
-            assert_eq!(
-                name(registry.by_sha1(digits.to_uppercase().as_bytes())),
-                expected
-            );
+            for digits in [digits.to_uppercase(), digits] {
+                assert_eq!(parse_sha1(digits.as_bytes()), Some(sha1));
+            }
         }
-        for wrong in [&b""[..], b"abc", &[b'0'; 40], &[b'g'; 40], &[0xff; 41]] {
-            assert_eq!(name(registry.by_sha1(wrong)), None);
+        assert_eq!(name(registry.by_sha1(&[0; 20])), None);
+        for wrong in [&b""[..], b"abc", &[b'g'; 40], &[b'0'; 41], &[0xff; 41]] {
+            assert_eq!(parse_sha1(wrong), None);
         }
     }
 

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use super::flags::{ScriptFlags, library_header, script_header};
 use super::lua::{Failure, Host, Interpreter, RegisteredFunction, hex};
 use super::twins::{self, Twin};
-use super::{Sha1, parse_sha1, sha1_of};
+use super::{Sha1, sha1_of};
 use crate::reply::{Reply, Response};
 use crate::value::lossless;
 
@@ -156,11 +156,10 @@ impl LuaStore {
         Interpreter::new(seed, deprecated).map_err(|error| failure(format!("ERR {error}")))
     }
 
-    /// The cached script of a SHA1 in hexadecimal digits of either case.
+    /// The cached script of a SHA1.
     #[must_use]
-    pub fn find(&self, digits: &[u8]) -> Option<Arc<CachedScript>> {
-        let sha1 = parse_sha1(digits)?;
-        self.scripts.read().get(&sha1).cloned()
+    pub fn find(&self, sha1: &Sha1) -> Option<Arc<CachedScript>> {
+        self.scripts.read().get(sha1).cloned()
     }
 
     /// The script of a body, compiled and cached unless it is already.
