@@ -355,10 +355,16 @@ impl Context<'_, '_> {
 /// Runs one command's handler within a transaction: counts the words, calls it, logs its effect. An error is returned,
 /// not written. The engine, EXEC, scripts, waiters and the loader all run commands through here.
 pub fn call(context: &mut Context<'_, '_>) -> CommandResult {
-    let spec = context.command.spec;
-    if !spec.accepts(context.args.len()) {
+    if !context.command.spec.accepts(context.args.len()) {
         return Err(CommandError::WrongArity(context.command.full_name.clone()));
     }
+    call_counted(context)
+}
+
+/// The same for words that are known to be as many as the command takes.
+#[inline]
+pub(crate) fn call_counted(context: &mut Context<'_, '_>) -> CommandResult {
+    let spec = context.command.spec;
     let entered = context.txn.enter();
     let result = (spec.handler)(context);
     context.txn.leave(&entered, context.args);

@@ -12,7 +12,7 @@ use super::session::{Blocked, Delivered, Flow, Session};
 use super::{Engine, Inner};
 use crate::commands::scripting::{busy_error, runs_native_script};
 use crate::commands::{
-    Block, Command, CommandError, Context, Flags, Mode, Outcome, acl, call, lookup,
+    Block, Command, CommandError, Context, Flags, Mode, Outcome, acl, call, call_counted, lookup,
 };
 use crate::keyspace::txn::{HashHint, Journal, TxnOptions};
 use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
@@ -149,6 +149,7 @@ pub(super) fn execute(
         || !inner.waiters_reach(&txn, command, args)
         || txn.relock_unless_held(inner.keyspace.all_shards());
     let flow = if locked {
+        inner.look_again(&mut txn);
         perform(inner, (state, logged), &mut txn, command, args, reply)
     } else {
         inner.fail(command, &busy_error(&inner.services), reply);
@@ -159,7 +160,7 @@ pub(super) fn execute(
     (flow, waited)
 }
 
-/// Runs a command whose shards are locked: its handler, its effects, and who waits for them.
+/// Runs a command whose words were counted and whose shards are locked: its handler, its effects, and who waits for them.
 #[inline]
 pub(super) fn perform(
     inner: &Arc<Inner>,
@@ -170,10 +171,9 @@ pub(super) fn perform(
     reply: &mut dyn Reply,
 ) -> Flow {
     txn.journal.apart = command.spec.flags.has(Flags::READONLY);
-    inner.look_again(txn);
     let (session, services) = (&mut *state, &inner.services);
     let mode = Session::top_level();
-    let result = call(&mut Context {
+    let result = call_counted(&mut Context {
         txn: &mut *txn,
         args,
         reply: &mut *reply,
@@ -471,7 +471,7 @@ impl Inner {
 
     /// Before a transaction had its locks a log or a replica may have come; while it has them, none comes.
     #[inline]
-    fn look_again(&self, txn: &mut Txn<'_>) {
+    pub(super) fn look_again(&self, txn: &mut Txn<'_>) {
         txn.set_propagating(self.wants_effects());
     }
 

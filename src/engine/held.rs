@@ -35,7 +35,8 @@ impl Held<'_> {
 
 impl Engine {
     /// Brings what the commands of a batch look for towards the processor, and has its shards stay locked where nothing
-    /// out of the ordinary is in force.
+    /// out of the ordinary is in force. That, the time and who wants effects are looked at here for all of them: they have
+    /// all arrived before, and nobody sees between two of them a key that they work on.
     #[cfg(feature = "server")]
     pub(crate) fn hold(&self, session: &mut Session, lookups: &[Lookup<'_>]) -> Held<'_> {
         let (keyspace, db) = (&self.0.keyspace, session.state.db);
@@ -43,8 +44,10 @@ impl Engine {
             keyspace.prefetch(db, lookups);
             return Held::nothing();
         }
+        let now_ms = session.tally.begin(&self.0, true) / 1000;
         let journal = session.journal.take().unwrap_or_default();
-        let txn = keyspace.begin_batch(db, lookups, self.0.options(), journal);
+        let mut txn = keyspace.begin_batch(now_ms, db, lookups, self.0.options(), journal);
+        self.0.look_again(&mut txn);
         Held {
             set: txn.held(),
             txn: Some(txn),
@@ -61,7 +64,6 @@ impl Session {
         (command, hint): (&'static Command, HashHint),
         args: &[&[u8]],
         reply: &mut dyn Reply,
-        started_us: i64,
     ) -> Option<Flow> {
         let txn = held.txn.as_mut()?;
         let key = match command.single_key {
@@ -71,7 +73,6 @@ impl Session {
         if !txn.turn_to(key) {
             return None;
         }
-        txn.renew(started_us / 1000, self.state.db, self.engine.0.options());
         let kept = (&mut self.state, &mut self.logged);
         let flow = perform(&self.engine.0, kept, txn, command, args, reply);
         // What was locked on the way belongs to no other command, and nobody waits for what is large to be dropped.

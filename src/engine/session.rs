@@ -347,11 +347,9 @@ impl Session {
             .info
             .last_command
             .store(command.index + 1, Ordering::Relaxed);
-        let flags = command.spec.flags;
-        let calm = !flags.has(Flags::PROTECTED) && self.is_calm(flags.may_write());
         self.state.out_of_memory = false;
-        let flow = if calm && short && command.runs_held {
-            self.run_held(held, (command, hint), args, reply, started_us)
+        let flow = if short && command.runs_held {
+            self.run_held(held, (command, hint), args, reply)
         } else {
             None
         };
@@ -359,6 +357,8 @@ impl Session {
             Some(flow) => flow,
             None => {
                 held.release(self);
+                let flags = command.spec.flags;
+                let calm = !flags.has(Flags::PROTECTED) && self.is_calm(flags.may_write());
                 if !calm && let Some(flow) = self.hold_up(command, args, reply, now_ms) {
                     return flow;
                 }

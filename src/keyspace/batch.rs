@@ -6,27 +6,26 @@ use smallvec::SmallVec;
 
 use super::txn::{Journal, TxnOptions};
 use super::{Entry, Keyspace, Shard, ShardSet, Txn, ValueRef};
+use crate::value::prefetch::prefetch_read;
+use crate::value::table::Segment;
+
+/// Lookups of one batch at most.
+pub const MOST_LOOKUPS: usize = 64;
 
 /// What a command will look for, as far as it can be told from its words.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookup<'a> {
     /// Hash of the key.
     hash: u64,
-    /// A field of a hash, or a member of a set.
-    member: Option<&'a [u8]>,
-    /// A member of a sorted set.
-    ranked: Option<&'a [u8]>,
+    /// A field of a hash or member of a set, and a member of a sorted set.
+    members: Option<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Lookup<'a> {
     /// A key by its hash; what may be a field or member there, if it is a hash or a set, or a sorted set.
     #[must_use]
-    pub const fn new(hash: u64, member: Option<&'a [u8]>, ranked: Option<&'a [u8]>) -> Self {
-        Self {
-            hash,
-            member,
-            ranked,
-        }
+    pub const fn new(hash: u64, members: Option<(&'a [u8], &'a [u8])>) -> Self {
+        Self { hash, members }
     }
 }
 
@@ -35,9 +34,13 @@ impl Txn<'_> {
     #[inline]
     pub fn fetch(&self, hashes: &[u64]) {
         if hashes.len() > 1 {
-            let candidate = |hash: &u64| self.shard(*hash).candidate(self.db(), *hash);
-            let entries: SmallVec<[Option<&Entry>; 16]> = hashes.iter().map(candidate).collect();
-            entries.iter().flatten().for_each(|entry| entry.prefetch());
+            let segment = |hash: &u64| self.shard(*hash).segment(self.db(), *hash);
+            let segments: SmallVec<[_; 16]> = hashes.iter().map(segment).collect();
+            for (segment, hash) in segments.iter().zip(hashes) {
+                if let Some(entry) = segment.and_then(|segment| segment.candidate(*hash)) {
+                    entry.prefetch();
+                }
+            }
         }
     }
 }
@@ -58,6 +61,7 @@ impl Keyspace {
     #[must_use]
     pub fn begin_batch(
         &self,
+        now_ms: i64,
         db: usize,
         lookups: &[Lookup<'_>],
         options: TxnOptions,
@@ -65,7 +69,7 @@ impl Keyspace {
     ) -> Txn<'_> {
         let (guards, held) = self.lock_free(lookups);
         self.fetch(&guards, held, db, lookups);
-        self.begin_with(guards, held, db, options, journal)
+        self.begin_with((guards, held), now_ms, db, options, journal)
     }
 
     fn lock_free(&self, lookups: &[Lookup<'_>]) -> (Guards<'_>, ShardSet) {
@@ -85,23 +89,34 @@ impl Keyspace {
         (guards, held)
     }
 
-    /// First the entries, then what lies in large collections, so that the misses overlap.
+    /// First the segments, then the handles of the entries, the entries, and what lies in large collections, so that the
+    /// misses overlap.
     fn fetch(&self, guards: &Guards<'_>, held: ShardSet, db: usize, lookups: &[Lookup<'_>]) {
         let shard = |hash: u64| {
             let bit = 1 << self.shard_of(hash);
             let below = (held & (bit - 1)).count_ones();
             (held & bit != 0).then(|| &guards[below as usize])
         };
-        let entries: SmallVec<[Option<&Entry>; 64]> = lookups
-            .iter()
-            .map(|lookup| shard(lookup.hash)?.candidate(db, lookup.hash))
-            .collect();
-        entries.iter().flatten().for_each(|entry| entry.prefetch());
-        for (entry, lookup) in entries.iter().zip(lookups) {
-            match (entry.map(Entry::value), lookup.member, lookup.ranked) {
-                (Some(ValueRef::Hash(hash)), Some(field), _) => hash.prefetch(field),
-                (Some(ValueRef::Set(set)), Some(member), _) => set.prefetch(member),
-                (Some(ValueRef::SortedSet(set)), _, Some(member)) => set.prefetch(member),
+        let mut segments: [Option<&Segment<Entry>>; MOST_LOOKUPS] = [None; MOST_LOOKUPS];
+        for (segment, lookup) in segments.iter_mut().zip(lookups) {
+            *segment = shard(lookup.hash).and_then(|shard| shard.segment(db, lookup.hash));
+        }
+        let mut entries: [Option<&Entry>; MOST_LOOKUPS] = [None; MOST_LOOKUPS];
+        for ((entry, segment), lookup) in entries.iter_mut().zip(segments).zip(lookups) {
+            *entry = segment.and_then(|segment| segment.candidate(lookup.hash));
+            // The table has but a handle of the entry, in a line of its own.
+            entry.iter().for_each(|handle| prefetch_read(*handle));
+        }
+        let found = || entries.iter().zip(lookups);
+        found().for_each(|(entry, _)| entry.iter().for_each(|entry| entry.prefetch()));
+        for (entry, lookup) in found() {
+            let (Some(entry), Some((member, ranked))) = (entry, lookup.members) else {
+                continue;
+            };
+            match entry.value() {
+                ValueRef::Hash(hash) => hash.prefetch(member),
+                ValueRef::Set(set) => set.prefetch(member),
+                ValueRef::SortedSet(set) => set.prefetch(ranked),
                 _ => {}
             }
         }

@@ -21,7 +21,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
 pub use access::AccessClock;
-pub use batch::Lookup;
+pub use batch::{Lookup, MOST_LOOKUPS};
 pub use entry::{Entry, Value, ValueRef};
 pub use events::{Event, EventClass};
 pub use eviction::{Candidate, Choice, EvictionPolicy};

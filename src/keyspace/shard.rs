@@ -13,7 +13,7 @@ use crate::value::hash::HashLimits;
 use crate::value::list::ListLimits;
 use crate::value::set::SetLimits;
 use crate::value::stream::StreamLimits;
-use crate::value::table::{SegmentId, Stored, Table};
+use crate::value::table::{Segment, SegmentId, Stored, Table};
 use crate::value::zset::ZSetLimits;
 
 /// When a value leaves its compact form, and how long a string may be. Each shard has a copy, so that reading it
@@ -197,8 +197,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn candidate(&self, db: usize, hash: u64) -> Option<&Entry> {
-        self.databases[db].table.candidate(hash)
+    #[inline]
+    pub(super) fn segment(&self, db: usize, hash: u64) -> Option<&Segment<Entry>> {
+        self.databases[db].table.place(hash)
     }
 
     pub(super) fn empty_database(&self) -> Database {

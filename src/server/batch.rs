@@ -5,11 +5,11 @@ use smallvec::SmallVec;
 
 use super::buffers::BatchBuffers;
 use crate::engine::{Engine, Held, Session};
-use crate::keyspace::{Keyspace, Lookup};
+use crate::keyspace::{Keyspace, Lookup, MOST_LOOKUPS};
 use crate::request::Parser;
 
 /// Commands of one batch at most.
-const MOST: usize = 64;
+const MOST: usize = MOST_LOOKUPS;
 /// From so many commands on it pays to fetch ahead.
 const MIN_PREFETCH: usize = 3;
 
@@ -68,25 +68,25 @@ impl<'a> Batch<'a> {
     }
 
     /// Starts to load what the commands will look up, if there are enough of them: the second word of a command is nearly
-    /// always its key, the third or the last the field or member. Returns the hashes of the second words, or none. A
-    /// worker that is `alone` has no other to keep waiting: it holds the locks until the batch is done.
+    /// always its key, the third or the last the field or member. Then `hashes` are those of the second words. A worker that is
+    /// `alone` has no other to keep waiting: it holds the locks until the batch is done.
     #[inline]
     pub(super) fn prefetch<'e>(
         &self,
         engine: &'e Engine,
         session: &mut Session,
         alone: bool,
-    ) -> (Hashes, Held<'e>) {
-        let mut hashes = Hashes::new();
+        hashes: &mut Hashes,
+    ) -> Held<'e> {
         if self.ends.len() < MIN_PREFETCH {
-            return (hashes, Held::nothing());
+            return Held::nothing();
         }
         let mut lookups: SmallVec<[Lookup<'_>; MOST]> = SmallVec::new();
         for (words, _) in self.commands() {
-            let (key, member, last) = match *words {
-                [_, key] => (key, None, None),
-                [_, key, member, .., last] => (key, Some(member), Some(last)),
-                [_, key, member] => (key, Some(member), Some(member)),
+            let (key, members) = match *words {
+                [_, key] => (key, None),
+                [_, key, member, .., last] => (key, Some((member, last))),
+                [_, key, member] => (key, Some((member, member))),
                 _ => {
                     hashes.push(0);
                     continue;
@@ -94,13 +94,13 @@ impl<'a> Batch<'a> {
             };
             let hash = Keyspace::hash(key);
             hashes.push(hash);
-            lookups.push(Lookup::new(hash, member, last));
+            lookups.push(Lookup::new(hash, members));
         }
         if alone {
-            return (hashes, engine.hold(session, &lookups));
+            return engine.hold(session, &lookups);
         }
         engine.keyspace().prefetch(session.state.db, &lookups);
-        (hashes, Held::nothing())
+        Held::nothing()
     }
 }
 

@@ -13,7 +13,7 @@ use log::warn;
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep_until};
 
-use super::batch::Batch;
+use super::batch::{Batch, Hashes};
 use super::buffers::{Buffers, READ_SIZE};
 use super::reply_buffer::ReplyBuffer;
 use super::shutdown::{self, Origin};
@@ -398,7 +398,8 @@ impl Connection {
         let input = input.get(*consumed..).unwrap_or_default();
         let batch = Batch::parse(parser, input, buffers.take_batch());
         let engine = session.engine().clone();
-        let (hashes, mut held) = batch.prefetch(&engine, session, *alone);
+        let mut hashes = Hashes::new();
+        let mut held = batch.prefetch(&engine, session, *alone, &mut hashes);
         let (start, authenticated) = (*consumed, session.state.authenticated);
         let mut left = None;
         for (index, (args, end)) in batch.commands().enumerate() {

@@ -17,6 +17,7 @@ use std::mem;
 use hashbrown::HashTable;
 use hashbrown::hash_table;
 
+use super::prefetch::prefetch_read;
 use super::random::{below, shuffled_prefix};
 
 /// Entries a segment holds before it splits: what a hashbrown table of 1024 buckets takes.
@@ -48,10 +49,10 @@ pub trait Stored {
     fn prefetch(&self) {}
 }
 
-/// Aligned, so that finding an entry reads one cache line of segment data.
+/// A part of a table. Aligned, so that finding an entry reads one cache line of segment data.
 #[repr(align(64))]
 #[derive(Clone)]
-struct Segment<T> {
+pub struct Segment<T> {
     table: HashTable<T>,
     /// A lower bound of the next expiry of its entries; `i64::MAX`: none expires.
     next_expiry: i64,
@@ -107,6 +108,26 @@ impl<T> Segment<T> {
             start,
             depth,
         }
+    }
+
+    /// The first entry that looks like `hash`: nearly always the one that is looked for, but nothing is compared, so the
+    /// entry's own memory is not touched.
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<&T> {
+        self.candidates(hash).next()
+    }
+
+    #[inline]
+    fn candidates(&self, hash: u64) -> impl Iterator<Item = &T> {
+        self.table.iter_hash(within_segment(hash))
+    }
+}
+
+impl<T> fmt::Debug for Segment<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("len", &self.table.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -261,11 +282,19 @@ impl<T: Stored> Table<T> {
             .get_bucket_mut(id.bucket as usize)
     }
 
-    /// The first entry that looks like `hash`: nearly always the one `find` returns, but nothing is compared, so the
-    /// entry's own memory is not touched. For a batch that fetches ahead what its commands will read.
+    /// Where an entry of `hash` would be. For a batch that fetches ahead what its commands will read, and asks for one
+    /// thing of all of them before the next, so that the processor waits for several at a time.
+    #[inline]
+    pub fn place(&self, hash: u64) -> Option<&Segment<T>> {
+        let segment = self.segments.get(self.index(hash))?;
+        prefetch_read(segment);
+        Some(segment)
+    }
+
+    /// The first entry that looks like `hash`, as [`Segment::candidate`] says.
     #[inline]
     pub fn candidate(&self, hash: u64) -> Option<&T> {
-        self.candidates(hash).next()
+        self.segments.get(self.index(hash))?.candidate(hash)
     }
 
     /// The entries of `hash`, and few others that look like it.
@@ -274,7 +303,7 @@ impl<T: Stored> Table<T> {
         let segment = self.segments.get(self.index(hash));
         segment
             .into_iter()
-            .flat_map(move |segment| segment.table.iter_hash(within_segment(hash)))
+            .flat_map(move |segment| segment.candidates(hash))
     }
 
     /// Adds an entry that is known to be absent. `hash_of` gives the hash of any entry (a split needs it).

@@ -54,17 +54,15 @@ impl Keyspace {
         options: TxnOptions,
         journal: Box<Journal>,
     ) -> Txn<'_> {
-        let mut txn = self.begin_with(Guards::new(), 0, db, options, journal);
-        txn.now_ms = now_ms;
-        txn
+        self.begin_with((Guards::new(), 0), now_ms, db, options, journal)
     }
 
-    /// A transaction over shards that are locked already, at a time that is yet to be told.
+    /// A transaction over shards that are locked already.
     #[inline]
-    pub(in crate::keyspace) const fn begin_with<'k>(
+    pub(in crate::keyspace) fn begin_with<'k>(
         &'k self,
-        guards: Guards<'k>,
-        held: ShardSet,
+        (guards, held): (Guards<'k>, ShardSet),
+        now_ms: i64,
         db: usize,
         options: TxnOptions,
         journal: Box<Journal>,
@@ -77,7 +75,7 @@ impl Keyspace {
             held,
             last: NOWHERE,
             db,
-            now_ms: 0,
+            now_ms,
             options,
             rewritten: false,
             waited: false,
@@ -180,12 +178,6 @@ impl<'k> Txn<'k> {
         let slot = self.slot(hash);
         self.last = (self.keyspace.shard_of(hash), slot);
         self.guards[slot].waiters.is_empty()
-    }
-
-    /// What holds for a command is looked up anew for the next one of a batch.
-    #[inline]
-    pub(crate) fn renew(&mut self, now_ms: i64, db: usize, options: TxnOptions) {
-        (self.now_ms, self.db, self.options) = (now_ms, db, options);
     }
 
     /// Locks what is wanted; false, and nothing is locked, if that would take long.
