@@ -24,7 +24,7 @@ const SNAPSHOT: &str = "dump.rdb";
 pub(super) fn back_up(dest: &Path, source: &Source) -> Result<(), Failure> {
     let Backup { keys, bytes } = match &source.dir {
         Some(dir) => Engine::read_only(settings(dir, true)?)?.write_rdb(dest)?,
-        None => take_from_server(dest, &source.from)?,
+        None => take_from_server(dest, Peer::connect(&source.from, &source.trust)?)?,
     };
     println!(
         "{}: {keys} keys, {bytes} bytes, read back and found sound",
@@ -34,8 +34,7 @@ pub(super) fn back_up(dest: &Path, source: &Source) -> Result<(), Failure> {
 }
 
 /// Has a server on this machine write its snapshot, which is of one moment, and copies that.
-fn take_from_server(dest: &Path, url: &str) -> Result<Backup, Failure> {
-    let mut server = Peer::connect(url)?;
+fn take_from_server(dest: &Path, mut server: Peer) -> Result<Backup, Failure> {
     wait_until_saved(&mut server)?;
     while !begin_snapshot(&mut server)? {
         wait_until_saved(&mut server)?;

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod failure;
 mod peer;
+mod stream;
 mod transfer;
 mod wire;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Identity};
 use failure::Failure;
+use stream::Trust;
 
 /// Everything is as it should be, or was repaired.
 const SOUND: u8 = 0;
@@ -67,7 +69,7 @@ enum Tool {
     },
     /// Takes data in: from a data directory of Redis, an RDB file, or a running server
     Import {
-        /// A directory, a file, or redis://[[user]:password@]host[:port]
+        /// A directory, a file, or redis://[[user]:password@]host[:port], rediss:// with TLS
         source: String,
         /// The data directory of innkeep that receives it; no server may run there
         #[arg(long, default_value = "data")]
@@ -78,10 +80,12 @@ enum Tool {
         /// Go on although there is data already: its keys are kept unless they are imported too
         #[arg(long)]
         merge: bool,
+        #[command(flatten)]
+        trust: Trust,
     },
     /// Gives data out: into an RDB file, or to a running Redis or Valkey
     Export {
-        /// A file, or redis://[[user]:password@]host[:port]
+        /// A file, or redis://[[user]:password@]host[:port], rediss:// with TLS
         dest: String,
         #[command(flatten)]
         source: Source,
@@ -91,12 +95,14 @@ enum Tool {
 /// Where a backup or an export takes its data from.
 #[derive(Debug, Args)]
 struct Source {
-    /// The running server, as redis://[[user]:password@]host[:port]
+    /// The running server, as redis://[[user]:password@]host[:port], rediss:// with TLS
     #[arg(long, default_value = "redis://127.0.0.1:6379")]
     from: String,
     /// A data directory that no server uses, instead
     #[arg(long, conflicts_with = "from")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 const NAMES: [&str; 6] = ["check", "backup", "restore", "import", "export", "help"];
@@ -131,7 +137,8 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
             dir,
             to,
             merge,
-        } => transfer::import(&source, &dir, to.as_deref(), merge).map(|()| SOUND),
+            trust,
+        } => transfer::import((&source, &trust), &dir, to.as_deref(), merge).map(|()| SOUND),
         Tool::Export { dest, source } => transfer::export(&dest, &source).map(|()| SOUND),
     };
     match done {

@@ -6,6 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::stream::{Stream, Trust};
 use super::wire::read_reply;
 use crate::engine::{Engine, Session};
 use crate::keyspace::txn::encode_command;
@@ -27,13 +28,13 @@ pub(super) enum Peer {
 /// A server and the connection to it.
 pub(super) struct Remote {
     name: String,
-    stream: TcpStream,
-    reader: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
 }
 
-/// Where a server is, as `redis://[[user]:password@]host[:port]` says it.
+/// Where a server is, as `redis://[[user]:password@]host[:port]` says it, or `rediss://` where it speaks TLS.
 #[derive(Debug, PartialEq, Eq)]
 struct Address {
+    secured: bool,
     host: String,
     port: u16,
     user: Option<String>,
@@ -42,11 +43,17 @@ struct Address {
 
 /// Whether this names a server, and no file.
 pub(super) fn is_server(name: &str) -> bool {
-    name.starts_with("redis://")
+    scheme(name).is_some()
+}
+
+/// Whether a URL asks for TLS, and what follows.
+fn scheme(url: &str) -> Option<(bool, &str)> {
+    let plain = url.strip_prefix("redis://").map(|rest| (false, rest));
+    plain.or_else(|| Some((true, url.strip_prefix("rediss://")?)))
 }
 
 fn parse(url: &str) -> Option<Address> {
-    let rest = url.strip_prefix("redis://")?;
+    let (secured, rest) = scheme(url)?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (login, place) = match rest.rsplit_once('@') {
         Some((login, place)) => (Some(login), place),
@@ -62,6 +69,7 @@ fn parse(url: &str) -> Option<Address> {
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     (!host.is_empty()).then(|| Address {
+        secured,
         host: host.to_owned(),
         port,
         user: user.map(str::to_owned),
@@ -75,10 +83,10 @@ impl Peer {
     }
 
     /// Connects to a server and logs in.
-    pub(super) fn connect(url: &str) -> Result<Self, Failure> {
+    pub(super) fn connect(url: &str, trust: &Trust) -> Result<Self, Failure> {
         let address = parse(url).ok_or_else(|| {
             Failure::new(format!(
-                "{url} does not name a server: redis://[[user]:password@]host[:port]"
+                "{url} does not name a server: redis://[[user]:password@]host[:port], or rediss:// with TLS"
             ))
         })?;
         let name = format!("{}:{}", address.host, address.port);
@@ -92,12 +100,12 @@ impl Peer {
         let stream = TcpStream::connect_timeout(&place, PATIENCE).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        let reader = BufReader::new(stream.try_clone().map_err(failed)?);
-        let mut peer = Self::There(Box::new(Remote {
-            name,
-            stream,
-            reader,
-        }));
+        let stream = match address.secured {
+            true => trust.secure(stream, &address.host).map_err(failed)?,
+            false => Stream::Plain(stream),
+        };
+        let stream = BufReader::new(stream);
+        let mut peer = Self::There(Box::new(Remote { name, stream }));
         if let Some(password) = address.password {
             let mut words = vec![b"AUTH".to_vec()];
             words.extend(address.user.map(String::into_bytes));
@@ -168,10 +176,12 @@ impl Remote {
         }
         let name = &self.name;
         let failed = |error: std::io::Error| Failure::new(format!("{name}: {error}"));
-        self.stream.write_all(&bytes).map_err(failed)?;
+        let stream = self.stream.get_mut();
+        stream.write_all(&bytes).map_err(failed)?;
+        stream.flush().map_err(failed)?;
         let mut replies = Vec::with_capacity(commands.len());
         for _ in commands {
-            replies.push(read_reply(&mut self.reader).map_err(failed)?);
+            replies.push(read_reply(&mut self.stream).map_err(failed)?);
         }
         Ok(replies)
     }
@@ -191,6 +201,7 @@ mod tests {
     #[test]
     fn addresses_are_understood() {
         let plain = |host: &str, port| Address {
+            secured: false,
             host: host.to_owned(),
             port,
             user: None,
@@ -210,7 +221,15 @@ mod tests {
             (login.user, login.password.as_deref()),
             (None, Some("secret"))
         );
-        for wrong in ["here", "redis://", "redis://here:port", "http://here"] {
+        let secured = parse("rediss://here:1").expect("it names one");
+        assert!(secured.secured && is_server("rediss://here"));
+        for wrong in [
+            "here",
+            "redis://",
+            "rediss:/here",
+            "redis://here:port",
+            "http://here",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::peer::{Peer, Words, field, is_server};
+use super::stream::Trust;
 use super::{Source, backup, settings};
 use crate::engine::Engine;
 use crate::reply::Response;
@@ -36,14 +37,14 @@ impl Place {
 
 /// Takes data in.
 pub(super) fn import(
-    source: &str,
+    (source, trust): (&str, &Trust),
     dir: &Path,
     to: Option<&str>,
     merge: bool,
 ) -> Result<(), Failure> {
-    let mut from = open_source(source)?;
+    let mut from = open_source(source, trust)?;
     if let Some(to) = to {
-        let mut target = Peer::connect(to)?;
+        let mut target = Peer::connect(to, trust)?;
         let mut transfer = Transfer::new(&mut from, &mut target)?;
         transfer.run(Place::beginning(), |_| Ok(()))?;
         return transfer.copy_functions();
@@ -86,18 +87,18 @@ pub(super) fn export(dest: &str, source: &Source) -> Result<(), Failure> {
     }
     let mut from = match &source.dir {
         Some(dir) => Peer::here(&Engine::read_only(settings(dir, true)?)?),
-        None => Peer::connect(&source.from)?,
+        None => Peer::connect(&source.from, &source.trust)?,
     };
-    let mut target = Peer::connect(dest)?;
+    let mut target = Peer::connect(dest, &source.trust)?;
     let mut transfer = Transfer::new(&mut from, &mut target)?;
     transfer.run(Place::beginning(), |_| Ok(()))?;
     transfer.copy_functions()
 }
 
 /// A server, a data directory, or an RDB file; the latter two are read into memory.
-fn open_source(source: &str) -> Result<Peer, Failure> {
+fn open_source(source: &str, trust: &Trust) -> Result<Peer, Failure> {
     if is_server(source) {
-        return Peer::connect(source);
+        return Peer::connect(source, trust);
     }
     let path = Path::new(source);
     let kind = std::fs::metadata(path).map_err(Failure::at(path))?;

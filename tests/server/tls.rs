@@ -2,92 +2,42 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 
+use innkeep_test_server::Server;
+use innkeep_test_server::certificates::{Certificates, free_port};
 use innkeep_test_server::wire::Wire;
-use innkeep_test_server::{Launch, Server};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use tempfile::TempDir;
 
 const PONG: &[u8] = b"+PONG\r\n";
 
-/// An authority, and what it has signed, in files: `ca.crt`, `server.crt`, `server.key`, `client.crt`, `client.key`.
-struct Certificates(TempDir);
-
-impl Certificates {
-    fn new() -> Self {
-        let directory = TempDir::new().expect("a directory");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let authority = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-        let certificates = Self(directory);
-        certificates.write("ca.crt", &authority.pem());
-        for name in ["server", "client"] {
-            let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-            let key = KeyPair::generate().expect("a key");
-            let signed = params.signed_by(&key, &authority).expect("a certificate");
-            certificates.write(&format!("{name}.crt"), &signed.pem());
-            certificates.write(&format!("{name}.key"), &key.serialize_pem());
+/// A client that trusts the authority, and shows the certificate of this name.
+fn trusting(certificates: &Certificates, name: Option<&str>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let authority = read_certificate(&certificates.path("ca.crt"));
+    roots.add(authority).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_root_certificates(roots);
+    Arc::new(match name {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let certificate = read_certificate(&certificates.path(&format!("{name}.crt")));
+            let key = PrivateKeyDer::from_pem_file(certificates.path(&format!("{name}.key")));
+            let built = builder.with_client_auth_cert(vec![certificate], key.expect("a key"));
+            built.expect("they belong together")
         }
-        certificates
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).expect("the disk takes it");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    /// A server that listens on this port, too, and its certificate.
-    fn launch(&self, port: u16) -> Launch {
-        crate::launch()
-            .option("tls-port", &port.to_string())
-            .option("tls-cert-file", &self.text("server.crt"))
-            .option("tls-key-file", &self.text("server.key"))
-            .option("tls-ca-cert-file", &self.text("ca.crt"))
-    }
-
-    /// A client that trusts the authority, and shows the certificate of this name.
-    fn client(&self, name: Option<&str>) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        let authority = read_certificate(&self.path("ca.crt"));
-        roots.add(authority).expect("a certificate");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has them")
-            .with_root_certificates(roots);
-        Arc::new(match name {
-            None => builder.with_no_client_auth(),
-            Some(name) => {
-                let certificate = read_certificate(&self.path(&format!("{name}.crt")));
-                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key")));
-                let built = builder.with_client_auth_cert(vec![certificate], key.expect("a key"));
-                built.expect("they belong together")
-            }
-        })
-    }
+    })
 }
 
 fn read_certificate(path: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).expect("a certificate")
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 type Secured = StreamOwned<ClientConnection, TcpStream>;
@@ -122,9 +72,11 @@ fn set(server: &Server, words: &[&str]) -> io::Result<String> {
 #[test]
 fn commands_and_large_values_go_both_ways() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates.launch(port).option("tls-auth-clients", "no");
+    let launch = certificates
+        .secure(crate::launch(), port)
+        .option("tls-auth-clients", "no");
     let server = launch.start()?;
-    let mut stream = connect(&certificates.client(None), port)?;
+    let mut stream = connect(&trusting(&certificates, None), port)?;
     exchange(&mut stream, b"PING\r\nECHO a\r\n", b"+PONG\r\n$1\r\na\r\n")?;
     let value = vec![b'v'; 20_000_000];
     let bulk = [format!("${}\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat();
@@ -143,9 +95,11 @@ fn commands_and_large_values_go_both_ways() -> io::Result<()> {
 #[test]
 fn a_message_reaches_who_waits_for_it() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates.launch(port).option("tls-auth-clients", "no");
+    let launch = certificates
+        .secure(crate::launch(), port)
+        .option("tls-auth-clients", "no");
     let server = launch.start()?;
-    let mut subscriber = connect(&certificates.client(None), port)?;
+    let mut subscriber = connect(&trusting(&certificates, None), port)?;
     let subscribed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
     exchange(&mut subscriber, b"SUBSCRIBE c\r\n", subscribed)?;
     let told = crate::connect(&server).ask(&["PUBLISH", "c", "m"])?;
@@ -160,25 +114,27 @@ fn a_message_reaches_who_waits_for_it() -> io::Result<()> {
 #[test]
 fn who_speaks_no_tls_is_turned_away() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates.launch(port).option("tls-auth-clients", "no");
+    let launch = certificates
+        .secure(crate::launch(), port)
+        .option("tls-auth-clients", "no");
     let _server = launch.start()?;
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     let answer = Wire::new(stream).exchange_all(b"PING\r\n");
     assert!(!answer.is_ok_and(|bytes| bytes.windows(4).any(|part| part == b"PONG")));
-    ping(&certificates.client(None), port)
+    ping(&trusting(&certificates, None), port)
 }
 
 #[test]
 fn clients_show_certificates_where_that_is_asked() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let server = certificates.launch(port).start()?;
+    let server = certificates.secure(crate::launch(), port).start()?;
     let (nobody, client) = (
-        certificates.client(None),
-        certificates.client(Some("client")),
+        trusting(&certificates, None),
+        trusting(&certificates, Some("client")),
     );
     let stranger = Certificates::new();
     fs::copy(certificates.path("ca.crt"), stranger.path("ca.crt"))?;
-    let stranger = stranger.client(Some("client"));
+    let stranger = trusting(&stranger, Some("client"));
     assert!(ping(&nobody, port).is_err() && ping(&stranger, port).is_err());
     ping(&client, port)?;
     assert_eq!(set(&server, &["tls-auth-clients", "optional"])?, "OK");
@@ -193,7 +149,7 @@ fn clients_show_certificates_where_that_is_asked() -> io::Result<()> {
 fn it_begins_and_ends_while_the_server_runs() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
     let server = crate::server();
-    let client = certificates.client(None);
+    let client = trusting(&certificates, None);
     let (cert, key) = (
         certificates.text("server.crt"),
         certificates.text("server.key"),
@@ -235,9 +191,11 @@ fn it_begins_and_ends_while_the_server_runs() -> io::Result<()> {
 #[test]
 fn protocols_and_ciphers_are_those_allowed() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates.launch(port).option("tls-auth-clients", "no");
+    let launch = certificates
+        .secure(crate::launch(), port)
+        .option("tls-auth-clients", "no");
     let server = launch.start()?;
-    let client = certificates.client(None);
+    let client = trusting(&certificates, None);
     let cipher = "ECDHE-ECDSA-AES128-GCM-SHA256";
     assert_eq!(
         set(

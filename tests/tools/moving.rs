@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use innkeep_test_server::certificates::{Certificates, free_port};
 use innkeep_test_server::{Launch, may_skip};
 
 use super::{ask, connect, contents, fill, launch, succeeds, text, tool};
@@ -158,4 +159,34 @@ fn a_password_is_asked_for() {
         "--from",
         &format!("redis://:secret@127.0.0.1:{port}"),
     ]);
+}
+
+#[test]
+fn servers_are_reached_over_tls() {
+    let (certificates, port) = (Certificates::new(), free_port());
+    let server = certificates
+        .secure(launch(), port)
+        .start()
+        .expect("it starts");
+    let mut wire = connect(&server);
+    fill(&mut wire, 300);
+    let url = format!("rediss://localhost:{port}");
+    let target = launch().start().expect("it starts");
+    let import = ["import", &url, "--to", &target.url()];
+    let authority = ["--cacert", &certificates.text("ca.crt")];
+    let (code, told) = tool(&import);
+    assert_eq!(code, 3, "its authority is unknown: {told}");
+    let (code, told) = tool(&[&import[..], &authority].concat());
+    assert_eq!(code, 3, "it asks for a certificate: {told}");
+    let (cert, key) = (
+        certificates.text("client.crt"),
+        certificates.text("client.key"),
+    );
+    let shown = ["--cert", &cert, "--key", &key];
+    succeeds(&[&import[..], &authority, &shown].concat());
+    assert_eq!(contents(&mut connect(&target)), contents(&mut wire));
+    let dest = server.directory().join("backup.rdb");
+    let backup = ["backup", text(&dest), "--from", &url];
+    let told = succeeds(&[&backup[..], &authority, &shown].concat());
+    assert!(told.contains("found sound"), "{told}");
 }

@@ -1,6 +1,7 @@
 //! Starts and ends the servers that black-box tests talk to: the one under test, and a real redis-server beside it.
 //! It knows processes, ports and directories.
 
+pub mod certificates;
 pub mod wire;
 
 use std::ffi::OsStr;
