@@ -78,6 +78,8 @@ struct History {
     appended: u64,
     /// Commands known to be on disk.
     safe: u64,
+    /// Commands that the last recovery found.
+    recovered: u64,
 }
 
 /// The life of one log, between two recoveries.
@@ -96,6 +98,7 @@ impl History {
             chance: Chance::new(seed),
             appended: 0,
             safe: 0,
+            recovered: 0,
         }
     }
 
@@ -111,7 +114,7 @@ impl History {
             self.safe
         );
         assert!(numbers.len() as u64 <= self.appended);
-        self.appended = numbers.len() as u64;
+        self.recovered = numbers.len() as u64;
         Ok(recovery)
     }
 
@@ -123,7 +126,9 @@ impl History {
         let Ok(log) = recovery.start_stepped() else {
             return;
         };
-        // What was recovered is on disk once the log has started.
+        // What was recovered is on disk once the log has started, and nothing else is. A start that fails decides nothing:
+        // a name that was not on disk for sure may be there at the next one, and more of what was appended with it.
+        self.appended = self.recovered;
         self.safe = self.appended;
         let mut life = Life {
             log,
