@@ -12,6 +12,7 @@ use crate::rdb::Encoder;
 use crate::reply::Reply;
 use crate::services::hooks::REPLY_PEAK_RESET_MS;
 use crate::services::stats::random_id;
+use crate::value::listpack::Element;
 use crate::value::lossless;
 use crate::value::number::parse_i64;
 
@@ -92,6 +93,11 @@ const HELP: &[&str] = &[
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
+    "LISTPACK <key>",
+    "    Show low level info about the listpack encoding of <key>.",
+    "QUICKLIST <key> [<0|1>]",
+    "    Show low level info about the quicklist encoding of <key>.",
+    "    The optional argument (0 by default) sets the level of detail",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Sets the threshold for elements to be inserted as plain vs packed nodes",
     "    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
@@ -130,6 +136,9 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"htstats", [db, ..]) => htstats(ctx, db),
         (b"htstats-key", [key, ..]) => htstats_key(ctx, key),
         (b"populate", [count, options @ ..]) if options.len() <= 2 => populate(ctx, count, options),
+        (b"listpack", [key]) => listpack(ctx, key),
+        (b"quicklist", [key]) => quicklist(ctx, key, false),
+        (b"quicklist", [key, level]) => quicklist(ctx, key, level_of(level)),
         (b"protocol", [kind]) => protocol(ctx, kind),
         (b"quicklist-packed-threshold", [size]) => packed_threshold(ctx, size),
         (b"replybuffer", [what, value]) => reply_buffer(ctx, what, value),
@@ -290,6 +299,71 @@ fn object(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
         ));
     }
     done(ctx, |reply| reply.simple(&text))
+}
+
+fn log_lines(ctx: &Context<'_, '_>, lines: &[String]) {
+    if let Some(hooks) = &*ctx.services.hooks.read() {
+        lines.iter().for_each(|line| hooks.log(line));
+    }
+}
+
+fn text_of(element: Element<'_>) -> String {
+    element.with_bytes(one_line)
+}
+
+/// What the entry's value consists of, if it is a compact form: standard output is where the log goes, unless it has a file.
+fn listpack(ctx: &mut Context<'_, '_>, key: &[u8]) -> CommandResult {
+    ctx.txn.lock_all();
+    let entry = ctx.txn.peek(key).ok_or(CommandError::NoSuchKey)?;
+    if entry.encoding() != "listpack" {
+        return Err(CommandError::text("ERR Not a listpack encoded object."));
+    }
+    let elements: Vec<String> = match entry.value() {
+        ValueRef::Hash(hash) => hash
+            .iter()
+            .flat_map(|(field, value)| [text_of(field), text_of(value)])
+            .collect(),
+        ValueRef::Set(set) => set.iter().map(text_of).collect(),
+        ValueRef::SortedSet(set) => set
+            .iter()
+            .flat_map(|(member, score)| [text_of(member), score.to_string()])
+            .collect(),
+        ValueRef::String(_) | ValueRef::List(_) | ValueRef::Stream(_) => Vec::new(),
+    };
+    let mut lines = vec![format!("DEBUG LISTPACK: {} elements", elements.len())];
+    lines.extend(elements);
+    log_lines(ctx, &lines);
+    done(ctx, |reply| {
+        reply.simple("Listpack structure printed on stdout")
+    })
+}
+
+fn level_of(level: &[u8]) -> bool {
+    parse_i64(level).is_some_and(|level| level != 0)
+}
+
+fn quicklist(ctx: &mut Context<'_, '_>, key: &[u8], elements: bool) -> CommandResult {
+    ctx.txn.lock_all();
+    let entry = ctx.txn.peek(key).ok_or(CommandError::NoSuchKey)?;
+    let ValueRef::List(list) = entry.value() else {
+        return Err(CommandError::text("ERR Not a quicklist encoded object."));
+    };
+    let mut lines = vec![format!(
+        "DEBUG QUICKLIST: {} elements in {} nodes",
+        list.len(),
+        list.node_count()
+    )];
+    lines.extend(
+        list.nodes()
+            .map(|node| format!("node of {} bytes", node.byte_len())),
+    );
+    if elements {
+        lines.extend(list.iter().map(text_of));
+    }
+    log_lines(ctx, &lines);
+    done(ctx, |reply| {
+        reply.simple("Quicklist structure printed on stdout")
+    })
 }
 
 fn digest_value(ctx: &mut Context<'_, '_>, keys: &[&[u8]]) -> CommandResult {

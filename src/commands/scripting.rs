@@ -502,7 +502,8 @@ fn script_kill(context: &mut Context<'_, '_>) -> CommandResult {
 
 fn script_debug(context: &mut Context<'_, '_>) -> CommandResult {
     let (on, in_place) = (context.is(2, "yes"), context.is(2, "sync"));
-    if context.mode.nested {
+    // The debugger's own words would come in between.
+    if context.mode.nested || context.reply.holds_earlier() {
         return Err(CommandError::text(
             "ERR SCRIPT DEBUG must be called outside a pipeline",
         ));

@@ -176,7 +176,7 @@ impl Session {
         let Ok(stack) = take_stack() else {
             return self.run_here(command, args, reply, started_us, HashHint::NONE);
         };
-        let engine = match self.debugged_engine(command) {
+        let engine = match self.debugged_engine(command, args) {
             Ok(engine) => engine,
             Err(error) => {
                 self.inner().fail(command, &error, reply);
@@ -224,7 +224,7 @@ impl Session {
 
     /// Where a command runs: a script that is to be debugged, whose session begins with this, on a copy of the data, unless
     /// its client wants the data itself.
-    fn debugged_engine(&self, command: &Command) -> Result<Engine, CommandError> {
+    fn debugged_engine(&self, command: &Command, args: &[&[u8]]) -> Result<Engine, CommandError> {
         let debugger = self.state.debugger.as_ref();
         let Some(console) = debugger.filter(|_| is_debugged(command)) else {
             return Ok(self.engine.clone());
@@ -232,7 +232,12 @@ impl Session {
         let engine = if console.in_place {
             self.engine.clone()
         } else {
-            self.engine.copied()?
+            let copy = self.engine.copied()?;
+            // The copy has nobody who watches: what the script calls is seen by nobody, as in Redis.
+            let now_ms = self.inner().keyspace.now_ms();
+            let services = self.engine.services();
+            services.feed_monitors(&self.state, args, now_ms, false);
+            copy
         };
         console.begin();
         Ok(engine)

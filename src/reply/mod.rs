@@ -20,6 +20,10 @@ pub trait Reply {
     fn is_full(&self) -> bool {
         false
     }
+    /// Whether replies to earlier commands still wait in it to be sent. Asked before anything is written.
+    fn holds_earlier(&self) -> bool {
+        false
+    }
     /// A status such as `OK`. The text holds no line break.
     fn simple(&mut self, text: &str);
     /// An error; `text` begins with its code (`ERR …`, `WRONGTYPE …`), without the dash.

@@ -162,6 +162,10 @@ impl Reply for RespReply {
         self.buffer.len() > self.limit
     }
 
+    fn holds_earlier(&self) -> bool {
+        !self.is_empty()
+    }
+
     fn bulk(&mut self, bytes: &[u8]) {
         if self.is_full() {
             return;

@@ -58,6 +58,48 @@ fn a_session_on_a_copy_changes_nothing_and_holds_up_nobody() -> io::Result<()> {
 }
 
 #[test]
+fn monitor_shows_the_script_and_on_the_data_itself_its_commands() -> io::Result<()> {
+    let server = server()?;
+    let mut monitor = connect(&server);
+    assert!(monitor.ask(&["MONITOR"])?.is_status("OK"));
+    for (mode, commands) in [("yes", 0), ("sync", 2)] {
+        let mut client = debug(&server, mode, SCRIPT)?;
+        client.ask(&["c"])?;
+        client.receive()?;
+        let mut other = connect(&server);
+        wait_until_served(&mut other)?;
+        other.ask(&["PING"])?;
+        let mut shown = Vec::new();
+        while !shown.iter().any(|line: &String| line.contains("PING")) {
+            shown.push(String::from_utf8_lossy(monitor.receive()?.bytes()).into_owned());
+        }
+        let count = |part: &str| shown.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(count("EVAL"), 1, "{shown:?}");
+        assert_eq!(count("lua] "), commands, "{shown:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_session_does_not_begin_in_a_pipeline() -> io::Result<()> {
+    let server = server()?;
+    let mut client = connect(&server);
+    for word in ["YES", "SYNC", "NO", "x"] {
+        let lines = [vec!["PING"], vec!["SCRIPT", "DEBUG", word]];
+        let lines = lines.map(|line| {
+            line.iter()
+                .map(|word| word.as_bytes().to_vec())
+                .collect::<Vec<_>>()
+        });
+        client.send(lines.iter().map(Vec::as_slice))?;
+        client.receive()?;
+        let refused = b"ERR SCRIPT DEBUG must be called outside a pipeline";
+        assert_eq!(client.receive()?.bytes(), refused);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_session_in_place_keeps_the_others_waiting_until_it_ends() -> io::Result<()> {
     let server = server()?;
     let mut other = connect(&server);

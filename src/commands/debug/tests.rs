@@ -219,3 +219,30 @@ fn every_kind_of_reply() {
         matches!(harness.run("DEBUG PROTOCOL x"), Response::Error(error) if error.starts_with("ERR Wrong protocol"))
     );
 }
+
+#[test]
+fn what_a_value_consists_of_is_told_of_its_form_only() {
+    let mut harness = Harness::new();
+    harness.run("RPUSH l a b");
+    harness.run("HSET h f v");
+    let listpack = "ERR Not a listpack encoded object.";
+    let quicklist = "ERR Not a quicklist encoded object.";
+    for (line, answer) in [
+        ("DEBUG LISTPACK l", listpack),
+        ("DEBUG QUICKLIST h", quicklist),
+        ("DEBUG LISTPACK none", "ERR no such key"),
+        ("DEBUG QUICKLIST none 1", "ERR no such key"),
+    ] {
+        assert_eq!(harness.run(line), Response::Error(answer.into()), "{line}");
+    }
+    assert_eq!(
+        simple(harness.run("DEBUG LISTPACK h")),
+        "Listpack structure printed on stdout"
+    );
+    for line in ["DEBUG QUICKLIST l", "DEBUG QUICKLIST l 1"] {
+        assert_eq!(
+            simple(harness.run(line)),
+            "Quicklist structure printed on stdout"
+        );
+    }
+}
