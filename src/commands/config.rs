@@ -4,7 +4,7 @@ use super::protection::is_allowed;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, acl, help};
 use crate::config::{Changes, Config, SetContext, SetError};
-use crate::services::apply;
+use crate::services::{Services, apply};
 
 /// The entries of this family.
 pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
@@ -194,7 +194,7 @@ fn apply_outside(
         return Ok(());
     };
     let config: Config = match name {
-        "appendfsync" | "appendonly" | "port" | "bind" | "maxmemory" | "dir" => {
+        "appendfsync" | "appendonly" | "port" | "bind" | "maxmemory" | "maxclients" | "dir" => {
             services.config.read().clone()
         }
         _ if name.starts_with("tls-") => services.config.read().clone(),
@@ -203,6 +203,7 @@ fn apply_outside(
     let result = match name {
         "maxmemory" if config.u64(name) > 0 => hooks.admit_memory_limit(),
         "maxmemory" => Ok(()),
+        "maxclients" => admit_clients(services, config.u64(name)),
         "dir" => hooks.admit_directory(&config.path(name)),
         "appendfsync" => hooks.set_fsync_policy(config.word(name)),
         "appendonly" => hooks.set_append_only(ctx.txn, config.bool(name), ctx.mode.nested),
@@ -225,6 +226,17 @@ fn apply_outside(
 /// Says instead of what went wrong what Redis says.
 fn because(result: Result<(), String>, text: &str) -> Result<(), String> {
     result.map_err(|_| text.to_owned())
+}
+
+fn admit_clients(services: &Services, wanted: u64) -> Result<(), String> {
+    let possible = services.switches.room_for_clients.get();
+    let possible = possible.map_or(wanted, |room| room(wanted));
+    if possible >= wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with {possible}"
+    ))
 }
 
 fn config_rewrite(ctx: &mut Context<'_, '_>) -> CommandResult {

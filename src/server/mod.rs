@@ -9,6 +9,7 @@ mod crash;
 mod daemon;
 mod listener;
 mod logger;
+mod open_files;
 mod program;
 mod replica;
 mod reply_buffer;

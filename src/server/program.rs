@@ -17,6 +17,7 @@ use super::crash;
 use super::daemon::{self, Half};
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
+use super::open_files;
 use super::shutdown::{self, Origin};
 use super::supervision::Supervisor;
 use super::title;
@@ -101,6 +102,14 @@ fn run_server(source: &Source) -> ExitCode {
         warn!("{warning}");
     }
     supervisor.warn_where_missing(&config);
+    let Some(clients) = open_files::make_room_at_start(config.u64("maxclients")) else {
+        error!("The system allows too few open files for a single client: raise 'ulimit -n'");
+        log::logger().flush();
+        return ExitCode::FAILURE;
+    };
+    if let Err(refusal) = config.assign(b"maxclients", clients.to_string().as_bytes()) {
+        warn!("{refusal}");
+    }
     let end = Builder::new_current_thread()
         .enable_all()
         .build()
@@ -128,6 +137,8 @@ fn go_on_alone(config: &mut Config) -> io::Result<Half> {
 
 /// Serves an engine while it loads and after, and closes it when asked to.
 async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
+    // A file that may not grow is an error of the write then, as a full disk is, and not the end of the program.
+    let _file_too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     let (own, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
     let port = config.u64("port");
     let options = server_options(&config)?;
@@ -140,6 +151,7 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     let switches = &engine.services().switches;
     // Nobody has set them before.
     let _ = switches.crash.set(crash::provoke);
+    let _ = switches.room_for_clients.set(open_files::make_room);
     let _ = switches.show_title.set(title::show);
     let _ = switches.supervisor.set(supervisor.name());
     let mut server = serve(&engine, options).inspect_err(|problem| match problem.kind() {

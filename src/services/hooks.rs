@@ -80,6 +80,9 @@ pub struct Switches {
     pub crash: OnceLock<fn()>,
     /// What shows the title of the process after a change of what it tells. None where the process is not the server's own.
     pub show_title: OnceLock<fn(&Config)>,
+    /// Makes room for so many clients, as far as the system allows, and tells how many there may be then. None: nobody asks
+    /// the system.
+    pub room_for_clients: OnceLock<fn(u64) -> u64>,
     /// Who watches over the process, as INFO names them. None: nobody.
     pub supervisor: OnceLock<&'static str>,
     /// REPLYBUFFER PEAK-RESET-TIME in milliseconds; -1: never.
@@ -104,6 +107,7 @@ impl Default for Switches {
             snapshot_fails: AtomicBool::new(false),
             crash: OnceLock::new(),
             show_title: OnceLock::new(),
+            room_for_clients: OnceLock::new(),
             supervisor: OnceLock::new(),
             reply_resizing: AtomicBool::new(true),
         }

@@ -6,6 +6,7 @@ mod connections;
 mod debugging;
 mod exchanges;
 mod hostile_scripts;
+mod limits;
 mod process;
 mod replication;
 mod tls;

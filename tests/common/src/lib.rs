@@ -37,6 +37,8 @@ pub struct Launch {
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// What a shell runs first, in the process that becomes the server.
+    limits: Option<String>,
 }
 
 impl Launch {
@@ -75,6 +77,7 @@ impl Launch {
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            limits: None,
         }
     }
 
@@ -90,6 +93,13 @@ impl Launch {
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the server under limits of the system, in the words of a shell: `ulimit -n 64`.
+    #[must_use]
+    pub fn under(mut self, limits: &str) -> Self {
+        self.limits = Some(limits.to_owned());
         self
     }
 
@@ -132,10 +142,21 @@ impl Launch {
         Err(last)
     }
 
+    fn command(&self) -> Command {
+        let Some(limits) = &self.limits else {
+            return Command::new(&self.program);
+        };
+        let mut shell = Command::new("sh");
+        shell.arg("-c");
+        shell.arg(format!("{limits} && exec \"$0\" \"$@\""));
+        shell.arg(&self.program);
+        shell
+    }
+
     fn attempt(&self, directory: &Arc<TempDir>) -> io::Result<Server> {
         let port = free_port()?;
         let socket = directory.path().join("server.sock");
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command
             .args([
                 "--port",

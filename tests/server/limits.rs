@@ -1,0 +1,94 @@
+//! A system that gives little: clients are told so, and what was acknowledged is kept.
+
+use std::io;
+use std::time::Duration;
+
+use innkeep_test_server::Launch;
+
+use crate::connect;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn launch() -> Launch {
+    Launch::under_test(env!("CARGO_BIN_EXE_innkeep"))
+}
+
+#[test]
+fn no_more_clients_are_taken_than_there_are_files_for() -> io::Result<()> {
+    let server = launch()
+        .option("appendonly", "yes")
+        .under("ulimit -n 64")
+        .start()?;
+    let mut clients = vec![connect(&server)];
+    let most = clients[0].ask(&["CONFIG", "GET", "maxclients"])?;
+    assert_eq!(most.items()[1].bytes(), b"32");
+    while clients.len() < 32 {
+        let mut client = connect(&server);
+        assert!(client.ask(&["PING"])?.is_status("PONG"));
+        clients.push(client);
+    }
+    for _ in 0..5 {
+        let refused = connect(&server).receive()?;
+        assert_eq!(refused.bytes(), b"ERR max number of clients reached");
+    }
+    // What the server itself needs it has.
+    assert!(!clients[0].ask(&["BGREWRITEAOF"])?.is_error());
+    assert!(server.wait_for_log("rewrite finished successfully", PATIENCE));
+    let refused = clients[0].ask(&["CONFIG", "SET", "maxclients", "33"])?;
+    let text = b"ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to \
+                 handle the specified number of clients, try with 32";
+    assert_eq!(refused.bytes(), text);
+    assert!(
+        clients[0]
+            .ask(&["CONFIG", "SET", "maxclients", "31"])?
+            .is_status("OK")
+    );
+    Ok(())
+}
+
+#[test]
+fn the_limit_is_raised_for_the_clients_that_are_wanted() -> io::Result<()> {
+    let server = launch()
+        .under("ulimit -S -n 64 && ulimit -H -n 200")
+        .start()?;
+    let mut client = connect(&server);
+    let mut most = || -> io::Result<Vec<u8>> {
+        let most = client.ask(&["CONFIG", "GET", "maxclients"])?;
+        Ok(most.items()[1].bytes().to_vec())
+    };
+    // A privileged server may have more.
+    assert!([&b"168"[..], b"10000"].contains(&most()?.as_slice()));
+    Ok(())
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_a_full_disk_and_not_the_end() -> io::Result<()> {
+    let server = launch()
+        .option("appendonly", "yes")
+        .option("auto-aof-rewrite-percentage", "0")
+        .under("ulimit -f 512")
+        .start()?;
+    let mut client = connect(&server);
+    let value = "x".repeat(5000);
+    let mut written = 0;
+    let refusal = loop {
+        let answer = client.ask(&["SET", &format!("key:{written}"), &value])?;
+        if answer.is_error() {
+            break answer;
+        }
+        written += 1;
+        assert!(written < 1000, "nobody says that the file may not grow");
+    };
+    assert!(refusal.bytes().starts_with(b"MISCONF"), "{refusal:?}");
+    assert_eq!(client.ask(&["GET", "key:0"])?.bytes(), value.as_bytes());
+    let mut server = server;
+    server.kill()?;
+    let again = launch().option("appendonly", "yes").start_after(&server)?;
+    let mut client = connect(&again);
+    // The last one was executed before anybody knew: Redis acknowledges it, too, unless every write waits for the disk.
+    for number in 0..written - 1 {
+        let found = client.ask(&["GET", &format!("key:{number}")])?;
+        assert_eq!(found.bytes(), value.as_bytes(), "key:{number} of {written}");
+    }
+    Ok(())
+}
