@@ -46,6 +46,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The directory of the log belongs to another server that runs.
+    InUse(PathBuf),
     /// Something that this version does not have.
     Unavailable(&'static str),
     /// The users or new names of commands, of the configuration or of the ACL file, cannot be understood.
@@ -85,6 +87,12 @@ impl fmt::Display for Error {
             Self::Functions { path, reason } => write!(
                 f,
                 "{} holds a library of functions that cannot be loaded: {reason}",
+                path.display()
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "{} is in use by another server, and two would destroy each other's data: give this one another 'dir' or \
+                 'appenddirname'",
                 path.display()
             ),
             Self::Unavailable(what) => write!(f, "{what}: not available in this version"),

@@ -62,4 +62,4 @@ pub use reader::{ApplyError, Cut, Recovery, Report};
 pub use rewrite::RewriteSink;
 pub use shared::{LogState, Position};
 pub use simulated::{Chance, SimulatedDisk};
-pub use storage::{File, RealStorage, Storage};
+pub use storage::{Claim, File, RealStorage, Storage};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -207,6 +207,18 @@ impl Log {
     #[must_use]
     pub fn state(&self) -> LogState {
         self.inner.shared.state()
+    }
+
+    /// Whether its file was removed while it was written. It takes nothing more then, and another log has to begin
+    /// ([`Log::begin`]).
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.inner.shared.is_lost()
+    }
+
+    /// Has somebody woken as soon as [`Self::is_lost`] holds.
+    pub fn wake_when_lost(&self, waker: Waker) {
+        self.inner.shared.wake_when_lost(waker);
     }
 
     /// Whether the state is [`LogState::Open`] and there is room: one look at the hot path.

@@ -14,6 +14,8 @@ pub type Position = u64;
 const OPEN: u8 = 0;
 const FAILING: u8 = 1;
 const CLOSED: u8 = 2;
+/// Its file was removed: nothing that is written is kept, and this log never recovers.
+const LOST: u8 = 3;
 
 /// Whether writes are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub(crate) struct Shared {
     policy: AtomicU8,
     status: AtomicU8,
     error: Mutex<Option<LogError>>,
+    /// Who begins another log when this one is lost.
+    lost_waker: Mutex<Option<Waker>>,
     /// Tasks that wait until it is synced.
     sync_wakers: Wakers,
     /// Tasks that wait until it is written.
@@ -145,6 +149,7 @@ impl Shared {
             policy: AtomicU8::new(options.policy as u8),
             status: AtomicU8::new(OPEN),
             error: Mutex::new(None),
+            lost_waker: Mutex::new(None),
             sync_wakers: Wakers::default(),
             write_wakers: Wakers::default(),
             base_size: AtomicU64::new(0),
@@ -260,7 +265,29 @@ impl Shared {
         lock(&self.error).clone().unwrap_or_else(LogError::closed)
     }
 
+    pub(crate) fn is_lost(&self) -> bool {
+        self.status.load(Ordering::Acquire) == LOST
+    }
+
+    pub(crate) fn wake_when_lost(&self, waker: Waker) {
+        *lock(&self.lost_waker) = Some(waker);
+    }
+
+    pub(crate) fn lose(&self, error: LogError) {
+        if self.is_lost() {
+            return;
+        }
+        *lock(&self.error) = Some(error);
+        self.change_status(LOST);
+        if let Some(waker) = &*lock(&self.lost_waker) {
+            waker.wake_by_ref();
+        }
+    }
+
     pub(crate) fn fail(&self, error: LogError) {
+        if self.is_lost() {
+            return;
+        }
         *lock(&self.error) = Some(error);
         self.change_status(FAILING);
     }

@@ -27,6 +27,12 @@ pub trait Storage: Debug + Send + Sync {
     /// Bytes that may still be written on the disk of a directory; `None` where that is not known.
     fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>>;
 
+    /// Takes a directory, which is there, for whoever asks alone, in this program and among all; `None` where somebody else
+    /// has it. A disk that knows no locks gives it to everybody.
+    fn claim(&self, _directory: &Path) -> io::Result<Option<Claim>> {
+        Ok(Some(Claim::default()))
+    }
+
     /// Whether there is a file of that name.
     fn exists(&self, path: &Path) -> io::Result<bool> {
         match self.open(path) {
@@ -35,6 +41,12 @@ pub trait Storage: Debug + Send + Sync {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A directory that nobody else can [`Storage::claim`]. Given back when this is dropped, or the program ends in whatever way.
+#[derive(Debug, Default)]
+pub struct Claim {
+    _locked: Option<fs::File>,
 }
 
 /// An open file, read and written at offsets, by several threads at once.
@@ -51,6 +63,10 @@ pub trait File: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Whether it still has a name: one that was removed takes writes and keeps none of them.
+    fn has_name(&self) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Cuts or extends (with zeros) to a length.
     fn set_len(&self, len: u64) -> io::Result<()>;
 }
@@ -169,6 +185,21 @@ impl Storage for RealStorage {
         Ok(None)
     }
 
+    #[cfg(unix)]
+    fn claim(&self, directory: &Path) -> io::Result<Option<Claim>> {
+        use rustix::fs::{FlockOperation, flock};
+        use rustix::io::Errno;
+
+        let file = fs::File::open(directory)?;
+        let locked = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Some(file),
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            // Some file systems have no locks.
+            Err(_) => None,
+        };
+        Ok(Some(Claim { _locked: locked }))
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
     }
@@ -203,6 +234,13 @@ impl File for RealFile {
         Ok(self.0.metadata()?.len())
     }
 
+    #[cfg(unix)]
+    fn has_name(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+
+        Ok(self.0.metadata()?.nlink() > 0)
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
@@ -211,6 +249,18 @@ impl File for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_directory_is_claimed_once_at_a_time() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let claim = RealStorage.claim(directory.path())?;
+        assert!(claim.is_some());
+        assert!(RealStorage.claim(directory.path())?.is_none());
+        drop(claim);
+        assert!(RealStorage.claim(directory.path())?.is_some());
+        Ok(())
+    }
 
     #[test]
     fn real_files_are_read_and_written_at_offsets() -> io::Result<()> {

@@ -334,6 +334,7 @@ impl Core {
         let len = self.current.len;
         match self.finish_sync(outcome, len, shared) {
             Ok(()) => Ok(()),
+            Err(error) if shared.is_lost() => Err(error),
             // The failure is told only if a new file does not help.
             Err(_) => self.make_ready(shared),
         }
@@ -394,6 +395,7 @@ impl Core {
             self.broken = true;
             return Err(AofError::io("fsync", &self.current.path)(error));
         }
+        self.check_name(shared)?;
         self.current.synced = len;
         let mut position = None;
         let mut spare = Vec::new();
@@ -414,6 +416,19 @@ impl Core {
             shared.set_synced(position);
         }
         Ok(())
+    }
+
+    /// What is in a file that was removed is not safe, whatever an fsync says.
+    fn check_name(&self, shared: &Shared) -> Result<(), AofError> {
+        let path = &self.current.path;
+        let is_there = || self.storage.exists(path).unwrap_or(true);
+        if self.current.file.has_name().unwrap_or(true) || is_there() {
+            return Ok(());
+        }
+        let error = std::io::Error::new(std::io::ErrorKind::NotFound, "the file was removed");
+        let error = AofError::io("keep", path)(error);
+        shared.lose(LogError::from(&error));
+        Err(error)
     }
 
     /// Goes on in a new increment; everything before is on disk when the manifest says so. What follows waits for all of

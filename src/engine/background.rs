@@ -101,6 +101,11 @@ struct Shared {
 }
 
 impl Shared {
+    fn request_rewrite(&self) {
+        self.state.lock().rewrite = true;
+        self.wake.notify_one();
+    }
+
     fn request_beat(&self, at_ms: i64) {
         let mut state = self.state.lock();
         state.next_beat_ms = Some(state.next_beat_ms.map_or(at_ms, |at| at.min(at_ms)));
@@ -115,6 +120,15 @@ struct BeatWaker(Arc<Shared>);
 impl Wake for BeatWaker {
     fn wake(self: Arc<Self>) {
         self.0.request_beat(0);
+    }
+}
+
+/// Woken by a log that is lost, on its thread.
+struct RewriteWaker(Arc<Shared>);
+
+impl Wake for RewriteWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.request_rewrite();
     }
 }
 
@@ -155,8 +169,12 @@ impl Background {
 
     /// Has the log rewritten, soon.
     pub(crate) fn request_rewrite(&self) {
-        self.0.state.lock().rewrite = true;
-        self.0.wake.notify_one();
+        self.0.request_rewrite();
+    }
+
+    /// What has the log rewritten when it is woken.
+    pub(crate) fn rewrite_waker(&self) -> Waker {
+        Waker::from(Arc::new(RewriteWaker(Arc::clone(&self.0))))
     }
 
     /// Has the log rewritten at a time, or earlier.

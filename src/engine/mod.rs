@@ -3,6 +3,7 @@
 mod administration;
 pub mod background;
 pub mod backup;
+mod claim;
 #[cfg(feature = "lua")]
 mod copy;
 mod crew;
@@ -57,6 +58,7 @@ use crate::services::stats::MemorySource;
 use crate::services::{ClientInfo, Services};
 use crate::value::hasher::hash_bytes;
 use background::Background;
+use claim::Claimed;
 use hooks::EngineHooks;
 use migrate::Peers;
 use owner::{Owner, Threads};
@@ -97,6 +99,7 @@ pub struct Inner {
     pub(crate) keyspace: Keyspace,
     pub(crate) services: Services,
     pub(crate) propagation: Propagation,
+    claimed: Claimed,
     pub(crate) background: Background,
     threads: Threads,
     storage: Arc<dyn Storage>,
@@ -183,6 +186,7 @@ impl Engine {
             keyspace,
             services,
             propagation: Propagation::default(),
+            claimed: Claimed::default(),
             background: Background::default(),
             threads: Threads::default(),
             storage,
@@ -361,6 +365,7 @@ impl Inner {
         {
             log::error!("The end of the log could not be written: {error}");
         }
+        self.give_claim_back();
     }
 }
 

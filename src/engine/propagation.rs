@@ -67,8 +67,13 @@ impl Propagation {
         self.wanted.store(false, Ordering::Release);
         self.always.store(false, Ordering::Release);
         let log = self.log.write().take()?;
-        self.last_position.store(log.position(), Ordering::Release);
+        self.note_position(&log);
         Some(log)
+    }
+
+    /// The log goes on counting where this one is now, which is replaced by another.
+    pub(crate) fn note_position(&self, log: &Log) {
+        self.last_position.store(log.position(), Ordering::Release);
     }
 
     /// Where the positions of the next log begin.

@@ -7,6 +7,7 @@ use innkeep_aof::{ApplyError, FsyncPolicy, Log, Options, Recovery, Report, Rewri
 use log::{info, warn};
 
 use super::Inner;
+use super::claim::PATIENCE;
 use super::crew::workers;
 use super::loading::{Wanted, tell_refusal};
 use super::progress::Progress;
@@ -23,6 +24,7 @@ impl Inner {
     /// Loads the log of the configured directory and opens it for what follows.
     pub(super) fn open_log(&self) -> Result<Loaded, Error> {
         let started = std::time::Instant::now();
+        self.claim_log(PATIENCE)?;
         let mut recovery = Recovery::open(Arc::clone(&self.storage), self.log_options())?;
         let is_blank = recovery.is_blank();
         if is_blank && let Loaded::Snapshot { path, bytes, .. } = self.open_snapshot()? {
@@ -81,6 +83,7 @@ impl Inner {
     }
 
     pub(super) fn start_log(&self, log: Log) {
+        log.wake_when_lost(self.background.rewrite_waker());
         self.propagation.start(log);
         self.set_up_log();
         self.plan_rewrite();

@@ -373,6 +373,7 @@ impl Inner {
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
         let wanted = self.services.config.read().bool("appendonly");
         let result = match self.propagation.log() {
+            Some(log) if log.is_lost() => self.replace_lost_log(&log, &mut txn),
             Some(_) => self.begin_rewrite(&mut txn),
             None if scheduled && wanted => self.begin_log(&mut txn),
             None if scheduled => self.begin_base_alone(&mut txn),
@@ -383,7 +384,8 @@ impl Inner {
         if let Err(error) = result {
             warn!("The log could not be rewritten: {error}");
             self.note_rewrite_failed();
-            if wanted && self.propagation.log().is_none() {
+            let log = self.propagation.log();
+            if wanted && log.is_none_or(|log| log.is_lost()) {
                 self.retry_rewrite();
             }
         }

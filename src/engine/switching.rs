@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use innkeep_aof::{Log, RewriteSink};
 use log::{info, warn};
@@ -25,10 +26,28 @@ impl Inner {
             return Ok(());
         }
         self.give_up_rewrite(txn);
+        self.claim_log(Duration::ZERO)?;
         let (log, sink) = Log::begin(Arc::clone(&self.storage), self.log_options())?;
         self.start_log(log);
         txn.set_propagating(true);
         self.run_rewrite(txn, sink, Purpose::First);
+        Ok(())
+    }
+
+    /// Somebody has removed the files that the log was written to: another one begins with what is in memory. Until it does,
+    /// nothing is written. Every shard is locked.
+    pub(super) fn replace_lost_log(
+        self: &Arc<Self>,
+        lost: &Log,
+        txn: &mut Txn<'_>,
+    ) -> Result<(), Error> {
+        warn!("The append only file was removed: it begins anew with what is in memory");
+        self.propagation.note_position(lost);
+        self.give_claim_back();
+        self.begin_log(txn)?;
+        if let Err(error) = lost.close() {
+            info!("The log that was removed is closed: {error}");
+        }
         Ok(())
     }
 
@@ -37,10 +56,12 @@ impl Inner {
         let log_stats = &self.services.stats.log;
         log_stats.rewrite_scheduled.store(false, Ordering::Release);
         self.give_up_rewrite(txn);
-        match self.propagation.stop() {
+        let closed = match self.propagation.stop() {
             Some(log) => log.close().map_err(|error| Error::Log(error.into())),
             None => Ok(()),
-        }
+        };
+        self.give_claim_back();
+        closed
     }
 
     /// The first base could not be written: what was logged meanwhile is worth nothing, and the log begins anew later.

@@ -414,7 +414,9 @@ fn the_old_log_counts_until_the_new_one_has_a_base() {
     assert_eq!(shown(&engine, "aof_rewrite_in_progress"), "1");
     assert_eq!(shown(&engine, "aof_enabled"), "1");
     assert!(engine.shut_down(Shutdown::default()).is_err());
-    let other = Engine::open(config(place.path(), b"yes")).expect("it opens");
+    let left = tempfile::tempdir().expect("a directory");
+    copy_log(place.path(), left.path());
+    let other = Engine::open(config(left.path(), b"yes")).expect("it opens");
     assert_eq!(run(&other, &["EXISTS", "old", "new"]), Response::Int(1));
     drop(other);
     run(&engine, &["CONFIG", "SET", "appendonly", "no"]);
@@ -425,6 +427,16 @@ fn the_old_log_counts_until_the_new_one_has_a_base() {
     drop(engine);
     let engine = Engine::open(config(place.path(), b"yes")).expect("it opens");
     assert_eq!(run(&engine, &["EXISTS", "old", "new"]), Response::Int(1));
+}
+
+/// What a crash would leave now.
+fn copy_log(from: &Path, to: &Path) {
+    let [from, to] = [from, to].map(|place| place.join("appendonlydir"));
+    std::fs::create_dir(&to).expect("there is room");
+    for file in std::fs::read_dir(from).expect("there is a log") {
+        let file = file.expect("it has a name");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("it can be copied");
+    }
 }
 
 fn shown(engine: &Engine, name: &str) -> String {

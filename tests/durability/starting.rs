@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use innkeep::config::Config;
 use innkeep::engine::Engine;
@@ -242,4 +243,62 @@ fn a_command_that_cannot_be_applied_is_named() {
         told.contains(&format!("offset {offset}")) && told.contains("WRONGTYPE"),
         "{told}"
     );
+}
+
+#[test]
+fn a_directory_has_one_log_at_a_time() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let first = Engine::open(config(path, &[])).expect("it opens");
+    run(&first, &["SET", "key", "first"]);
+    let second = Engine::open(config(path, &[("appendonly", "no")])).expect("it opens");
+    run(&second, &["SET", "key", "second"]);
+    let switch_on = ["CONFIG", "SET", "appendonly", "yes"];
+    let Response::Error(refusal) = run(&second, &switch_on) else {
+        panic!("two write into one log");
+    };
+    assert!(refusal.contains("appendonly"), "{refusal}");
+    let Err(refusal) = Engine::open(config(path, &[])) else {
+        panic!("two write into one log");
+    };
+    assert!(refusal.to_string().contains("in use"), "{refusal}");
+    // Whoever has it may begin its log anew, and whoever gives it up leaves it to others.
+    for value in ["no", "yes", "no"] {
+        let answer = run(&first, &["CONFIG", "SET", "appendonly", value]);
+        assert_eq!(answer, Response::Simple("OK".into()));
+    }
+    assert_eq!(run(&second, &switch_on), Response::Simple("OK".into()));
+    drop((first, second));
+    let again = Engine::open(config(path, &[])).expect("it opens");
+    assert_eq!(
+        run(&again, &["GET", "key"]),
+        Response::Bulk(b"second".to_vec())
+    );
+}
+
+#[test]
+fn a_log_that_is_removed_begins_anew_with_what_is_in_memory() {
+    for policy in ["always", "everysec"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        let settings = [("appendfsync", policy)];
+        let engine = Engine::open(config(path, &settings)).expect("it opens");
+        run(&engine, &["RPUSH", "list", "x"]);
+        let files = path.join("appendonlydir");
+        std::fs::remove_dir_all(&files).expect("it is removed");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut length = 1;
+        while !files.join("appendonly.aof.manifest").exists() {
+            match run(&engine, &["RPUSH", "list", "x"]) {
+                Response::Int(told) => length = told,
+                Response::Error(text) => assert!(text.contains("the file was removed"), "{text}"),
+                other => panic!("{other:?}"),
+            }
+            assert!(Instant::now() < deadline, "nobody notices");
+        }
+        drop(engine);
+        let again = Engine::open(config(path, &settings)).expect("it opens");
+        let found = run(&again, &["LLEN", "list"]);
+        assert_eq!(found, Response::Int(length), "{policy}");
+    }
 }
