@@ -119,6 +119,13 @@ impl<'a> Clients<'a> {
         if words.is_empty() || is_forbidden(&words) {
             return;
         }
+        if std::env::var_os("SHOW").is_some() {
+            let shown: Vec<String> = line
+                .iter()
+                .map(|word| word.escape_ascii().to_string().chars().take(60).collect())
+                .collect();
+            eprintln!("{at}: {}", shown.join(" "));
+        }
         let mut reply = ResponseReply::new(false);
         match client.session.execute_into(&words, &mut reply) {
             Flow::Continue => {}

@@ -1,5 +1,6 @@
 //! Random commands of three clients on an engine with a log: no panic, and afterwards what the engine counts is what is
 //! there, and a snapshot, the log and a rewritten log each give the same data back.
+//! With `SHOW` in the environment each command is told, to see what a crash came from.
 #![no_main]
 
 mod bytes;
