@@ -256,3 +256,42 @@ test("workers whose connections are cut go on", async (t) => {
   await queue.add("after", {});
   await until(() => done === 2);
 });
+
+test("jobs that are taken by hand: tokens, locks, other priorities and delays", async (t) => {
+  const queue = queueOf(t);
+  const worker = await workerOf(t, "mail", null, { lockDuration: 60_000 });
+  const take = () => worker.getNextJob("token", { block: false });
+  await queue.addBulk([
+    { name: "a", data: {} },
+    { name: "b", data: {}, opts: { lifo: true } },
+    { name: "c", data: {}, opts: { priority: 3 } },
+    { name: "d", data: {}, opts: { priority: 1 } },
+    { name: "e", data: {}, opts: { delay: 600_000 } },
+  ]);
+  assert.deepEqual(await queue.getCountsPerPriority([0, 1, 2, 3]), { 0: 2, 1: 1, 2: 0, 3: 1 });
+  const first = await take();
+  assert.equal(first.name, "b");
+  assert.equal(await first.extendLock("token", 60_000), 1);
+  await assert.rejects(first.moveToCompleted("done", "another", false), /Lock mismatch for job/);
+  await assert.rejects(first.remove(), /locked by another worker/);
+  const [, id] = (await first.moveToCompleted("done", "token", true)) ?? [];
+  assert.equal(id, "1", "the next one comes with the answer");
+  await assert.rejects(first.moveToCompleted("done", "token", false), /Missing lock for job/);
+  const [last] = (await queue.getPrioritized()).slice(-1);
+  assert.equal(last.name, "c");
+  await last.changePriority({ priority: 0, lifo: true });
+  const changed = await take();
+  assert.equal(changed.name, "c");
+  await changed.moveToDelayed(Date.now() + 600_000, "token").catch(() => {});
+  assert.equal(await changed.getState(), "delayed");
+  const delayed = await queue.getJob("5");
+  await delayed.changeDelay(900_000);
+  assert.equal((await queue.getJob("5")).delay, 900_000);
+  await assert.rejects(queue.obliterate(), /Cannot obliterate queue with active jobs/);
+  await queue.drain(true);
+  assert.deepEqual(await queue.getJobCounts("wait", "prioritized", "delayed", "active"), { wait: 0, prioritized: 0, delayed: 0, active: 1 });
+  await queue.obliterate({ force: true });
+  const client = new Redis(url);
+  t.after(() => client.disconnect());
+  assert.deepEqual((await client.keys("bull:mail:*")).filter((key) => !key.endsWith(":stalled-check")), []);
+});

@@ -241,5 +241,84 @@ for (const protocol of [2, 3]) {
       await assert.rejects(client.evalsha("0".repeat(40), 0), { message: /^NOSCRIPT / });
       await assert.rejects(client.select(99), { message: "ERR DB index is out of range" });
     });
+
+    test("a prefix stands before every key, and automatic pipelines keep replies apart", async (t) => {
+      const plain = await ioredis(t);
+      const client = await ioredis(t, { keyPrefix: "hotel:", enableAutoPipelining: true });
+      const settled = await Promise.allSettled([client.set("room", 101), client.incr("room"), client.lpush("room", "x"), client.get("room")]);
+      assert.deepEqual(settled.map(({ value, reason }) => value ?? reason.message), [
+        "OK",
+        102,
+        "WRONGTYPE Operation against a key holding the wrong kind of value",
+        "102",
+      ]);
+      await client.xadd("guests", "1-1", "name", "Ada");
+      await client.xgroup("CREATE", "guests", "desk", "0");
+      assert.deepEqual(await client.xreadgroup("GROUP", "desk", "one", "STREAMS", "guests", ">"), [
+        ["hotel:guests", [["1-1", ["name", "Ada"]]]],
+      ]);
+      await client.zadd("floors", 1, "a");
+      assert.equal(await client.zunionstore("all", 2, "floors", "none"), 1);
+      assert.deepEqual((await plain.keys("*")).sort(), ["hotel:all", "hotel:floors", "hotel:guests", "hotel:room"]);
+    });
+
+    test("who waits can be freed, and takes nothing afterwards", async (t) => {
+      const admin = await ioredis(t);
+      const worker = await ioredis(t);
+      const id = await worker.client("ID");
+      const waits = () => until(async () => new RegExp(`id=${id} .*cmd=blpop`).test(await admin.client("LIST")));
+      const refused = assert.rejects(worker.blpop("mail", 0), { message: /^UNBLOCKED client unblocked via CLIENT UNBLOCK/ });
+      await waits();
+      assert.equal(await admin.client("UNBLOCK", id, "ERROR"), 1);
+      await refused;
+      const nothing = worker.blpop("mail", 0);
+      await waits();
+      assert.equal(await admin.client("UNBLOCK", id), 1);
+      assert.equal(await nothing, null);
+      assert.equal(await admin.client("UNBLOCK", id), 0);
+      assert.equal(await admin.lpush("mail", "booking"), 1);
+      assert.equal(await admin.llen("mail"), 1);
+      await assert.rejects(worker.blpop("mail", -1), { message: "ERR timeout is negative" });
+      await assert.rejects(worker.blpop("mail", "soon"), { message: "ERR timeout is not a float or out of range" });
+    });
+
+    test("MONITOR shows what runs, inside scripts and transactions too", async (t) => {
+      const client = await ioredis(t);
+      const monitor = await client.monitor();
+      t.after(() => monitor.disconnect());
+      const seen = [];
+      monitor.on("monitor", (_time, words, source) => seen.push([source === "lua", ...words]));
+      await client.set("quoted", '"a"');
+      await client.eval("return redis.call('GET', KEYS[1])", 1, "quoted");
+      await client.multi().incr("count").exec();
+      await until(() => seen.some(([, command]) => command === "exec"));
+      assert.deepEqual(seen, [
+        [false, "set", "quoted", '"a"'],
+        [false, "eval", "return redis.call('GET', KEYS[1])", "1", "quoted"],
+        [true, "GET", "quoted"],
+        [false, "multi"],
+        [false, "incr", "count"],
+        [false, "exec"],
+      ]);
+    });
+
+    test("a user with few rights is refused what it may not, and a wrong password altogether", async (t) => {
+      const admin = await ioredis(t);
+      await admin.acl("SETUSER", "porter", "on", ">secret", "~bags:*", "&bags", "+@all", "-@dangerous", "+info");
+      const porter = await ioredis(t, { username: "porter", password: "secret" });
+      assert.equal(await porter.acl("WHOAMI"), "porter");
+      assert.equal(await porter.set("bags:1", "blue"), "OK");
+      await assert.rejects(porter.get("safe"), { message: /^NOPERM / });
+      await assert.rejects(porter.keys("*"), { message: /^NOPERM .* 'keys' command/ });
+      await assert.rejects(porter.publish("rooms", "x"), { message: /^NOPERM / });
+      await assert.rejects(porter.eval("return redis.call('GET', 'safe')", 0), { message: /^ERR The user executing the script/ });
+      await assert.rejects(porter.multi().set("bags:2", 1).set("safe", 1).exec(), { message: /^EXECABORT / });
+      assert.equal(await porter.exists("bags:2"), 0);
+      const stranger = new Redis(url, { protocol, username: "porter", password: "wrong", lazyConnect: true, retryStrategy: null });
+      t.after(() => stranger.disconnect());
+      stranger.on("error", () => {});
+      await assert.rejects(stranger.connect().then(() => stranger.get("bags:1")));
+      assert.equal(await admin.acl("DELUSER", "porter"), 1);
+    });
   });
 }

@@ -1,7 +1,7 @@
 // The hotel's patterns through node-redis, in RESP2 and in RESP3.
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { createClient, WatchError } from "redis";
+import { BasicClientSideCache, createClient, createClientPool, WatchError } from "redis";
 import { nodeRedis, until, url } from "./server.js";
 
 beforeEach(async () => {
@@ -116,5 +116,56 @@ for (const RESP of [2, 3]) {
       assert.equal(info.name, "reception");
       assert.match(await client.sendCommand(["CLIENT", "INFO"]), new RegExp(` resp=${RESP}`));
     });
+
+    test("a pool of connections: commands, transactions, and one connection for what has to stay together", async (t) => {
+      const pool = createClientPool({ url, RESP }, { minimum: 2, maximum: 4 });
+      pool.on("error", () => {});
+      t.after(() => pool.destroy());
+      await pool.connect();
+      const counts = await Promise.all(Array.from({ length: 50 }, () => pool.incr("count")));
+      assert.deepEqual(counts.sort((a, b) => a - b), Array.from({ length: 50 }, (_, at) => at + 1));
+      assert.deepEqual(await pool.multi().set("room", "101").get("room").exec(), ["OK", "101"]);
+      const kept = await pool.execute(async (client) => {
+        await client.watch("room");
+        return client.multi().append("room", "a").exec();
+      });
+      assert.deepEqual(kept, [4]);
+    });
+
+    test("sharded channels and binary messages", async (t) => {
+      const publisher = await nodeRedis(t, { RESP });
+      const subscriber = await nodeRedis(t, { RESP });
+      const heard = [];
+      await subscriber.sSubscribe("kitchen", (message, channel) => heard.push([channel, message]));
+      await subscriber.subscribe("raw", (message) => heard.push(message), true);
+      assert.equal(await publisher.sPublish("kitchen", "two coffees"), 1);
+      assert.equal(await publisher.publish("raw", Buffer.from([0, 255])), 1);
+      await until(() => heard.length === 2);
+      assert.deepEqual(heard, [["kitchen", "two coffees"], Buffer.from([0, 255])]);
+      await subscriber.sUnsubscribe("kitchen");
+      assert.deepEqual(await publisher.pubSubShardChannels(), []);
+      await subscriber.unsubscribe("raw");
+      assert.equal(String(await subscriber.set("after", "subscriptions")), "OK");
+    });
   });
 }
+
+test("the client's own cache forgets what others change, and all of it when everything goes", async (t) => {
+  const other = await nodeRedis(t);
+  const cache = new BasicClientSideCache({ ttl: 0, maxEntries: 100 });
+  const client = await nodeRedis(t, { RESP: 3, clientSideCache: cache });
+  await other.set("room", "free");
+  await other.hSet("guest", "name", "Ada");
+  for (let look = 0; look < 3; look += 1) {
+    assert.equal(await client.get("room"), "free");
+    assert.deepEqual({ ...(await client.hGetAll("guest")) }, { name: "Ada" });
+  }
+  assert.deepEqual([cache.stats().missCount, cache.stats().hitCount], [2, 4]);
+  await other.multi().set("room", "taken").exec();
+  await until(async () => (await client.get("room")) === "taken");
+  await other.eval("return redis.call('HSET', KEYS[1], 'name', 'Grace')", { keys: ["guest"] });
+  await until(async () => (await client.hGetAll("guest")).name === "Grace");
+  await other.flushAll();
+  await until(async () => (await client.get("room")) === null);
+  assert.deepEqual({ ...(await client.hGetAll("guest")) }, {});
+});
