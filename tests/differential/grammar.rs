@@ -182,10 +182,24 @@ impl Grammar {
             "last",
             "@m",
         ];
-        // These tell of the server itself with a word less, or end it; the sweep of wrong input has them.
+        // These tell of the server itself with another word, end it, or make a replica of the reference; the sweep of wrong
+        // input has them.
         let whole = [
-            "ACL", "CLIENT", "COMMAND", "CONFIG", "FAILOVER", "FUNCTION", "LATENCY", "MEMORY",
-            "REPLCONF", "SCRIPT", "SHUTDOWN", "SLOWLOG", "WAITAOF",
+            "ACL",
+            "CLIENT",
+            "COMMAND",
+            "CONFIG",
+            "FAILOVER",
+            "FUNCTION",
+            "LATENCY",
+            "MEMORY",
+            "REPLCONF",
+            "REPLICAOF",
+            "SCRIPT",
+            "SHUTDOWN",
+            "SLAVEOF",
+            "SLOWLOG",
+            "WAITAOF",
         ];
         let is_spared = whole.iter().any(|name| command.is(name))
             || spared.iter().any(|class| arguments.contains(class));
