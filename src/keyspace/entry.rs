@@ -99,6 +99,19 @@ impl Kind {
     }
 }
 
+/// Where a key of usual length begins, by the kind and the flag of an expiry.
+static KEY_OFFSETS: [u8; 32] = {
+    let mut offsets = [0; 32];
+    let mut kind = 0;
+    while kind < Kind::ALL.len() {
+        let offset = HEADER + Kind::ALL[kind].slot_size();
+        offsets[kind] = offset as u8;
+        offsets[kind | HAS_EXPIRY as usize] = (offset + 8) as u8;
+        kind += 1;
+    }
+    offsets
+};
+
 const _: () = assert!(
     align_of::<List>() <= 8
         && align_of::<Hash>() <= 8
@@ -403,10 +416,19 @@ impl Entry {
 
     /// The key.
     #[must_use]
+    #[inline]
     pub fn key(&self) -> &[u8] {
-        let shape = self.shape();
-        // SAFETY: the key was copied there by `allocate`.
-        unsafe { slice::from_raw_parts(self.0.as_ptr().add(shape.key_offset()), shape.key) }
+        let p = self.0.as_ptr();
+        // SAFETY: the header is initialised; the key was copied there by `allocate`.
+        unsafe {
+            let len = usize::from(p.add(4).cast::<u16>().read());
+            if len == LONG_KEY {
+                let shape = self.shape();
+                return slice::from_raw_parts(p.add(shape.key_offset()), shape.key);
+            }
+            let offset = KEY_OFFSETS[usize::from(self.flags() & (KIND | HAS_EXPIRY))];
+            slice::from_raw_parts(p.add(usize::from(offset)), len)
+        }
     }
 
     /// When it expires, in Unix milliseconds.

@@ -44,8 +44,8 @@ const MAX_REJECTIONS: u32 = 24;
 
 /// What a table may hold.
 pub trait Stored {
-    /// Starts to bring what the hash is made of near, where it lies elsewhere: a segment that is split, or grows, asks all
-    /// its entries for their hashes.
+    /// Starts to bring what the hash is made of near, where it lies elsewhere: a segment that is split, grows or is
+    /// scanned asks all its entries for their hashes.
     fn prefetch(&self) {}
 }
 
@@ -752,8 +752,9 @@ impl<T: Stored> Table<T> {
             let table = &self.segments[index].table;
             let until = window_end(from, first, behind, table.len(), wanted);
             let mut visited = 0;
+            let whole = from == first && until == behind;
+            table.iter().for_each(T::prefetch);
             for entry in table {
-                let whole = from == first && until == behind;
                 if whole || (from..until).contains(&self.position(hash_of(entry))) {
                     visit(entry);
                     visited += 1;
