@@ -71,11 +71,13 @@ fn due_fields_are_gone_for_every_command() {
             h.run("HSET h a 1 b 2 c 3");
             if large {
                 h.run("HSET h long 0123456789012345678901234567890123456789012345678901234567890123456789");
-                h.run("HPEXPIRE h 1 FIELDS 3 a b long");
+                h.run("HPEXPIRE h 3 FIELDS 1 long");
+                h.run("HPEXPIRE h 2 FIELDS 1 b");
+                h.run("HPEXPIRE h 1 FIELDS 1 a");
             } else {
                 h.run("HPEXPIRE h 1 FIELDS 2 a b");
             }
-            h.keyspace.set_now_ms(Some(NOW + 2));
+            h.keyspace.set_now_ms(Some(NOW + 4));
             h.expect(&[(command, answer)]);
             assert_eq!(h.events()[0], "hexpired h", "{command}");
             let removal = if large {

@@ -15,6 +15,9 @@ use crate::value::table::Table;
 /// The time of a field that stays.
 const NEVER: i64 = 0;
 
+/// What a field costs in the order of the times: nodes of a B-tree are two thirds full as a rule.
+const ORDERED_BYTES: usize = size_of::<(i64, u64)>() * 3 / 2;
+
 /// What becomes of a field's time when it gets a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldTime {
@@ -36,15 +39,16 @@ pub(super) struct Timed {
 enum Form {
     /// Field, value, time, field, value, time …
     Listpack(Listpack),
-    Table(TimedTable),
+    /// Behind a pointer, because most are small.
+    Table(Box<TimedTable>),
 }
 
 #[derive(Clone, Default)]
 struct TimedTable {
     dictionary: Dictionary,
-    /// The fields that run out, soonest first.
-    order: BTreeSet<(i64, Box<[u8]>)>,
-    order_bytes: usize,
+    /// The times of the fields that run out and the hashes of their names, soonest first. Two fields of one hash that run out
+    /// together share a place.
+    order: BTreeSet<(i64, u64)>,
 }
 
 fn some_time(time: i64) -> Option<i64> {
@@ -71,10 +75,6 @@ pub(super) fn parts_of(stored: &[u8]) -> (&[u8], Option<i64>) {
     (value, some_time(time))
 }
 
-fn order_size(field: &[u8]) -> usize {
-    size_of::<(i64, Box<[u8]>)>() + field.len().next_multiple_of(16)
-}
-
 impl TimedTable {
     fn find(&self, field: &[u8]) -> Option<(i64, &[u8])> {
         let pairs = &self.dictionary.pairs;
@@ -82,29 +82,49 @@ impl TimedTable {
         Some(split_value(pair.value()))
     }
 
+    /// A field that has this place in the order.
+    fn field_at(&self, (time, hash): (i64, u64)) -> Option<&[u8]> {
+        let pairs = &self.dictionary.pairs;
+        let is_there = |pair: &Pair| split_value(pair.value()).0 == time && pair.hash() == hash;
+        Some(pairs.find(hash, is_there)?.field())
+    }
+
     fn set(&mut self, field: &[u8], value: &[u8], time: i64) -> bool {
         let before = self.find(field).map_or(NEVER, |(time, _)| time);
-        self.reorder(field, before, time);
         let stored = [&time.to_le_bytes(), value].concat();
-        self.dictionary.set(field, &stored)
+        let is_new = self.dictionary.set(field, &stored);
+        self.reorder(field, before, time);
+        is_new
     }
 
     fn remove(&mut self, field: &[u8]) -> bool {
         let before = self.find(field).map_or(NEVER, |(time, _)| time);
+        let removed = self.dictionary.remove(field);
         self.reorder(field, before, NEVER);
-        self.dictionary.remove(field)
+        removed
     }
 
+    /// A field of the table has another time now, or is gone.
     fn reorder(&mut self, field: &[u8], before: i64, after: i64) {
         if before == after {
             return;
         }
-        if before != NEVER && self.order.remove(&(before, field.into())) {
-            self.order_bytes -= order_size(field);
+        let hash = hash_bytes(field);
+        // Another one may have the same place.
+        if before != NEVER && self.field_at((before, hash)).is_none() {
+            self.order.remove(&(before, hash));
         }
-        if after != NEVER && self.order.insert((after, field.into())) {
-            self.order_bytes += order_size(field);
+        if after != NEVER {
+            self.order.insert((after, hash));
         }
+    }
+
+    fn heap_size(&self) -> usize {
+        let Dictionary {
+            pairs, pair_bytes, ..
+        } = &self.dictionary;
+        let ordered = self.order.len() * ORDERED_BYTES;
+        size_of::<Self>() + pairs.heap_size() + pair_bytes + ordered
     }
 }
 
@@ -170,7 +190,7 @@ impl Timed {
 
     /// The same for a large one.
     pub(super) fn from_dictionary(dictionary: &mut Dictionary) -> Self {
-        let mut table = TimedTable::default();
+        let mut table = Box::<TimedTable>::default();
         table.dictionary.copying = dictionary.take_copy();
         for pair in dictionary.pairs.iter() {
             table.set(pair.field(), pair.value(), NEVER);
@@ -264,9 +284,7 @@ impl Timed {
     pub(super) fn heap_size(&self) -> usize {
         let fields = match &self.form {
             Form::Listpack(listpack) => listpack.heap_size(),
-            Form::Table(table) => {
-                table.dictionary.pairs.heap_size() + table.dictionary.pair_bytes + table.order_bytes
-            }
+            Form::Table(table) => table.heap_size(),
         };
         size_of::<Self>() + fields
     }
@@ -372,7 +390,10 @@ impl Timed {
                 Form::Listpack(listpack) => listpack
                     .first()
                     .map(|position| listpack.get(position).to_vec().into()),
-                Form::Table(table) => table.order.first().map(|(_, field)| field.clone()),
+                Form::Table(table) => table
+                    .order
+                    .first()
+                    .and_then(|place| table.field_at(*place).map(Box::from)),
             };
             let Some(field) = first else { break };
             if !self.remove(&field) {
@@ -438,8 +459,12 @@ impl Timed {
         }
     }
 
+    /// Becomes a table, unless it is one. O(fields).
     fn convert(&mut self) {
-        let mut table = TimedTable::default();
+        if self.as_listpack().is_none() {
+            return;
+        }
+        let mut table = Box::<TimedTable>::default();
         for (field, value, time) in self.iter() {
             let (mut own_field, mut own_value) = (itoa::Buffer::new(), itoa::Buffer::new());
             table.set(
@@ -448,9 +473,7 @@ impl Timed {
                 set_time(time),
             );
         }
-        if let Form::Listpack(_) = self.form {
-            self.form = Form::Table(table);
-        }
+        self.form = Form::Table(table);
     }
 }
 
