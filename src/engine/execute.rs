@@ -722,6 +722,7 @@ impl Inner {
     }
 
     /// Unlocks, then drops what was large. Returns the journal for its memory.
+    #[inline]
     pub(super) fn close(&self, txn: Txn<'_>) -> Box<Journal> {
         let mut journal = txn.into_journal();
         if !journal.discarded.is_empty() {

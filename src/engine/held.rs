@@ -82,6 +82,36 @@ impl Session {
         Some(flow)
     }
 
+    /// Runs a short command that nothing stands in the way of under the lock of its only key; `None`, and nothing was done, if
+    /// it has none, or somebody has that lock or waits for a key behind it.
+    #[inline]
+    pub(super) fn run_alone(
+        &mut self,
+        (command, hint): (&'static Command, HashHint),
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        started_us: i64,
+    ) -> Option<Flow> {
+        let key = *args.get(command.single_key.filter(|_| command.runs_held)?)?;
+        let inner = &self.engine.0;
+        let journal = self.journal.take().unwrap_or_default();
+        let (now_ms, db, options) = (started_us / 1000, self.state.db, inner.options());
+        let mut txn = inner.keyspace.begin_unlocked(now_ms, db, options, journal);
+        if !txn.lock_if_free(key, hint) {
+            self.journal = Some(txn.into_journal());
+            return None;
+        }
+        inner.look_again(&mut txn);
+        let kept = (&mut self.state, &mut self.logged);
+        let flow = perform(inner, kept, &mut txn, command, args, reply);
+        let waited = txn.has_waited();
+        self.journal = Some(inner.close(txn));
+        if waited {
+            self.tally.look(inner);
+        }
+        Some(flow)
+    }
+
     fn take_back(&mut self, txn: Txn<'_>) {
         let inner: &Inner = &self.engine.0;
         if txn.has_waited() {

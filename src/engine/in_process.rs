@@ -62,12 +62,13 @@ impl Session {
         if self.is_closed() {
             return Response::Error(CLOSED.to_owned());
         }
-        let mut reply = ResponseReply::legible(self.state.resp3);
+        let mut replies = self.replies();
+        let reply = &mut *replies;
         loop {
-            match self.execute_into(args, &mut reply) {
+            match self.execute_into(args, reply) {
                 Flow::Paused(until_ms) => self.park_while_paused(until_ms),
                 Flow::Wait(blocked) => {
-                    self.park_while_blocked(&blocked, &mut reply);
+                    self.park_while_blocked(&blocked, reply);
                     break;
                 }
                 Flow::Shutdown(_) => {
@@ -90,7 +91,7 @@ impl Session {
                 |waker| self.poll_durable(&mut Context::from_waker(waker)),
             );
         }
-        self.reply_of(&mut reply)
+        self.answer(replies)
     }
 
     /// The same for tasks: waiting lets other tasks run, on any runtime.
@@ -99,15 +100,16 @@ impl Session {
         if self.is_closed() {
             return Response::Error(CLOSED.to_owned());
         }
-        let mut reply = ResponseReply::legible(self.state.resp3);
+        let mut replies = self.replies();
+        let reply = &mut *replies;
         loop {
-            match self.execute_into(args, &mut reply) {
+            match self.execute_into(args, reply) {
                 Flow::Paused(until_ms) => {
                     self.wait_until(Some(until_ms), |session, waker| session.poll_lifted(waker))
                         .await
                 }
                 Flow::Wait(blocked) => {
-                    self.wait_for_outcome(blocked, &mut reply).await;
+                    self.wait_for_outcome(blocked, reply).await;
                     break;
                 }
                 Flow::Shutdown(_) => {
@@ -125,7 +127,7 @@ impl Session {
             }
         }
         poll_fn(|cx| self.poll_durable(cx)).await;
-        self.reply_of(&mut reply)
+        self.answer(replies)
     }
 
     /// Whether QUIT or CLIENT KILL ended it; every further command is refused.
@@ -154,15 +156,29 @@ impl Session {
         sibling
     }
 
+    /// What collects the answer: that of the last call again.
+    #[inline]
+    fn replies(&mut self) -> Box<ResponseReply> {
+        let kept = self.replies.take();
+        let mut replies = kept.unwrap_or_else(|| Box::new(ResponseReply::legible(false)));
+        replies.set_resp3(self.state.resp3);
+        replies
+    }
+
     /// The one answer; what SUBSCRIBE answers for each of several channels becomes an array.
-    fn reply_of(&self, reply: &mut ResponseReply) -> Response {
-        let first = reply.take().unwrap_or(Response::Null);
-        if reply.is_empty() {
-            return first;
+    #[inline]
+    fn answer(&mut self, mut replies: Box<ResponseReply>) -> Response {
+        let first = replies.take().unwrap_or(Response::Null);
+        let answer = if replies.is_empty() {
+            first
+        } else {
+            let rest = std::iter::from_fn(|| replies.take());
+            Response::Array(std::iter::once(first).chain(rest).collect())
+        };
+        if !replies.is_unfinished() {
+            self.replies = Some(replies);
         }
-        let mut all = vec![first];
-        all.extend(std::iter::from_fn(|| reply.take()));
-        Response::Array(all)
+        answer
     }
 
     fn now_ms(&self) -> i64 {

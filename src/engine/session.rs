@@ -20,7 +20,7 @@ use crate::commands::{
 };
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{HashHint, Journal};
-use crate::reply::{Reply, Response, SinkReply};
+use crate::reply::{Reply, Response, ResponseReply, SinkReply};
 use crate::services::replicas::Acknowledged;
 use crate::services::{
     ClientFlags, ClientInfo, Multi, QueuedCommand, ReplyMode, SessionState, UnblockKind,
@@ -40,6 +40,8 @@ pub struct Session {
     /// What it remembers.
     pub state: SessionState,
     pub(super) journal: Option<Box<Journal>>,
+    /// Collects the answers for a caller in this process.
+    pub(super) replies: Option<Box<ResponseReply>>,
     /// Log position that covers everything this session has done.
     pub(super) logged: u64,
     pub(super) tally: Tally,
@@ -123,6 +125,7 @@ impl Session {
             engine,
             state,
             journal: None,
+            replies: None,
             logged: 0,
             tally: Tally::default(),
             hint: HashHint::NONE,
@@ -362,7 +365,7 @@ impl Session {
                 if !calm && let Some(flow) = self.hold_up(command, args, reply, now_ms) {
                     return flow;
                 }
-                self.run_shown(command, args, reply, (started_us, hint))
+                self.run_admitted(command, args, reply, (started_us, hint), calm && short)
             }
         };
         #[cfg(feature = "lua")]
@@ -423,6 +426,22 @@ impl Session {
             return Some(Flow::Continue);
         }
         None
+    }
+
+    /// Runs a command that may run now, under locks of its own. `lone`: it is short, and nothing else is to be done for it.
+    #[inline]
+    fn run_admitted(
+        &mut self,
+        command: &'static Command,
+        args: &[&[u8]],
+        reply: &mut dyn Reply,
+        (started_us, hint): (i64, HashHint),
+        lone: bool,
+    ) -> Flow {
+        if lone && let Some(flow) = self.run_alone((command, hint), args, reply, started_us) {
+            return flow;
+        }
+        self.run_shown(command, args, reply, (started_us, hint))
     }
 
     /// Runs a command under locks of its own, and shows it to those who run MONITOR.

@@ -153,9 +153,12 @@ impl ResponseReply {
     }
 
     /// The oldest finished reply. An aggregate is finished with its last value.
+    #[inline]
     pub fn take(&mut self) -> Option<Response> {
         let oldest = self.first.take()?;
-        self.first = self.later.pop_front();
+        if !self.later.is_empty() {
+            self.first = self.later.pop_front();
+        }
         Some(oldest)
     }
 
@@ -171,6 +174,12 @@ impl ResponseReply {
         self.first.is_none()
     }
 
+    /// Whether an aggregate still misses values.
+    #[must_use]
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Forgets every reply, finished or not.
     pub fn clear(&mut self) {
         self.open.clear();
@@ -178,7 +187,17 @@ impl ResponseReply {
         self.later.clear();
     }
 
-    fn put(&mut self, mut value: Response) {
+    #[inline]
+    fn put(&mut self, value: Response) {
+        if self.open.is_empty() && self.first.is_none() {
+            self.first = Some(value);
+        } else {
+            self.put_behind(value);
+        }
+    }
+
+    /// Puts a value into what is open, or behind what is finished.
+    fn put_behind(&mut self, mut value: Response) {
         while let Some(innermost) = self.open.last_mut() {
             innermost.add(value);
             if innermost.remaining > 0 {

@@ -180,6 +180,23 @@ impl<'k> Txn<'k> {
         self.guards[slot].waiters.is_empty()
     }
 
+    /// Locks the shard of the only key of what follows; false, and nothing is locked, if somebody has it, or waits for a key
+    /// in it. Nothing may be locked before.
+    #[inline]
+    pub(crate) fn lock_if_free(&mut self, key: &[u8], hint: HashHint) -> bool {
+        debug_assert!(self.guards.is_empty());
+        let hash = hint.of(key);
+        let index = self.keyspace.shard_of(hash);
+        let shard = self.keyspace.try_shard(index);
+        let Some(shard) = shard.filter(|shard| shard.waiters.is_empty()) else {
+            return false;
+        };
+        self.guards.push(shard);
+        (self.held, self.last) = (1 << index, (index, 0));
+        self.hint = HashHint::new(key, hash);
+        true
+    }
+
     /// Locks what is wanted; false, and nothing is locked, if that would take long.
     #[inline]
     fn acquire(&mut self, set: ShardSet, patience: Patience) -> bool {
@@ -294,6 +311,7 @@ impl<'k> Txn<'k> {
 
     /// Releases the locks; what was collected is returned, for its memory and for what must be dropped now.
     #[must_use]
+    #[inline]
     pub fn into_journal(self) -> Box<Journal> {
         self.journal
     }
