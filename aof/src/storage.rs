@@ -63,10 +63,6 @@ pub trait File: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Whether it still has a name: one that was removed takes writes and keeps none of them.
-    fn has_name(&self) -> io::Result<bool> {
-        Ok(true)
-    }
     /// Cuts or extends (with zeros) to a length.
     fn set_len(&self, len: u64) -> io::Result<()>;
 }
@@ -232,13 +228,6 @@ impl File for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
-    }
-
-    #[cfg(unix)]
-    fn has_name(&self) -> io::Result<bool> {
-        use std::os::unix::fs::MetadataExt;
-
-        Ok(self.0.metadata()?.nlink() > 0)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -418,11 +418,10 @@ impl Core {
         Ok(())
     }
 
-    /// What is in a file that was removed is not safe, whatever an fsync says.
+    /// What is in a file that was removed, or moved away, is not there at the next start, whatever an fsync says.
     fn check_name(&self, shared: &Shared) -> Result<(), AofError> {
         let path = &self.current.path;
-        let is_there = || self.storage.exists(path).unwrap_or(true);
-        if self.current.file.has_name().unwrap_or(true) || is_there() {
+        if self.storage.exists(path).unwrap_or(true) {
             return Ok(());
         }
         let error = std::io::Error::new(std::io::ErrorKind::NotFound, "the file was removed");

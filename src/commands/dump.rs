@@ -185,6 +185,8 @@ fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
         // What ends beyond all times has ended, as in Redis.
         ttl => Some(ttl.wrapping_add(ctx.txn.now_ms())),
     };
+    // Whoever loads the log looks at the checksum.
+    let with_checksum = ignore_checksum.then(|| rdb::dump(value.as_ref(), true));
     let replaced = options.replace && ctx.txn.remove(key);
     if expires_at_ms.is_some_and(|at| is_past(ctx, at)) {
         if replaced {
@@ -202,17 +204,27 @@ fn restore(ctx: &mut Context<'_, '_>) -> CommandResult {
         }
     }
     ctx.txn.changed(EventClass::GENERIC, "restore", key);
-    if let (Some(at), false) = (expires_at_ms, options.absolute) {
-        let mut digits = itoa::Buffer::new();
-        let mut effect = ctx.args.to_vec();
-        if let Some(ttl) = effect.get_mut(2) {
-            *ttl = digits.format(at).as_bytes();
-        }
-        effect.push(b"ABSTTL");
-        ctx.txn.propagate(&effect);
-    }
+    let made_absolute = expires_at_ms.filter(|_| !options.absolute);
+    propagate_restore(ctx, made_absolute, with_checksum.as_deref());
     ctx.reply.ok();
     Ok(Outcome::Done)
+}
+
+/// Logs another time or payload than the command had; it is logged as it is where it has neither.
+fn propagate_restore(ctx: &mut Context<'_, '_>, at_ms: Option<i64>, payload: Option<&[u8]>) {
+    if at_ms.is_none() && payload.is_none() {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    let mut effect = ctx.args.to_vec();
+    if let (Some(own), Some(payload)) = (effect.get_mut(3), payload) {
+        *own = payload;
+    }
+    if let (Some(ttl), Some(at_ms)) = (effect.get_mut(2), at_ms) {
+        *ttl = digits.format(at_ms).as_bytes();
+        effect.push(b"ABSTTL");
+    }
+    ctx.txn.propagate(&effect);
 }
 
 #[cfg(test)]
@@ -345,6 +357,15 @@ mod tests {
             .switches
             .checksums_ignored
             .store(true, Ordering::Relaxed);
+        let mut damaged = bytes.clone();
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        assert_eq!(restore(&mut h, "m", "0", &damaged, ""), "+OK");
+        let effects = h.effects().join("\n");
+        assert!(
+            effects.contains(&*String::from_utf8_lossy(&bytes)),
+            "{effects}"
+        );
         let unknown = [b"\xee", &bytes[1..]].concat();
         assert_eq!(
             restore(&mut h, "n", "0", &unknown, ""),

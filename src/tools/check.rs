@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use innkeep_aof::{AofError, Cut, Options, RealStorage, Recovery};
 
+use super::backup::claim;
 use super::failure::Failure;
 use super::{DAMAGED, SOUND, TORN, settings};
 use crate::commands::lookup;
@@ -109,6 +110,8 @@ fn log_in(directory: &Path) -> Result<Option<Options>, Failure> {
 // ------------------------------------------------------------------------------------------------ logs
 
 fn check_log(options: Options, fix: bool) -> Result<u8, Failure> {
+    let directory = options.directory.join(&options.append_directory);
+    let _claim = if fix { claim(&directory)? } else { None };
     match open(&options, false) {
         Ok(recovery) => {
             let code = check_base(&recovery)?;

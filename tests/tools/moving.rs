@@ -59,6 +59,24 @@ fn a_backup_is_restored_and_data_is_not_overwritten_unasked() {
 }
 
 #[test]
+fn the_log_of_a_server_that_runs_is_not_touched() {
+    let server = launch().start().expect("it starts");
+    let mut wire = connect(&server);
+    fill(&mut wire, 10);
+    let place = tempfile::tempdir().expect("a directory");
+    let dest = place.path().join("backup.rdb");
+    let data = text(server.directory()).to_owned();
+    succeeds(&["backup", text(&dest), "--dir", &data]);
+    let restore = ["restore", text(&dest), "--dir", &data, "--force"];
+    for arguments in [&restore[..], &["check", &data, "--fix"]] {
+        let (code, told) = tool(arguments);
+        assert_ne!(code, 0, "{arguments:?}");
+        assert!(told.contains("in use by a server"), "{told}");
+    }
+    ask(&mut wire, &["SET", "and", "on"]);
+}
+
+#[test]
 fn a_damaged_backup_is_not_restored() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("backup.rdb");
