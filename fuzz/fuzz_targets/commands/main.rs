@@ -77,7 +77,8 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(expected, contents(&engine), "the snapshot gives other data");
     check_counts(&engine);
     if rewrites {
-        run(&engine, &["BGREWRITEAOF"]);
+        // It is refused where one is under way.
+        engine.session().execute(&[b"BGREWRITEAOF"]);
     }
     drop(engine);
     let again = open(&disk, shards);
