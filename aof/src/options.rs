@@ -66,4 +66,12 @@ impl Options {
                 .map_or(0, |elapsed| elapsed.as_secs()),
         }
     }
+
+    /// The name to [`claim`](crate::Storage::claim) before the log is opened: two that write the same one destroy it. Logs
+    /// of other names may live in the same directory.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        let directory = self.directory.join(&self.append_directory);
+        directory.join(format!("{}.lock", self.file_name))
+    }
 }

@@ -27,9 +27,9 @@ pub trait Storage: Debug + Send + Sync {
     /// Bytes that may still be written on the disk of a directory; `None` where that is not known.
     fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>>;
 
-    /// Takes a directory, which is there, for whoever asks alone, in this program and among all; `None` where somebody else
-    /// has it. A disk that knows no locks gives it to everybody.
-    fn claim(&self, _directory: &Path) -> io::Result<Option<Claim>> {
+    /// Takes a name, whose directory is there, for whoever asks alone, in this program and among all; `None` where somebody
+    /// else has it. While it is taken there is a file of that name. A disk that knows no locks gives it to everybody.
+    fn claim(&self, _path: &Path) -> io::Result<Option<Claim>> {
         Ok(Some(Claim::default()))
     }
 
@@ -43,10 +43,38 @@ pub trait Storage: Debug + Send + Sync {
     }
 }
 
-/// A directory that nobody else can [`Storage::claim`]. Given back when this is dropped, or the program ends in whatever way.
+/// A name that nobody else can [`Storage::claim`]. Given back when this is dropped, or the program ends in whatever way.
 #[derive(Debug, Default)]
 pub struct Claim {
-    _locked: Option<fs::File>,
+    locked: Option<(fs::File, PathBuf)>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Who has opened the file before it goes sees that it has gone, and takes another.
+        if let Some((file, path)) = &self.locked
+            && is_at(file, path)
+        {
+            drop(fs::remove_file(path));
+        }
+    }
+}
+
+/// Whether an open file has this name.
+#[cfg(unix)]
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let place = |found: fs::Metadata| (found.dev(), found.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => place(open) == place(named),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_file: &fs::File, _path: &Path) -> bool {
+    false
 }
 
 /// An open file, read and written at offsets, by several threads at once.
@@ -182,18 +210,29 @@ impl Storage for RealStorage {
     }
 
     #[cfg(unix)]
-    fn claim(&self, directory: &Path) -> io::Result<Option<Claim>> {
+    fn claim(&self, path: &Path) -> io::Result<Option<Claim>> {
         use rustix::fs::{FlockOperation, flock};
         use rustix::io::Errno;
 
-        let file = fs::File::open(directory)?;
-        let locked = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Some(file),
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            // Some file systems have no locks.
-            Err(_) => None,
-        };
-        Ok(Some(Claim { _locked: locked }))
+        loop {
+            let mut options = fs::OpenOptions::new();
+            let file = options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&file, path) => {
+                    let locked = Some((file, path.to_path_buf()));
+                    return Ok(Some(Claim { locked }));
+                }
+                // Whoever had it gave it back meanwhile, and the file with it.
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                // Some file systems have no locks.
+                Err(_) => return Ok(Some(Claim::default())),
+            }
+        }
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -241,13 +280,15 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_directory_is_claimed_once_at_a_time() -> io::Result<()> {
+    fn a_name_is_claimed_once_at_a_time() -> io::Result<()> {
         let directory = tempfile::tempdir()?;
-        let claim = RealStorage.claim(directory.path())?;
-        assert!(claim.is_some());
-        assert!(RealStorage.claim(directory.path())?.is_none());
+        let (path, other) = (directory.path().join("a"), directory.path().join("b"));
+        let claim = RealStorage.claim(&path)?;
+        assert!(claim.is_some() && path.exists());
+        assert!(RealStorage.claim(&path)?.is_none());
+        assert!(RealStorage.claim(&other)?.is_some());
         drop(claim);
-        assert!(RealStorage.claim(directory.path())?.is_some());
+        assert!(!path.exists() && RealStorage.claim(&path)?.is_some());
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Whose log it is. Two servers that write into the same files would destroy each other's data, so the directory of the log
-//! belongs to one engine at a time, for as long as it has a log.
+//! Whose log it is. Two servers that write into the same files would destroy each other's data, so a log, by its directory
+//! and name, belongs to one engine at a time.
 
 use std::path::PathBuf;
 use std::thread;
@@ -16,23 +16,26 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is tried meanwhile.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The directory that this engine has.
+/// The lock of the log that this engine has.
 #[derive(Debug, Default)]
 pub(super) struct Claimed(Mutex<Option<(PathBuf, Claim)>>);
 
 impl Inner {
-    /// Takes the directory of the log, which is created where it is missing.
+    /// Takes the log. Its directory is created where it is missing.
     pub(super) fn claim_log(&self, patience: Duration) -> Result<(), Error> {
         let options = self.log_options();
-        let directory = options.directory.join(options.append_directory);
+        let (directory, lock) = (
+            options.directory.join(&options.append_directory),
+            options.lock_file(),
+        );
         let mut claimed = self.claimed.0.lock();
-        if claimed.as_ref().is_some_and(|(own, _)| *own == directory) {
+        if claimed.as_ref().is_some_and(|(own, _)| *own == lock) {
             return Ok(());
         }
         self.storage.create_directory(&directory)?;
         let start = Instant::now();
         let claim = loop {
-            if let Some(claim) = self.storage.claim(&directory)? {
+            if let Some(claim) = self.storage.claim(&lock)? {
                 break claim;
             }
             if start.elapsed() >= patience {
@@ -40,7 +43,7 @@ impl Inner {
             }
             thread::sleep(LOOK);
         };
-        *claimed = Some((directory, claim));
+        *claimed = Some((lock, claim));
         Ok(())
     }
 

@@ -122,7 +122,7 @@ impl Engine {
     /// Opens an engine: finds the log in the configured directory, loads it, and goes on writing it. Without a log
     /// (`appendonly no`) it loads the snapshot that it finds there; so does the beginning of a log, whose base that becomes.
     ///
-    /// A directory with a log belongs to one engine at a time, in this process and among all: a second one waits for it for a
+    /// A log, by its directory and `appendfilename`, belongs to one engine at a time, in this process and among all: a second one waits for it for a
     /// few seconds, then it is refused.
     ///
     /// # Errors

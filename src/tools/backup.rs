@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use innkeep_aof::{Claim, RealStorage, Storage};
+use innkeep_aof::{Claim, Options, RealStorage, Storage};
 
 use super::failure::Failure;
 use super::peer::{Peer, field};
@@ -115,7 +115,7 @@ fn disk() -> Arc<dyn Storage> {
 pub(super) fn restore(file: &Path, dir: &Path, force: bool) -> Result<(), Failure> {
     verify_rdb(&*disk(), file)?;
     fs::create_dir_all(dir).map_err(Failure::at(dir))?;
-    let _claim = claim(&dir.join(LOG_DIRECTORY))?;
+    let _claim = claim(&Options::new(dir))?;
     if holds_data(dir)? {
         if !force {
             return Err(Failure::new(format!(
@@ -135,12 +135,14 @@ pub(super) fn restore(file: &Path, dir: &Path, force: bool) -> Result<(), Failur
     Ok(())
 }
 
-/// The log of a server that runs is not touched: the directory is taken until this is dropped.
-pub(super) fn claim(log: &Path) -> Result<Option<Claim>, Failure> {
-    if !log.try_exists().map_err(Failure::at(log))? {
+/// The log of a server that runs is not touched: it is taken until this is dropped.
+pub(super) fn claim(options: &Options) -> Result<Option<Claim>, Failure> {
+    let log = options.directory.join(&options.append_directory);
+    if !log.try_exists().map_err(Failure::at(&log))? {
         return Ok(None);
     }
-    match disk().claim(log).map_err(Failure::at(log))? {
+    let lock = options.lock_file();
+    match disk().claim(&lock).map_err(Failure::at(&lock))? {
         Some(claim) => Ok(Some(claim)),
         None => Err(Failure::new(format!(
             "{} is in use by a server that runs: it has to be stopped first",

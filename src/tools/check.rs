@@ -110,8 +110,7 @@ fn log_in(directory: &Path) -> Result<Option<Options>, Failure> {
 // ------------------------------------------------------------------------------------------------ logs
 
 fn check_log(options: Options, fix: bool) -> Result<u8, Failure> {
-    let directory = options.directory.join(&options.append_directory);
-    let _claim = if fix { claim(&directory)? } else { None };
+    let _claim = if fix { claim(&options)? } else { None };
     match open(&options, false) {
         Ok(recovery) => {
             let code = check_base(&recovery)?;
