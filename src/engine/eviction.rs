@@ -47,7 +47,7 @@ impl Inner {
     }
 
     /// Bytes beyond `maxmemory`. The log's buffer and what waits for replicas and for clients that track keys are not
-    /// counted: they grow by evicting.
+    /// counted: they grow by evicting. Nor is what clients take that are cut off: it is as good as freed.
     fn excess(&self) -> usize {
         let limit = self.services.max_memory.load(Ordering::Relaxed);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -59,6 +59,7 @@ impl Inner {
             .saturating_sub(self.log_buffer())
             .saturating_sub(self.services.replicas.pending_bytes())
             .saturating_sub(self.services.tracking.waiting_bytes(&self.services.clients))
+            .saturating_sub(self.services.clients.leaving_bytes())
     }
 
     fn log_buffer(&self) -> usize {

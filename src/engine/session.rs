@@ -776,7 +776,7 @@ impl Drop for Session {
             let now_ms = self.engine.0.keyspace.now_ms();
             services.replicas.detach(self.state.info.id, now_ms);
         }
-        services.clients.remove(self.state.info.id);
+        services.clients.leave(&self.state.info);
     }
 }
 

@@ -30,6 +30,8 @@ use crate::services::{ClientFlags, ReplyMode};
 
 /// Output that is written before the rest of a batch is executed.
 const FLUSH_SIZE: usize = 256 * 1024;
+/// The same while the memory of clients is limited, so that none takes much that is not accounted.
+const ACCOUNTED_FLUSH_SIZE: usize = 32 * 1024;
 /// Unread output at which a client that has not given the password is cut off.
 const MAX_OUTPUT_BEFORE_AUTH: usize = 16 * 1024;
 /// How often the limits of a client are looked at that does not read what it is sent.
@@ -158,7 +160,7 @@ impl Connection {
         self.keep_limits()
     }
 
-    /// Ends the connection if its client leaves too much unread; tells what memory it takes.
+    /// Ends the connection if its client leaves too much unread, or is evicted for the memory that it takes.
     fn keep_limits(&self) -> Result<(), End> {
         let (info, engine) = (&self.session.state.info, self.session.engine());
         let pending = self.output.len() - self.written;
@@ -170,6 +172,9 @@ impl Connection {
             }
         }
         engine.services().account_client(info);
+        if info.mailbox.is_killed() {
+            return Err(End::Closed);
+        }
         Ok(())
     }
 
@@ -194,7 +199,16 @@ impl Connection {
     fn bound_output(&mut self) {
         let limit = self.written.saturating_add(self.hard_limit());
         self.output.set_limit(limit);
-        self.flush_at = limit.min(self.written + FLUSH_SIZE);
+        self.flush_at = limit.min(self.written + self.flush_size());
+    }
+
+    /// Output that is written before the rest of a batch is executed.
+    fn flush_size(&self) -> usize {
+        if self.session.engine().services().clients.has_memory_limit() {
+            ACCOUNTED_FLUSH_SIZE
+        } else {
+            FLUSH_SIZE
+        }
     }
 
     /// Appends a message and what else waits in the mailbox, as far as there is room: a client that is told much at once
@@ -330,13 +344,8 @@ impl Connection {
         if self.input.len() < READ_SIZE || !services.clients.has_memory_limit() {
             return Ok(());
         }
-        let info = &self.session.state.info;
         self.tell_input(self.input.capacity());
-        services.account_client(info);
-        if info.mailbox.is_killed() {
-            return Err(End::Closed);
-        }
-        Ok(())
+        self.keep_limits()
     }
 
     /// Before anybody is told that a script is busy which is debugged, it may end: who debugs it may have gone just now.
@@ -506,8 +515,9 @@ impl Connection {
                 if pending > self.hard_limit() {
                     return Err(End::Closed);
                 }
-                if pending >= FLUSH_SIZE {
+                if pending >= self.flush_size() {
                     self.flush_or_keep().await?;
+                    self.keep_limits()?;
                     self.bound_output();
                 }
             }

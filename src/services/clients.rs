@@ -108,6 +108,8 @@ pub struct ClientInfo {
     pub tracking_memory: AtomicUsize,
     /// Its part of what `maxmemory-clients` limits, as far as it is accounted.
     pub accounted: AtomicUsize,
+    /// What it takes until its session notices that it is cut off.
+    pub leaving: AtomicUsize,
     /// Index of the last command in the command table, plus one.
     pub last_command: AtomicUsize,
     /// 2 or 3.
@@ -413,6 +415,8 @@ pub struct Clients {
     memory_limit: AtomicUsize,
     /// Bytes that all clients take together, as far as they are accounted.
     memory: AtomicUsize,
+    /// Bytes of those that are cut off and whose sessions have yet to notice.
+    leaving: AtomicUsize,
     /// Held by who evicts, so that others do not evict for the same bytes.
     evicting: Mutex<()>,
     /// Clients that run MONITOR; looked at by every command.
@@ -430,19 +434,37 @@ impl Clients {
         self.all.insert(client.id, client);
     }
 
-    /// Forgets a client.
-    pub fn remove(&self, id: u64) {
-        if let Some((_, client)) = self.all.remove(&id) {
-            let accounted = client.accounted.swap(0, Ordering::Relaxed);
-            self.memory.fetch_sub(accounted, Ordering::Relaxed);
-        }
+    /// Forgets a client whose session ends.
+    pub fn leave(&self, client: &ClientInfo) {
+        // Waits for whoever cuts it off at this moment.
+        self.all.remove(&client.id);
+        self.close_account(client);
+        let freed = client.leaving.swap(0, Ordering::Relaxed);
+        self.leaving.fetch_sub(freed, Ordering::Relaxed);
     }
 
     /// Ends a client for good: from now on nobody finds it, though its session has yet to notice. What it waits for
     /// goes to others.
     pub fn cut_off(&self, client: &ClientInfo) {
-        self.remove(client.id);
         client.kill();
+        self.all.remove_if(&client.id, |_, _| {
+            self.close_account(client);
+            let bytes = client.memory();
+            client.leaving.store(bytes, Ordering::Relaxed);
+            self.leaving.fetch_add(bytes, Ordering::Relaxed);
+            true
+        });
+    }
+
+    fn close_account(&self, client: &ClientInfo) {
+        let accounted = client.accounted.swap(0, Ordering::Relaxed);
+        self.memory.fetch_sub(accounted, Ordering::Relaxed);
+    }
+
+    /// Bytes of clients that are cut off, which are freed as soon as their sessions notice.
+    #[must_use]
+    pub fn leaving_bytes(&self) -> usize {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Sets `maxmemory-clients` and accounts every client anew; returns those that are evicted.
@@ -466,9 +488,9 @@ impl Clients {
 
     /// Accounts a client whose memory may have changed; returns the clients that are evicted for it.
     pub fn account(&self, client: &ClientInfo) -> Vec<Arc<ClientInfo>> {
-        // Who is not on the list any more has been taken off the account.
-        if self.all.contains_key(&client.id) {
-            self.note_memory(client, client.memory());
+        // Who is not on the list any more has been taken off the account; meanwhile nobody is.
+        if let Some(listed) = self.all.get(&client.id) {
+            self.note_memory(&listed, listed.memory());
         }
         self.evict()
     }
@@ -535,5 +557,43 @@ impl Clients {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_cut_off_is_accounted_until_its_session_ends() {
+        let clients = Clients::default();
+        let add = |bytes| {
+            let client = Arc::new(ClientInfo {
+                id: clients.next_id(),
+                ..ClientInfo::new(0)
+            });
+            client.reply_overflow.store(bytes, Ordering::Relaxed);
+            clients.add(Arc::clone(&client));
+            client
+        };
+        let (small, large) = (add(100), add(50_000));
+        assert!(clients.set_memory_limit(60_000).is_empty());
+        small.reply_overflow.store(40_000, Ordering::Relaxed);
+        let evicted = clients.account(&small);
+        assert_eq!(evicted.len(), 1);
+        assert!(Arc::ptr_eq(&evicted[0], &large));
+        assert!(large.mailbox.is_killed() && !small.mailbox.is_killed());
+        assert_eq!(clients.leaving_bytes(), large.memory());
+
+        // What it answers before it notices is nobody's account.
+        large.reply_overflow.store(90_000, Ordering::Relaxed);
+        assert!(clients.account(&large).is_empty());
+        clients.cut_off(&large);
+        clients.leave(&large);
+        assert_eq!(clients.leaving_bytes(), 0);
+        assert_eq!(clients.memory.load(Ordering::Relaxed), small.memory());
+        clients.leave(&small);
+        assert_eq!(clients.memory.load(Ordering::Relaxed), 0);
+        assert!(clients.is_empty());
     }
 }

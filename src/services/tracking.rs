@@ -597,7 +597,7 @@ mod tests {
             house.change(9, &["a"]);
             assert_eq!(mail(&target), Vec::from_iter(expected));
         }
-        house.clients.remove(target.id);
+        house.clients.leave(&target);
         reader.resp.store(3, Ordering::Relaxed);
         house.read(&reader, &["a"]);
         house.change(9, &["a"]);

@@ -1,7 +1,7 @@
-//! A system that gives little: clients are told so, and what was acknowledged is kept.
+//! A system or a configuration that gives little: clients are told so, and what was acknowledged is kept.
 
-use std::io;
-use std::time::Duration;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use innkeep_test_server::Launch;
 
@@ -90,5 +90,36 @@ fn a_file_that_may_not_grow_is_a_full_disk_and_not_the_end() -> io::Result<()> {
         let found = client.ask(&["GET", &format!("key:{number}")])?;
         assert_eq!(found.bytes(), value.as_bytes(), "key:{number} of {written}");
     }
+    Ok(())
+}
+
+#[test]
+fn clients_that_do_not_read_are_evicted_before_any_key_is() -> io::Result<()> {
+    const KEYS: i64 = 50;
+    let server = launch()
+        .option("save", "")
+        .option("maxmemory", "11mb")
+        .option("maxmemory-policy", "allkeys-lru")
+        .option("maxmemory-clients", "3mb")
+        .start()?;
+    let mut client = connect(&server);
+    client.ask(&["CLIENT", "NO-EVICT", "ON"])?;
+    for key in 0..KEYS {
+        client.ask(&["SETRANGE", &key.to_string(), "100000", "x"])?;
+    }
+    // Each batch is answered with many times what it is long.
+    let batch = "MGET 1\r\n".repeat(20);
+    let mut deaf = (0..20)
+        .map(|_| server.connect())
+        .collect::<io::Result<Vec<_>>>()?;
+    let deadline = Instant::now() + PATIENCE;
+    while deaf.len() > 10 {
+        assert!(Instant::now() < deadline, "{} clients left", deaf.len());
+        deaf.retain_mut(|stream| stream.write_all(batch.as_bytes()).is_ok());
+    }
+    let info = client.ask(&["INFO", "stats"])?;
+    let info = String::from_utf8_lossy(info.bytes()).into_owned();
+    assert!(info.contains("\r\nevicted_keys:0\r\n"), "{info}");
+    assert_eq!(client.ask(&["DBSIZE"])?.int(), Some(KEYS));
     Ok(())
 }
