@@ -1,6 +1,5 @@
 //! Administration of the whole server: saving, stopping, MONITOR, TIME, ROLE. The engine does what is asked for.
 
-use super::connection::REDIS_VERSION;
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome, Shutdown};
 
@@ -51,14 +50,6 @@ pub static COMMANDS: &[CommandSpec] = &[
             Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
             lastsave,
         )
-    },
-    CommandSpec {
-        arguments: "version:integer=VERSION?",
-        acl: "read fast",
-        group: "server",
-        since: "5.0.0",
-        summary: "Display some computer art and the Redis version",
-        ..CommandSpec::new("lolwut", -1, Flags::READONLY.and(Flags::FAST), lolwut)
     },
     CommandSpec {
         acl: "admin slow dangerous",
@@ -222,23 +213,6 @@ fn microseconds(now_ms: i64) -> i64 {
     }
 }
 
-fn lolwut(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if ctx.is(1, "version") && ctx.args.len() > 2 {
-        // What two of the versions draw takes sizes; nothing is drawn here.
-        let sizes = match ctx.int(2)? {
-            5 => 3,
-            6 => 2,
-            _ => 0,
-        };
-        for at in 3..ctx.args.len().min(3 + sizes) {
-            ctx.int(at)?;
-        }
-    }
-    ctx.reply
-        .verbatim("txt", format!("Redis ver. {REDIS_VERSION}\n").as_bytes());
-    Ok(Outcome::Done)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,14 +257,6 @@ mod tests {
             ("SHUTDOWN ABORT NOW", "ERR syntax error"),
             ("SHUTDOWN ABORT", "ERR No shutdown in progress."),
             (
-                "LOLWUT VERSION x",
-                "ERR value is not an integer or out of range",
-            ),
-            (
-                "LOLWUT VERSION 6 1 x",
-                "ERR value is not an integer or out of range",
-            ),
-            (
                 "BGREWRITEAOF x",
                 "ERR wrong number of arguments for 'bgrewriteaof' command",
             ),
@@ -312,7 +278,6 @@ mod tests {
             Response::Array(vec![bulk("1000000"), bulk("0")])
         );
         assert_eq!(harness.run("LASTSAVE"), Response::Int(1_000_000));
-        assert_eq!(harness.run("LOLWUT"), bulk("Redis ver. 7.2.4\n"));
     }
 
     #[test]

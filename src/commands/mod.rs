@@ -34,6 +34,7 @@ pub mod keys;
 pub mod latency;
 pub mod lcs;
 pub mod lists;
+pub mod lolwut;
 mod lua_scripts;
 pub mod memory;
 mod memory_doctor;
@@ -108,6 +109,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     latency::COMMANDS,
     lcs::COMMANDS,
     lists::COMMANDS,
+    lolwut::COMMANDS,
     memory::COMMANDS,
     migrate::COMMANDS,
     modules::COMMANDS,

@@ -166,7 +166,11 @@ pub(crate) const COMMANDS: &[Row] = &[
     ("INFO", "NONSENSE [NONSENSE]", Exact),
     ("LATENCY", "HISTOGRAM NONSENSE", Exact),
     ("LATENCY", "(DOCTOR | HISTOGRAM)", Errors),
-    ("LOLWUT", "[VERSION (5 | 6 | 7 | ABC)]", Errors),
+    (
+        "LOLWUT",
+        "[VERSION (5 | 6 | 7 | ABC) [int] [int] [ABC]]",
+        Errors,
+    ),
     ("MEMORY", "(DOCTOR | MALLOC-STATS | STATS)", Errors),
     ("CONFIG", "RESETSTAT", Exact),
     ("CONFIG", "REWRITE", Exact),
