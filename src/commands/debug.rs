@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::acl;
 use super::digest::{digest_of_everything, digest_of_key};
 use super::keys::{reference_count, shares_integers};
 use super::spec::{CommandSpec, Flags};
@@ -12,6 +13,7 @@ use crate::rdb::Encoder;
 use crate::reply::Reply;
 use crate::services::hooks::REPLY_PEAK_RESET_MS;
 use crate::services::stats::random_id;
+use crate::value::glob;
 use crate::value::listpack::Element;
 use crate::value::lossless;
 use crate::value::number::parse_i64;
@@ -40,12 +42,16 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
 const HELP: &[&str] = &[
     "AOF-FLUSH-SLEEP <microsec>",
     "    Server will sleep before flushing the AOF, this is used for testing.",
+    "ASSERT",
+    "    Crash by assertion failed.",
     "CHANGE-REPL-ID",
     "    Change the replication IDs of the instance.",
     "    Dangerous: should be used only for testing the replication subsystem.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Like CONFIG REWRITE but writes all configuration options, including",
     "    keywords not listed in original configuration file or default values.",
+    "CRASH-AND-RECOVER [<milliseconds>]",
+    "    Hard crash and restart after a <milliseconds> delay (default 0).",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -55,6 +61,8 @@ const HELP: &[&str] = &[
     "    unit tests to simulate Redis errors.",
     "FAIL-SNAPSHOT",
     "    Has the snapshot that is being written fail, as if the disk refused it.",
+    "LEAK <string>",
+    "    Create a memory leak of the input string.",
     "LOG <message>",
     "    Write <message> to the server log.",
     "HTSTATS <dbid>",
@@ -63,8 +71,14 @@ const HELP: &[&str] = &[
     "    Like HTSTATS but for the hash table stored at <key>'s value.",
     "LOADAOF",
     "    Flush the AOF buffers on disk and reload the AOF in memory.",
+    "REPLICATE <string>",
+    "    Replicates the provided string to replicas, allowing data divergence.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
+    "OOM",
+    "    Crash the server simulating an out-of-memory error.",
+    "PANIC",
+    "    Crash the server simulating a panic.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix. These are not propagated to",
@@ -87,17 +101,14 @@ const HELP: &[&str] = &[
     "      existing RDB file.",
     "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
     "      file to the database.",
+    "RESTART [<milliseconds>]",
+    "    Graceful restart: save config, db, restart after a <milliseconds> delay (default 0).",
     "SEGFAULT",
     "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
-    "LISTPACK <key>",
-    "    Show low level info about the listpack encoding of <key>.",
-    "QUICKLIST <key> [<0|1>]",
-    "    Show low level info about the quicklist encoding of <key>.",
-    "    The optional argument (0 by default) sets the level of detail",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Sets the threshold for elements to be inserted as plain vs packed nodes",
     "    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
@@ -105,8 +116,17 @@ const HELP: &[&str] = &[
     "    Enables or disables checksum checks for RDB files and RESTORE's payload.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
+    "STRINGMATCH-TEST",
+    "    Run a fuzz tester against the stringmatchlen() function.",
     "STRUCTSIZE",
     "    Return the size of different Redis core C structures.",
+    "LISTPACK <key>",
+    "    Show low level info about the listpack encoding of <key>.",
+    "QUICKLIST <key> [<0|1>]",
+    "    Show low level info about the quicklist encoding of <key>.",
+    "    The optional argument (0 by default) sets the level of detail",
+    "CLIENT-EVICTION",
+    "    Show low level client eviction pools info (maxmemory-clients).",
     "PAUSE-CRON <0|1>",
     "    Stop periodic cron job processing.",
     "REPLYBUFFER PEAK-RESET-TIME <NEVER||RESET|time>",
@@ -144,12 +164,19 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
         (b"replybuffer", [what, value]) => reply_buffer(ctx, what, value),
         (b"reload", options) => reload(ctx, options),
         (b"aof-flush-sleep", [us]) => aof_flush_sleep(ctx, us),
-        (b"segfault", []) => {
-            if let Some(crash) = ctx.services.switches.crash.get() {
-                crash();
-            }
-            std::process::abort();
+        (b"segfault" | b"panic" | b"assert" | b"oom", _) => ends::at_once(ctx, &sub),
+        (b"restart", delay) => ends::restart(ctx, delay.first().copied()),
+        (b"crash-and-recover", delay) => ends::crash_and_recover(ctx, delay.first().copied()),
+        (b"leak", [text]) => {
+            Vec::leak(text.to_vec());
+            done(ctx, |reply| reply.ok())
         }
+        (b"replicate", words) if !words.is_empty() => {
+            ctx.txn.propagate_to_replicas(words);
+            done(ctx, |reply| reply.ok())
+        }
+        (b"stringmatch-test", []) => string_match_test(ctx),
+        (b"client-eviction", []) => client_eviction(ctx),
         (b"fail-snapshot", []) => {
             let fails = &ctx.services.switches.snapshot_fails;
             fails.store(true, Ordering::Release);
@@ -241,7 +268,7 @@ fn reply_buffer(ctx: &mut Context<'_, '_>, what: &[u8], value: &[u8]) -> Command
 
 fn rewrite_all(ctx: &mut Context<'_, '_>) -> CommandResult {
     let config = ctx.services.config.read().clone();
-    match config.rewrite_file(&[], true) {
+    match config.rewrite_file(&acl::lines(ctx.services), true) {
         Ok(()) => done(ctx, |reply| reply.ok()),
         Err(error) => Err(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {error}").into()),
     }
@@ -262,6 +289,58 @@ fn reload(ctx: &mut Context<'_, '_>, options: &[&[u8]]) -> CommandResult {
     }
     ctx.txn.propagate_nothing();
     Ok(Outcome::Reload { save, flush, merge })
+}
+
+/// Patterns and texts of a few bytes that mean something to each other, compared again and again.
+fn string_match_test(ctx: &mut Context<'_, '_>) -> CommandResult {
+    const ROUNDS: usize = 100_000;
+    const BYTES: &[u8; 16] = b"*?[]^-\\aAbBcz0\x00\xff";
+    let bytes = || {
+        let random = ctx.txn.random();
+        let length = (random % 16) as usize;
+        (0..length)
+            .map(|at| BYTES[(random >> (4 * at)) as usize % BYTES.len()])
+            .collect::<Vec<u8>>()
+    };
+    for round in 0..ROUNDS {
+        let (pattern, text) = (bytes(), bytes());
+        std::hint::black_box(glob::matches(&pattern, &text, round.is_multiple_of(2)));
+    }
+    done(ctx, |reply| {
+        reply.simple("Apparently Redis did not crash: test passed")
+    })
+}
+
+/// Clients that may be evicted, by powers of two of their memory.
+fn client_eviction(ctx: &mut Context<'_, '_>) -> CommandResult {
+    /// The first pool ends below 2 to the power of this, and the last begins with that of the other.
+    const POWERS: std::ops::RangeInclusive<u32> = 15..=32;
+    let clients = &ctx.services.clients;
+    if !clients.has_memory_limit() {
+        return Err(CommandError::text("ERR maxmemory-clients is disabled."));
+    }
+    let accounts = clients.accounts();
+    let mut text = String::new();
+    for power in POWERS.start() - 1..=*POWERS.end() {
+        let from = if POWERS.contains(&power) {
+            1 << power
+        } else {
+            0
+        };
+        let end = (power < *POWERS.end()).then(|| 1_usize << (power + 1));
+        let within = accounts
+            .iter()
+            .filter(|bytes| **bytes >= from && end.is_none_or(|end| **bytes < end));
+        let (total, count) = (within.clone().sum::<usize>(), within.count());
+        let range = match end {
+            Some(end) => format!("{from:10} - {:10}", end - 1),
+            None => format!("{from:10}+            "),
+        };
+        text.push_str(&format!(
+            "bucket {range}: tot-mem: {total:10}, clients: {count}\n"
+        ));
+    }
+    done(ctx, |reply| reply.verbatim("txt", text.as_bytes()))
 }
 
 // ------------------------------------------------------------------------------------------------ data
@@ -531,5 +610,6 @@ fn protocol(ctx: &mut Context<'_, '_>, kind: &[u8]) -> CommandResult {
     Ok(Outcome::Done)
 }
 
+mod ends;
 #[cfg(test)]
 mod tests;

@@ -277,7 +277,6 @@ fn windows(ctx: &Context<'_, '_>, picture: &mut Colours, x: i64, top: i64, acros
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::commands::testing::Harness;
     use crate::reply::Response;
 

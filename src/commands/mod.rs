@@ -271,6 +271,8 @@ pub struct Shutdown {
     pub force: bool,
     /// `ABORT`.
     pub abort: bool,
+    /// DEBUG RESTART: the program starts again, so many milliseconds after its end.
+    pub restart_ms: Option<u64>,
 }
 
 /// What handlers return.

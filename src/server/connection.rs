@@ -553,7 +553,10 @@ impl Connection {
                     }
                     Err(problem) => {
                         warn!("Errors trying to shut down the server: {problem}");
-                        let text = "ERR Errors trying to SHUTDOWN. Check logs.";
+                        let text = match how.restart_ms {
+                            None => "ERR Errors trying to SHUTDOWN. Check logs.",
+                            Some(_) => "ERR failed to restart the server. Check server logs.",
+                        };
                         self.session.engine().services().stats.count_error(text);
                         self.output.error(text);
                     }

@@ -13,6 +13,7 @@ mod open_files;
 mod program;
 mod replica;
 mod reply_buffer;
+mod restart;
 mod shutdown;
 mod socket;
 mod start_words;

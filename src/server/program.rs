@@ -18,6 +18,7 @@ use super::daemon::{self, Half};
 use super::listener::{Server, ServerOptions, serve};
 use super::logger;
 use super::open_files;
+use super::restart;
 use super::shutdown::{self, Origin};
 use super::supervision::Supervisor;
 use super::title;
@@ -41,8 +42,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return tools::run(arguments);
     }
     let program = arguments.first().cloned().unwrap_or_default();
+    let words = arguments.clone();
     match parse_arguments(arguments) {
         Invocation::Run(source) => {
+            if !source.standard_input {
+                restart::prepare(words);
+            }
             title::prepare(program);
             run_server(&source)
         }
@@ -115,7 +120,11 @@ fn run_server(source: &Source) -> ExitCode {
         .build()
         .and_then(|runtime| runtime.block_on(host(config, supervisor)));
     let code = match end {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(delay_ms)) => {
+            error!("It can't be started again: {}", restart::now(delay_ms));
+            ExitCode::FAILURE
+        }
         Err(problem) => {
             error!("{problem}");
             ExitCode::FAILURE
@@ -135,8 +144,9 @@ fn go_on_alone(config: &mut Config) -> io::Result<Half> {
     daemon::detach()
 }
 
-/// Serves an engine while it loads and after, and closes it when asked to.
-async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
+/// Serves an engine while it loads and after, and closes it when asked to; answers after how many milliseconds the program
+/// is to start again, if it is.
+async fn host(config: Config, supervisor: Supervisor) -> io::Result<Option<u64>> {
     // A file that may not grow is an error of the write then, as a full disk is, and not the end of the program.
     let _file_too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     let (own, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
@@ -151,6 +161,9 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     let switches = &engine.services().switches;
     // Nobody has set them before.
     let _ = switches.crash.set(crash::provoke);
+    if restart::is_possible() {
+        let _ = switches.restart.set(restart::now);
+    }
     let _ = switches.room_for_clients.set(open_files::make_room);
     let _ = switches.show_title.set(title::show);
     let _ = switches.supervisor.set(supervisor.name());
@@ -174,10 +187,10 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     supervisor.started();
     let addresses = [server.addresses(), server.tls_addresses()].concat();
     let failure = load(&engine, addresses, supervisor)?;
-    tokio::select! {
+    let restart_ms = tokio::select! {
         Ok(problem) = failure => return Err(io::Error::other(problem)),
         stopped = stop(&mut server, &engine, &mut signals) => stopped?,
-    }
+    };
     supervisor.stopping();
     drop(server);
     if !pidfile.as_os_str().is_empty() {
@@ -185,7 +198,7 @@ async fn host(config: Config, supervisor: Supervisor) -> io::Result<()> {
     }
     info!("Everything is on disk; ready to exit, bye bye...");
     engine.end_with_process();
-    Ok(())
+    Ok(restart_ms)
 }
 
 /// Loads on a thread of its own. What it returns has a value only where that fails.
@@ -236,9 +249,15 @@ impl Signals {
     }
 }
 
-/// Waits for the wish to stop, and brings everything to disk.
-async fn stop(server: &mut Server, engine: &Engine, signals: &mut Signals) -> io::Result<()> {
+/// Waits for the wish to stop, and brings everything to disk. Answers after how many milliseconds the program is to start
+/// again, if it is.
+async fn stop(
+    server: &mut Server,
+    engine: &Engine,
+    signals: &mut Signals,
+) -> io::Result<Option<u64>> {
     loop {
+        let mut restart_ms = None;
         let ended = tokio::select! {
             (name, parameter) = signals.next() => {
                 info!("Received {name} scheduling shutdown...");
@@ -247,11 +266,12 @@ async fn stop(server: &mut Server, engine: &Engine, signals: &mut Signals) -> io
             }
             how = server.shutdown_requested() => {
                 info!("User requested shutdown...");
+                restart_ms = how.restart_ms;
                 Some(engine.shut_down(how))
             }
         };
         match ended {
-            Some(Ok(())) => return Ok(()),
+            Some(Ok(())) => return Ok(restart_ms),
             Some(Err(problem)) => {
                 warn!("Errors trying to shut down the server: {problem}. Check the log above.");
             }
@@ -311,7 +331,7 @@ fn shutdown_by_signal(engine: &Engine, parameter: &'static str) -> Shutdown {
         save: save.or(words.contains(&"nosave").then_some(false)),
         now: words.contains(&"now"),
         force: words.contains(&"force"),
-        abort: false,
+        ..Shutdown::default()
     }
 }
 

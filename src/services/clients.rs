@@ -406,6 +406,9 @@ impl Mailbox {
     }
 }
 
+/// Who has one of these is never evicted.
+const STAYS: u32 = ClientFlags::NO_EVICT | ClientFlags::REPLICA;
+
 /// Every client of the engine, by id.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -515,8 +518,7 @@ impl Clients {
             return evicted;
         };
         let mut largest = self.list();
-        let stays = ClientFlags::NO_EVICT | ClientFlags::REPLICA;
-        largest.retain(|client| !client.has_flag(stays));
+        largest.retain(|client| !client.has_flag(STAYS));
         largest.sort_by_key(|client| client.accounted.load(Ordering::Relaxed));
         while exceeds()
             && let Some(client) = largest.pop()
@@ -525,6 +527,15 @@ impl Clients {
             evicted.push(client);
         }
         evicted
+    }
+
+    /// Bytes of each client that may be evicted, as far as they are accounted.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<usize> {
+        let evictable = self.all.iter().filter(|client| !client.has_flag(STAYS));
+        evictable
+            .map(|client| client.accounted.load(Ordering::Relaxed))
+            .collect()
     }
 
     /// One client.

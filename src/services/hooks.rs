@@ -78,6 +78,9 @@ pub struct Switches {
     pub checksums_ignored: AtomicBool,
     /// SEGFAULT: what ends the program; where it has no such thing of its own, it is aborted.
     pub crash: OnceLock<fn()>,
+    /// CRASH-AND-RECOVER and RESTART: what has the program start again in its process after so many milliseconds, and comes
+    /// back only where that fails, with the reason. None where the process is not the server's own.
+    pub restart: OnceLock<fn(u64) -> std::io::Error>,
     /// What shows the title of the process after a change of what it tells. None where the process is not the server's own.
     pub show_title: OnceLock<fn(&Config)>,
     /// Makes room for so many clients, as far as the system allows, and tells how many there may be then. None: nobody asks
@@ -106,6 +109,7 @@ impl Default for Switches {
             reply_peak_reset_ms: AtomicI64::new(REPLY_PEAK_RESET_MS),
             snapshot_fails: AtomicBool::new(false),
             crash: OnceLock::new(),
+            restart: OnceLock::new(),
             show_title: OnceLock::new(),
             room_for_clients: OnceLock::new(),
             supervisor: OnceLock::new(),

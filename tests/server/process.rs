@@ -4,13 +4,18 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use innkeep_test_server::wire::Wire;
-use innkeep_test_server::{Launch, SERVER_VARIABLE};
+use innkeep_test_server::wire::{Reply, Wire};
+use innkeep_test_server::{Launch, SERVER_VARIABLE, Server};
+
+/// The numbers of the signals that end a program by `abort` and by a wrong access to memory, the same on every system.
+const SIGABRT: i32 = 6;
+const SIGSEGV: i32 = 11;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -98,6 +103,76 @@ fn shutdown_ends_it_too() {
         "there is no reply to SHUTDOWN"
     );
     assert!(server.wait_for_exit(PATIENCE).expect("it ends").success());
+}
+
+/// What a server answers as soon as it takes clients and has loaded its data.
+fn answer_of_its_next_start(server: &Server, words: &[&str]) -> Reply {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let answer = server
+            .connect()
+            .and_then(|stream| Wire::new(stream).ask(words));
+        match answer {
+            Ok(reply) if !reply.is_error() => return reply,
+            _ => std::thread::yield_now(),
+        }
+    }
+    panic!("it does not come back: {}", server.log());
+}
+
+#[test]
+fn it_starts_again_in_its_process() {
+    for (how, hardest) in [("RESTART", false), ("CRASH-AND-RECOVER", true)] {
+        for delay in [&[][..], &["5"][..], &["-5"][..]] {
+            let server = Launch::under_test(env!("CARGO_BIN_EXE_innkeep"))
+                .option("appendonly", "yes")
+                .option("appendfsync", if hardest { "always" } else { "no" })
+                .start()
+                .expect("it starts");
+            let mut wire = crate::connect(&server);
+            for refused in [&["DEBUG", how, "x"][..], &["DEBUG", how, "1.5"]] {
+                let answer = wire.ask(refused).expect("it answers");
+                assert!(answer.is_error(), "{answer:?}");
+            }
+            let words = ["SET", "a", "what was acknowledged"];
+            wire.ask(&words).expect("it answers");
+            let process = server.id().to_string();
+            assert!(wire.ask(&[&["DEBUG", how], delay].concat()).is_err());
+            let answer = answer_of_its_next_start(&server, &["GET", "a"]);
+            assert_eq!(answer.bytes(), words[2].as_bytes(), "{how}");
+            let info = answer_of_its_next_start(&server, &["INFO", "server"]);
+            let text = String::from_utf8_lossy(info.bytes()).into_owned();
+            assert!(
+                text.contains(&format!("process_id:{process}\r\n")),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn debug_ends_it_as_hard_as_a_fault_would() {
+    for (how, number) in [
+        ("ASSERT", SIGABRT),
+        ("PANIC", SIGABRT),
+        ("OOM", SIGABRT),
+        ("SEGFAULT", SIGSEGV),
+    ] {
+        let mut server = Launch::under_test(env!("CARGO_BIN_EXE_innkeep"))
+            .option("appendonly", "yes")
+            .option("appendfsync", "always")
+            .start()
+            .expect("it starts");
+        let mut wire = crate::connect(&server);
+        let words = ["SET", "a", "what was acknowledged"];
+        wire.ask(&words).expect("it answers");
+        assert!(wire.ask(&["DEBUG", how]).is_err(), "{how} has no reply");
+        let status = server.wait_for_exit(PATIENCE).expect("it ends");
+        assert_eq!(status.signal(), Some(number), "{how}: {status:?}");
+        let server = server.restart().expect("it starts again");
+        let answer = answer_of_its_next_start(&server, &["GET", "a"]);
+        assert_eq!(answer.bytes(), words[2].as_bytes(), "{how}");
+    }
 }
 
 /// A process that is killed when a test ends, however it ends.

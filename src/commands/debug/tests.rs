@@ -1,6 +1,7 @@
 //! DEBUG on an engine without an engine.
 
 use super::*;
+use crate::commands::Shutdown;
 use crate::commands::testing::Harness;
 use crate::reply::Response;
 
@@ -190,6 +191,57 @@ fn switches() {
         crate::keyspace::txn::Journal::default(),
     );
     assert_eq!(txn.limits().list.packed_threshold, 100);
+}
+
+#[test]
+fn what_needs_a_program_of_its_own_is_refused_in_another() {
+    let mut harness = Harness::new();
+    let refused = "ERR failed to restart the server. Check server logs.";
+    for line in ["DEBUG RESTART", "DEBUG CRASH-AND-RECOVER 5"] {
+        assert_eq!(harness.run(line), Response::Error(refused.into()), "{line}");
+    }
+    let restart = |_| std::io::Error::other("not here");
+    let set = harness.services.switches.restart.set(restart);
+    assert!(set.is_ok(), "nobody has set it");
+    let answer = harness.run("DEBUG CRASH-AND-RECOVER -1");
+    assert_eq!(answer, Response::Error(refused.into()));
+    harness.run("DEBUG RESTART -1 x");
+    let how = Shutdown {
+        restart_ms: Some(0),
+        ..Shutdown::default()
+    };
+    assert_eq!(harness.outcome, Some(Outcome::Shutdown(how)));
+}
+
+#[test]
+fn replicas_alone_hear_of_what_is_replicated() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.run("DEBUG REPLICATE no such command"), ok());
+    assert_eq!(harness.effects(), ["no such command"]);
+    assert_eq!(harness.run("DEBUG LEAK some"), ok());
+    assert_eq!(
+        simple(harness.run("DEBUG STRINGMATCH-TEST")),
+        "Apparently Redis did not crash: test passed"
+    );
+}
+
+#[test]
+fn clients_that_may_be_evicted_stand_in_pools() {
+    let mut harness = Harness::new();
+    let disabled = "ERR maxmemory-clients is disabled.";
+    let answer = harness.run("DEBUG CLIENT-EVICTION");
+    assert_eq!(answer, Response::Error(disabled.into()));
+    harness.services.clients.set_memory_limit(1 << 30);
+    let Response::Bulk(text) = harness.run("DEBUG CLIENT-EVICTION") else {
+        panic!("it answers a text");
+    };
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 19, "{text}");
+    let bounds = "bucket      32768 -      65535: tot-mem:          0, clients: 0";
+    assert_eq!(lines.get(1), Some(&bounds));
+    let last = "bucket 4294967296+            : tot-mem:          0, clients: 0";
+    assert_eq!(lines.last(), Some(&last));
 }
 
 #[test]
