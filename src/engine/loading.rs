@@ -1,7 +1,7 @@
 //! RDB files come in: at the start, as the base of a log, and for DEBUG RELOAD. The codec finds what is damaged; here it
 //! is told in words that operators of Redis know.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,11 +32,13 @@ const LEAST_ENTRY_BYTES: u64 = 8;
 
 /// What becomes of the keys of an RDB.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     /// Keys whose time has come are kept: what stands behind a log's base may give them another.
     pub(super) expired: bool,
     /// Keys that are there already are replaced; otherwise they are an error.
     pub(super) merge: bool,
+    /// Where to note keys that are not kept, with their databases, while one thread loads alone.
+    pub(super) left_out: Option<&'a RefCell<Vec<(usize, Box<[u8]>)>>>,
 }
 
 impl Inner {
@@ -45,7 +47,7 @@ impl Inner {
     pub(super) fn load_snapshot(
         &self,
         txn: &mut Txn<'_>,
-        merge: bool,
+        wanted: Wanted<'_>,
         progress: &mut Progress<'_>,
     ) -> Result<Option<u64>, Error> {
         let path = self.rdb_path();
@@ -54,10 +56,6 @@ impl Inner {
         };
         self.expect_bytes(file.len()?);
         let started = std::time::Instant::now();
-        let wanted = Wanted {
-            expired: false,
-            merge,
-        };
         let summary = self.load_rdb(txn, &path, &mut file, wanted, progress)?;
         let expired = self.services.stats.loaded_expired.load(Ordering::Relaxed);
         let keys = summary.keys - expired;
@@ -82,7 +80,7 @@ impl Inner {
         txn: &mut Txn<'_>,
         path: &Path,
         bytes: &mut impl Read,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         progress: &mut Progress<'_>,
     ) -> Result<RdbSummary, Error> {
         let (limits, now_ms) = (txn.limits(), txn.now_ms());
@@ -117,6 +115,8 @@ impl Inner {
                     };
                     let value = Decoded::Value(entry.value);
                     insert(txn, path, &place, value, wanted.merge)?;
+                } else if let Some(left_out) = wanted.left_out {
+                    left_out.borrow_mut().push((entry.db, entry.key.into()));
                 }
                 txn.journal.clear();
                 progress.advance(txn, taken.get());

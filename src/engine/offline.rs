@@ -97,7 +97,7 @@ impl Inner {
         };
         let wanted = Wanted {
             expired: true,
-            merge: false,
+            ..Wanted::default()
         };
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
         let mut progress = Progress::new(self, false);

@@ -1,5 +1,6 @@
 //! Start-up: finds the log, has it verified, applies it through the very same commands, and goes on writing it.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,8 +17,9 @@ use crate::commands::{Command, CommandError, Context, Mode, Outcome, call, looku
 use crate::config::Config;
 use crate::error::Error;
 use crate::keyspace::Txn;
-use crate::keyspace::txn::Journal;
+use crate::keyspace::txn::{Effects, Journal};
 use crate::reply::SinkReply;
+use crate::request::{Parsed, Parser};
 use crate::services::{ClientInfo, SessionState};
 
 impl Inner {
@@ -69,7 +71,8 @@ impl Inner {
     /// Loads the snapshot of the configured directory, where there is one.
     pub(super) fn open_snapshot(&self) -> Result<Loaded, Error> {
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
-        let result = self.load_snapshot(&mut txn, false, &mut Progress::new(self, true));
+        let result =
+            self.load_snapshot(&mut txn, Wanted::default(), &mut Progress::new(self, true));
         self.close(txn);
         let loaded = result.inspect_err(|error| {
             tell_refusal(error);
@@ -215,7 +218,8 @@ impl Inner {
         Ok(())
     }
 
-    /// DEBUG LOADAOF: everything is forgotten and read from the log again. Every shard is locked.
+    /// DEBUG LOADAOF: everything is forgotten and read from the log again. Every shard is locked. What the transaction has
+    /// done before, which the log has yet to be told, is done again on what comes from there.
     pub(super) fn reload_log(self: &Arc<Self>, txn: &mut Txn<'_>) -> Result<(), Error> {
         let log = self.propagation.log();
         if let Some(log) = &log {
@@ -229,17 +233,50 @@ impl Inner {
         }
         // A script in the log may give way to others, who must not see half of the data.
         self.begin_loading();
+        let untold = std::mem::take(&mut txn.journal.effects);
         let loaded = self.replace_all(txn, true, |txn| {
             txn.keep_expired(true);
             let mut progress = Progress::new(self, false);
             let result = self
                 .load_base(txn, &mut recovery, &mut progress)
-                .and_then(|()| self.replay(txn, &recovery, &mut progress));
+                .and_then(|()| self.replay(txn, &recovery, &mut progress))
+                .and_then(|()| self.apply_effects(txn, &untold));
             txn.keep_expired(false);
             result
         });
+        txn.journal.effects = untold;
         self.end_loading();
         loaded
+    }
+
+    /// Does again what has these effects.
+    fn apply_effects(&self, txn: &mut Txn<'_>, effects: &Effects) -> Result<(), Error> {
+        let mut state = SessionState::new(Arc::new(ClientInfo::default()), true);
+        let (mut parser, mut words) = (Parser::new(), Vec::new());
+        parser.set_max_bulk(usize::MAX);
+        let mut begin = 0;
+        for (index, (db, end)) in effects.commands.iter().enumerate() {
+            let bytes = effects.bytes.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            if effects.for_replicas.contains(&index) {
+                continue;
+            }
+            words.clear();
+            let parsed = parser.parse(bytes, &mut words);
+            debug_assert!(matches!(parsed, Ok(Parsed::Complete { .. })), "{parsed:?}");
+            let args: Vec<&[u8]> = words
+                .iter()
+                .filter_map(|word| bytes.get(word.clone()))
+                .collect();
+            state.db = *db;
+            self.apply_command(txn, &mut state, &args)
+                .map_err(|error| Error::Replay {
+                    path: self.log_options().directory,
+                    offset: 0,
+                    reason: error.to_string(),
+                })?;
+        }
+        Ok(())
     }
 
     /// Everything in memory gives way to what `load` brings, unless it is to stay. Nothing of it is logged again; what the
@@ -267,8 +304,9 @@ impl Inner {
         result
     }
 
-    /// DEBUG RELOAD: everything goes to a snapshot, and comes back from it. Every shard is locked. With `save` false what
-    /// an earlier snapshot holds comes instead, which the log knows nothing of: it is rewritten.
+    /// DEBUG RELOAD: everything goes to a snapshot, and comes back from it, but for keys whose time has come: log and replicas
+    /// are told of those. Every shard is locked. With `save` false what an earlier snapshot holds comes instead, which the
+    /// log knows nothing of: it is rewritten.
     pub(super) fn reload_snapshot(
         self: &Arc<Self>,
         txn: &mut Txn<'_>,
@@ -279,13 +317,24 @@ impl Inner {
         if save && self.save_now(txn).is_err() {
             return Err(CommandError::text("ERR"));
         }
+        let left_out = RefCell::default();
+        let wanted = Wanted {
+            expired: false,
+            merge,
+            left_out: Some(&left_out),
+        };
         let result = self.replace_all(txn, flush, |txn| {
             let mut progress = Progress::new(self, false);
-            match self.load_snapshot(txn, merge, &mut progress)? {
+            match self.load_snapshot(txn, wanted, &mut progress)? {
                 Some(_) => Ok(()),
                 None => Err(Error::Io(std::io::ErrorKind::NotFound.into())),
             }
         });
+        if save && flush {
+            for (db, key) in left_out.take() {
+                txn.in_db(db, |txn| txn.propagate(&[b"DEL", &key]));
+            }
+        }
         if !save && self.propagation.log().is_some() {
             self.schedule_rewrite();
         }
@@ -309,7 +358,7 @@ impl Inner {
         let path = path.to_owned();
         let wanted = Wanted {
             expired: true,
-            merge: false,
+            ..Wanted::default()
         };
         let summary = self.load_rdb(txn, &path, &mut bytes, wanted, progress)?;
         info!(

@@ -9,6 +9,7 @@ mod interchange;
 mod kill;
 mod on_disk;
 mod random_data;
+mod reloading;
 mod simulated;
 mod snapshots;
 mod starting;

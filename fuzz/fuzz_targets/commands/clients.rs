@@ -73,11 +73,10 @@ impl<'a> Clients<'a> {
             }
             52..54 => [line(&["DUMP"]), vec![words::key(bytes, "generic")]].concat(),
             54..57 => self.restore(bytes),
-            // RELOAD would leave out what has run out, which no log is told.
             57 => line(&["BGREWRITEAOF"]),
             58 => line(&[
                 "DEBUG",
-                bytes.pick(&["LOADAOF", "DIGEST", "CHANGE-REPL-ID", "STRUCTSIZE"]),
+                bytes.pick(&["LOADAOF", "RELOAD", "DIGEST", "CHANGE-REPL-ID", "STRUCTSIZE"]),
             ]),
             59 => [
                 line(&[
