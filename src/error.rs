@@ -91,8 +91,8 @@ impl fmt::Display for Error {
             ),
             Self::InUse(path) => write!(
                 f,
-                "{} is in use by another server, and two would destroy each other's data: give this one another 'dir' or \
-                 'appenddirname'",
+                "{} is in use by another server, and two would destroy each other's data: give this one another 'dir', \
+                 'appenddirname' or 'appendfilename'",
                 path.display()
             ),
             Self::Unavailable(what) => write!(f, "{what}: not available in this version"),

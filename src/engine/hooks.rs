@@ -157,10 +157,12 @@ impl Hooks for EngineHooks {
     }
 
     fn log_progress(&self) -> Option<LogProgress> {
-        let log = self.engine().ok()?.propagation.log()?;
+        let engine = self.engine().ok()?;
+        let log = engine.propagation.log()?;
+        let counts = !engine.propagation.is_replacing();
         Some(LogProgress {
             appended: log.position(),
-            synced: log.synced(),
+            synced: if counts { log.synced() } else { 0 },
         })
     }
 

@@ -23,6 +23,8 @@ pub struct Propagation {
     timestamps: AtomicBool,
     /// Position of the last log when it was stopped: positions of the next go on from there.
     last_position: AtomicU64,
+    /// Whether the log takes the place of one that was removed, and counts for nothing until its first base is complete.
+    replacing: AtomicBool,
     /// Held while effects are appended.
     reader: Mutex<Reader>,
 }
@@ -66,9 +68,40 @@ impl Propagation {
     pub(crate) fn stop(&self) -> Option<Arc<Log>> {
         self.wanted.store(false, Ordering::Release);
         self.always.store(false, Ordering::Release);
+        self.replacing.store(false, Ordering::Release);
+        self.take_log()
+    }
+
+    /// The first base of the log could not be written: returns the log to be closed. Where it was to replace one that was
+    /// removed, nothing is written or acknowledged until another one does.
+    pub(crate) fn give_up_first_base(&self) -> Option<Arc<Log>> {
+        if self.is_replacing() {
+            self.take_log()
+        } else {
+            self.stop()
+        }
+    }
+
+    fn take_log(&self) -> Option<Arc<Log>> {
         let log = self.log.write().take()?;
         self.note_position(&log);
         Some(log)
+    }
+
+    /// The log was removed, and another one is to take its place. What is appended to that is on disk as soon as its first
+    /// base is.
+    pub(crate) fn begin_replacing(&self) {
+        self.replacing.store(true, Ordering::Release);
+    }
+
+    /// The log has its first base.
+    pub(crate) fn end_replacing(&self) {
+        self.replacing.store(false, Ordering::Release);
+    }
+
+    /// Whether a log that was removed has been replaced by nothing yet that would survive.
+    pub(crate) fn is_replacing(&self) -> bool {
+        self.replacing.load(Ordering::Acquire)
     }
 
     /// The log goes on counting where this one is now, which is replaced by another.
@@ -106,7 +139,14 @@ impl Propagation {
     /// Appends effects and returns the position that covers them. Together: as one transaction of the log.
     pub(crate) fn append(&self, effects: &Effects, together: bool, now_ms: i64) -> u64 {
         let log = self.log.read();
-        let Some(log) = log.as_ref() else { return 0 };
+        let Some(log) = log.as_ref() else {
+            // What is done now stands in the base of the next log, which goes on from here.
+            return if self.is_replacing() {
+                self.last_position().max(1)
+            } else {
+                0
+            };
+        };
         let mut reader = self.reader.lock();
         log.append_with(|out| {
             if self.timestamps.load(Ordering::Relaxed) && reader.told_s < now_ms / 1000 {
@@ -147,12 +187,13 @@ impl Propagation {
 
     /// Whether this is true of the log up to here, or there is nothing in it to wait for.
     fn holds(&self, position: u64, there: fn(&Log, u64) -> bool) -> bool {
-        position == 0
-            || self
-                .log
-                .read()
-                .as_ref()
-                .is_none_or(|log| there(log, in_log(log, position)))
+        let in_log = |log: &Arc<Log>| there(log, in_log(log, position));
+        position == 0 || (!self.holds_back() && self.log.read().as_ref().is_none_or(in_log))
+    }
+
+    /// Whether nothing that was appended may be acknowledged, because the disk has no whole log.
+    fn holds_back(&self) -> bool {
+        self.always.load(Ordering::Relaxed) && self.is_replacing()
     }
 
     /// Ready with true when [`Self::may_leave`] holds; with false while a disk fails on which the reply has to wait.
@@ -174,6 +215,7 @@ impl Propagation {
             return Poll::Ready(true);
         }
         match self.log.read().as_ref() {
+            _ if self.holds_back() => Poll::Ready(false),
             Some(log) => log
                 .poll_synced(in_log(log, position), cx)
                 .map(|synced| synced.is_ok()),
@@ -185,7 +227,8 @@ impl Propagation {
     #[inline]
     pub(crate) fn takes_writes(&self, before: u64) -> bool {
         let takes = |log: &Arc<Log>| log.is_writable() && log.position() < before;
-        !self.is_wanted() || self.log.read().as_ref().is_none_or(takes)
+        let none_takes = || !self.is_replacing();
+        !self.is_wanted() || self.log.read().as_ref().map_or_else(none_takes, takes)
     }
 
     /// Whether the log can take another write, with what to answer where it cannot; its position, if there is a log.
@@ -195,12 +238,17 @@ impl Propagation {
         }
         let log = self.log.read();
         match log.as_ref() {
+            None if self.is_replacing() => Err(REMOVED),
             None => Ok(None),
             Some(log) if log.is_writable() => Ok(Some(log.position())),
             Some(log) => Err(refusal(log)),
         }
     }
 }
+
+const REMOVED: CommandError = CommandError::text(
+    "MISCONF Errors writing to the AOF file: the file was removed, and another one could not be begun yet",
+);
 
 /// A position in this log. One beyond its end is of a log that was ended before this one began, and synced then.
 pub(super) fn in_log(log: &Log, position: u64) -> u64 {

@@ -264,6 +264,10 @@ impl Inner {
         let log = self.propagation.log();
         let mut fails = false;
         for (waiter, position) in self.services.replicas.waiting_for_log() {
+            if self.propagation.is_replacing() {
+                fails = true;
+                continue;
+            }
             let Some(log) = &log else {
                 if waiter.claim() {
                     waiter.deliver(Box::new(NO_LOG));

@@ -248,6 +248,9 @@ impl Inner {
         match result {
             Ok(()) => {
                 self.rewriting.failures.store(0, Ordering::Relaxed);
+                if rewrite.purpose == Purpose::First {
+                    self.propagation.end_replacing();
+                }
                 log_stats.rewrites.fetch_add(1, Ordering::Relaxed);
                 log_stats
                     .last_rewrite_failed

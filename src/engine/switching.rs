@@ -35,7 +35,8 @@ impl Inner {
     }
 
     /// Somebody has removed the files that the log was written to: another one begins with what is in memory. Until it does,
-    /// nothing is written. Every shard is locked.
+    /// nothing is written; until it is complete, nothing is acknowledged that has to be on disk for that. Every shard is
+    /// locked.
     pub(super) fn replace_lost_log(
         self: &Arc<Self>,
         lost: &Log,
@@ -43,6 +44,7 @@ impl Inner {
     ) -> Result<(), Error> {
         warn!("The append only file was removed: it begins anew with what is in memory");
         self.propagation.note_position(lost);
+        self.propagation.begin_replacing();
         self.give_claim_back();
         self.begin_log(txn)?;
         if let Err(error) = lost.close() {
@@ -66,7 +68,7 @@ impl Inner {
 
     /// The first base could not be written: what was logged meanwhile is worth nothing, and the log begins anew later.
     pub(super) fn give_up_first_base(&self) {
-        if let Some(log) = self.propagation.stop() {
+        if let Some(log) = self.propagation.give_up_first_base() {
             warn!("Removing the temp incr aof file: the log begins anew with the next rewrite");
             if let Err(error) = log.close() {
                 warn!("The log that was given up could not be closed: {error}");

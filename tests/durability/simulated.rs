@@ -1,12 +1,13 @@
 //! The whole engine on the simulated disk: power loss, a full disk, failing writes.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeep::config::Config;
 use innkeep::engine::Engine;
 use innkeep::reply::Response;
-use innkeep_aof::{Chance, SimulatedDisk};
+use innkeep_aof::{Chance, SimulatedDisk, Storage};
 
 use super::number;
 
@@ -51,6 +52,47 @@ fn what_was_acknowledged_under_always_survives_a_power_loss() {
                 }
             }
             disk = disk.crash(chance.below(u64::MAX));
+        }
+    }
+}
+
+/// Removes every file of the log, as somebody does who does not know that it is in use.
+fn remove_log(disk: &SimulatedDisk) {
+    let directory = Path::new("/data/appendonlydir");
+    for name in disk.list(directory).expect("it can be listed") {
+        let path = directory.join(name);
+        disk.remove(&path).expect("it can be removed");
+    }
+    disk.sync_directory(directory).expect("it can be synced");
+}
+
+#[test]
+fn what_is_acknowledged_after_the_log_was_removed_survives_a_power_loss() {
+    for seed in 0..number("INNKEEP_REMOVAL_ROUNDS", 10) as u64 {
+        let disk = SimulatedDisk::new();
+        let engine = open(&disk, b"always");
+        let mut length = 0;
+        for _ in 0..100 {
+            run(&engine, &["RPUSH", "list", &"x".repeat(1000)]);
+            length += 1;
+        }
+        remove_log(&disk);
+        // Among them may be those of the first attempt to write the data into another log.
+        disk.fail_writes(seed as u32 % 5);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut acknowledged = 0;
+        while acknowledged < 3 {
+            match run(&engine, &["RPUSH", "list", "x"]) {
+                Response::Int(told) => (length, acknowledged) = (told, acknowledged + 1),
+                Response::Error(text) => assert!(text.starts_with("MISCONF "), "{text}"),
+                other => panic!("{other:?}"),
+            }
+            if acknowledged > 0 {
+                let again = open(&disk.crash(seed), b"always");
+                let found = run(&again, &["LLEN", "list"]);
+                assert_eq!(found, Response::Int(length), "seed {seed}");
+            }
+            assert!(Instant::now() < deadline, "nobody begins another log");
         }
     }
 }
