@@ -38,8 +38,11 @@ pub(super) struct Wanted<'a> {
     /// Keys that are there already are replaced; otherwise they are an error.
     pub(super) merge: bool,
     /// Where to note keys that are not kept, with their databases, while one thread loads alone.
-    pub(super) left_out: Option<&'a RefCell<Vec<(usize, Box<[u8]>)>>>,
+    pub(super) left_out: Option<&'a RefCell<LeftOut>>,
 }
+
+/// Keys with their databases.
+pub(super) type LeftOut = Vec<(usize, Box<[u8]>)>;
 
 impl Inner {
     /// Loads the snapshot of the configured file and answers its length; none if there is no such file. Every shard is

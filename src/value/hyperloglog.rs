@@ -39,6 +39,8 @@ const MAX_SHORT_ZEROS: usize = 64;
 /// Longest run of a value, and the largest value, that the sparse form can hold.
 const MAX_VALUES: usize = 4;
 const MAX_SPARSE_VALUE: u8 = 32;
+/// A sparse one that grows is given room for this part of its length.
+const SPARSE_ROOM: usize = 8;
 
 /// The registers are not laid out as they must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +69,8 @@ impl Encoding {
 /// A new, empty one.
 #[must_use]
 pub fn new() -> Vec<u8> {
-    let mut bytes = vec![0; HEADER];
+    let mut bytes = Vec::with_capacity(HEADER + 2);
+    bytes.resize(HEADER, 0);
     bytes[..MAGIC.len()].copy_from_slice(MAGIC);
     bytes[ENCODING] = SPARSE;
     let mut left = REGISTERS;
@@ -268,6 +271,11 @@ fn raise_sparse(
     found.run.with_len(behind).write(&mut runs);
     if runs.len() > found.size && bytes.len() + runs.len() - found.size > max_bytes {
         return Ok(None);
+    }
+    // Less room than a vector would take by itself: there may be many that stay small.
+    let grows = runs.len().saturating_sub(found.size);
+    if bytes.capacity() - bytes.len() < grows {
+        bytes.reserve_exact(grows.max(bytes.len() / SPARSE_ROOM));
     }
     bytes.splice(found.at..found.at + found.size, runs);
     join(bytes, found.before.unwrap_or(HEADER));
