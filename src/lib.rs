@@ -20,6 +20,8 @@ mod error;
 #[doc(hidden)]
 pub mod keyspace;
 mod memory;
+#[cfg(feature = "server")]
+mod pem;
 #[doc(hidden)]
 pub mod rdb;
 #[doc(hidden)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("value", &[]),
     ("memory", &[]),
+    ("pem", &[]),
     ("error", &["aof", "rdb"]),
     ("request", &["value"]),
     ("rdb", &["value", "keyspace"]),
@@ -28,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine", BELOW_THE_DOORS),
-    ("tools", BELOW_THE_DOORS),
+    ("tools", STARTED),
     ("server", SERVED),
     ("client", BELOW_THE_DOORS),
 ];
@@ -39,10 +40,16 @@ const BELOW_THE_DOORS: &[&str] = &[
     "script", "commands", "engine", "aof",
 ];
 
+/// What the program starts beside the server.
+const STARTED: &[&str] = &[
+    "error", "value", "memory", "request", "rdb", "keyspace", "reply", "config", "services",
+    "script", "commands", "engine", "aof", "pem",
+];
+
 /// The program starts the tools too.
 const SERVED: &[&str] = &[
     "error", "value", "memory", "request", "rdb", "keyspace", "reply", "config", "services",
-    "script", "commands", "engine", "aof", "tools",
+    "script", "commands", "engine", "aof", "pem", "tools",
 ];
 
 /// Where one room may use only a part of another: from, to, and the first names that are its way in.

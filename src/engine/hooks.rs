@@ -10,7 +10,7 @@ use super::Inner;
 use super::recovery::policy_named;
 use crate::config::Config;
 use crate::error::UNKNOWN_MEMORY;
-use crate::services::{Hooks, LogProgress};
+use crate::services::{Hooks, LogProgress, Rebind};
 
 /// The engine as its services see it.
 #[derive(Debug)]
@@ -21,6 +21,16 @@ impl EngineHooks {
         self.0
             .upgrade()
             .ok_or_else(|| "the engine is stopping".to_owned())
+    }
+
+    /// Where nobody listens there is nothing to change.
+    fn with_listeners(
+        &self,
+        change: impl FnOnce(&dyn Rebind) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let engine = self.engine()?;
+        let listeners = engine.services.rebind.read();
+        listeners.as_deref().map_or(Ok(()), change)
     }
 }
 
@@ -94,19 +104,11 @@ impl Hooks for EngineHooks {
     }
 
     fn rebind(&self, config: &Config) -> Result<(), String> {
-        let engine = self.engine()?;
-        let listeners = engine.services.rebind.read();
-        listeners
-            .as_ref()
-            .map_or(Ok(()), |listeners| listeners.listen(config))
+        self.with_listeners(|listeners| listeners.listen(config))
     }
 
     fn secure(&self, config: &Config) -> Result<(), String> {
-        let engine = self.engine()?;
-        let listeners = engine.services.rebind.read();
-        listeners
-            .as_ref()
-            .map_or(Ok(()), |listeners| listeners.secure(config))
+        self.with_listeners(|listeners| listeners.secure(config))
     }
 
     fn log(&self, line: &str) {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::pem;
 
 /// Whom a connection to `rediss://` trusts, and what it shows of itself.
 #[derive(Debug, Default, Args)]
@@ -48,7 +49,8 @@ impl Trust {
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(builder.with_no_client_auth());
         };
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|problem| at(key, &problem))?;
+        let no_password = (&b""[..], "there is no way to tell its password");
+        let private = pem::private_key(key, no_password).map_err(|problem| at(key, &problem))?;
         let built = builder.with_client_auth_cert(read_certificates(cert)?, private);
         built.map_err(|problem| at(cert, &problem))
     }
@@ -69,8 +71,7 @@ impl Trust {
 }
 
 fn read_certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    found.map_err(|problem| at(path, &problem))
+    pem::certificates(path).map_err(|problem| at(path, &problem))
 }
 
 fn at(path: &Path, problem: &dyn std::fmt::Display) -> io::Error {

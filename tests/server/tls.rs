@@ -40,6 +40,12 @@ fn read_certificate(path: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).expect("a certificate")
 }
 
+/// A server that asks nobody for a certificate.
+fn serve_everybody(certificates: &Certificates, port: u16) -> io::Result<Server> {
+    let launch = certificates.secure(crate::launch(), port);
+    launch.option("tls-auth-clients", "no").start()
+}
+
 type Secured = StreamOwned<ClientConnection, TcpStream>;
 
 fn connect(config: &Arc<ClientConfig>, port: u16) -> io::Result<Secured> {
@@ -72,10 +78,7 @@ fn set(server: &Server, words: &[&str]) -> io::Result<String> {
 #[test]
 fn commands_and_large_values_go_both_ways() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates
-        .secure(crate::launch(), port)
-        .option("tls-auth-clients", "no");
-    let server = launch.start()?;
+    let server = serve_everybody(&certificates, port)?;
     let mut stream = connect(&trusting(&certificates, None), port)?;
     exchange(&mut stream, b"PING\r\nECHO a\r\n", b"+PONG\r\n$1\r\na\r\n")?;
     let value = vec![b'v'; 20_000_000];
@@ -95,10 +98,7 @@ fn commands_and_large_values_go_both_ways() -> io::Result<()> {
 #[test]
 fn a_message_reaches_who_waits_for_it() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates
-        .secure(crate::launch(), port)
-        .option("tls-auth-clients", "no");
-    let server = launch.start()?;
+    let server = serve_everybody(&certificates, port)?;
     let mut subscriber = connect(&trusting(&certificates, None), port)?;
     let subscribed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
     exchange(&mut subscriber, b"SUBSCRIBE c\r\n", subscribed)?;
@@ -114,10 +114,7 @@ fn a_message_reaches_who_waits_for_it() -> io::Result<()> {
 #[test]
 fn who_speaks_no_tls_is_turned_away() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates
-        .secure(crate::launch(), port)
-        .option("tls-auth-clients", "no");
-    let _server = launch.start()?;
+    let _server = serve_everybody(&certificates, port)?;
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     let answer = Wire::new(stream).exchange_all(b"PING\r\n");
     assert!(!answer.is_ok_and(|bytes| bytes.windows(4).any(|part| part == b"PONG")));
@@ -191,10 +188,7 @@ fn it_begins_and_ends_while_the_server_runs() -> io::Result<()> {
 #[test]
 fn protocols_and_ciphers_are_those_allowed() -> io::Result<()> {
     let (certificates, port) = (Certificates::new(), free_port());
-    let launch = certificates
-        .secure(crate::launch(), port)
-        .option("tls-auth-clients", "no");
-    let server = launch.start()?;
+    let server = serve_everybody(&certificates, port)?;
     let client = trusting(&certificates, None);
     let cipher = "ECDHE-ECDSA-AES128-GCM-SHA256";
     assert_eq!(

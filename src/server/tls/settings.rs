@@ -3,11 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pkcs8::EncryptedPrivateKeyInfoRef;
-use pkcs8::der::SecretDocument;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -16,9 +13,7 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVer
 
 use super::ciphers::retain_allowed;
 use crate::config::Config;
-
-/// Begins a key in a PEM file that takes a password.
-const ENCRYPTED_LABEL: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+use crate::pem;
 
 /// Reads the files that the parameters name.
 ///
@@ -90,7 +85,8 @@ fn certified_key(config: &Config, provider: &CryptoProvider) -> Result<Certified
     let wrong = |problem: &dyn std::fmt::Display| {
         format!("Failed to load private key: {}: {problem}", path.display())
     };
-    let key = private_key(&path, config.text("tls-key-file-pass")).map_err(|text| wrong(&text))?;
+    let password = (config.text("tls-key-file-pass"), "tls-key-file-pass");
+    let key = pem::private_key(&path, password).map_err(|text| wrong(&text))?;
     let key = provider.key_provider.load_private_key(key);
     let certified = CertifiedKey::new(chain, key.map_err(|problem| wrong(&problem))?);
     match certified.keys_match() {
@@ -100,19 +96,6 @@ fn certified_key(config: &Config, provider: &CryptoProvider) -> Result<Certified
         // A certificate of an old form cannot be looked into here, but a client may take it.
         _ => Ok(certified),
     }
-}
-
-fn private_key(path: &Path, password: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let Some(at) = text.find(ENCRYPTED_LABEL) else {
-        return PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| error.to_string());
-    };
-    let (_, encrypted) =
-        SecretDocument::from_pem(&text[at..]).map_err(|error| error.to_string())?;
-    let key = EncryptedPrivateKeyInfoRef::try_from(encrypted.as_bytes())
-        .and_then(|key| key.decrypt(password))
-        .map_err(|error| format!("{error} (tls-key-file-pass)"))?;
-    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
 /// Whether clients show certificates, and who may have signed them.
@@ -166,17 +149,8 @@ fn authorities(config: &Config) -> Result<RootCertStore, String> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |problem: &dyn std::fmt::Display| {
-        format!("Failed to load certificate: {}: {problem}", path.display())
-    };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| wrong(&error))?
-        .collect();
-    let found = found.map_err(|error| wrong(&error))?;
-    if found.is_empty() {
-        return Err(wrong(&"no certificate in it"));
-    }
-    Ok(found)
+    pem::certificates(path)
+        .map_err(|problem| format!("Failed to load certificate: {}: {problem}", path.display()))
 }
 
 /// The path that a parameter has to give.
@@ -191,38 +165,6 @@ fn named(config: &Config, name: &'static str) -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A key, and the same with the password `secret`; `openssl pkcs8` has written both.
-    const PLAIN: &str = "-----BEGIN PRIVATE KEY-----\n\
-        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgpEoQPSlFihScxpfw\n\
-        sdW2Kc8n1WgsEObg++3QtoW9lqOhRANCAAR8cTwp/sF/hDYIyXzSMX7hSOU5VXpV\n\
-        17kbnAOt+JwHbP3L6mS4hfmTdybb64pA+xxeshptbTSV1dy43aNZE40M\n\
-        -----END PRIVATE KEY-----";
-    const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
-        MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAjVOPxQKij2sQICCAAw\n\
-        DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEPnQBBjXhVqyNmxQb/kRRJkEgZAD\n\
-        VASfWx0KEUznlPU0dw6PcpaxtZHwkWmMwy0WpKV0qdpL8Yvd/XcuSrAbrUfdAP37\n\
-        c6uqTRVHbyHAO9MYj472JcTJV25AUCWzgNiSCqM/rSc4HL43Y46FIamSNNh3lOxK\n\
-        p1RG6y01LNQr7BcxrFSnkr5gh+ekvC3xCO8/Gw5JqGeoia6XKqC32UL0f+AYqaU=\n\
-        -----END ENCRYPTED PRIVATE KEY-----";
-
-    fn read(text: &str, password: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-        let directory = tempfile::TempDir::new().expect("a directory");
-        let path = directory.path().join("key");
-        std::fs::write(&path, text).expect("the disk takes it");
-        private_key(&path, password)
-    }
-
-    #[test]
-    fn keys_may_have_a_password() {
-        let plain = read(PLAIN, b"").expect("a key");
-        assert_eq!(read(ENCRYPTED, b"secret"), Ok(plain));
-        for password in [&b""[..], b"public"] {
-            let problem = read(ENCRYPTED, password).expect_err("it is another one");
-            assert!(problem.ends_with("(tls-key-file-pass)"), "{problem}");
-        }
-        assert!(read("nothing", b"").is_err() && read(ENCRYPTED_LABEL, b"secret").is_err());
-    }
 
     #[test]
     fn what_is_missing_is_named() {
