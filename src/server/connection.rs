@@ -441,6 +441,9 @@ impl Connection {
         self.ranges.clear();
         let start = *consumed;
         let input = self.input.get(start..).unwrap_or_default();
+        let max_argument = &self.session.engine().services().max_argument;
+        self.parser
+            .set_max_bulk(max_argument.load(Ordering::Relaxed));
         match self.parser.parse(input, &mut self.ranges) {
             Ok(Parsed::Complete { consumed: more }) => {
                 self.execute_words(&Words::InInput(start)).await?;

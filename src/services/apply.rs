@@ -44,6 +44,8 @@ impl Services {
             .store(config.u64("maxmemory"), Ordering::Relaxed);
         self.client_timeout_s
             .store(config.u64("timeout"), Ordering::Relaxed);
+        self.max_argument
+            .store(config.usize("proto-max-bulk-len"), Ordering::Relaxed);
         self.min_replicas_to_write
             .store(config.u64("min-replicas-to-write"), Ordering::Relaxed);
         let tracked = config.usize("tracking-table-max-keys");

@@ -22,7 +22,7 @@ pub mod stats;
 pub mod subscriptions;
 pub mod tracking;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
@@ -92,6 +92,8 @@ pub struct Services {
     pub max_memory: AtomicU64,
     /// `timeout`: seconds after which an idle client is closed; 0: never. Read whenever a client waits.
     pub client_timeout_s: AtomicU64,
+    /// `proto-max-bulk-len`: bytes of the longest argument that a client may send. Read before such a one is waited for.
+    pub max_argument: AtomicUsize,
     /// `min-replicas-to-write`, read by every command that writes.
     pub min_replicas_to_write: AtomicU64,
 }
@@ -136,6 +138,7 @@ impl Services {
             dirty: AtomicU64::new(0),
             max_memory: AtomicU64::new(0),
             client_timeout_s: AtomicU64::new(0),
+            max_argument: AtomicUsize::new(usize::MAX),
             min_replicas_to_write: AtomicU64::new(0),
         }
     }

@@ -1,6 +1,6 @@
 //! A system or a configuration that gives little: clients are told so, and what was acknowledged is kept.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use innkeep_test_server::Launch;
@@ -121,5 +121,27 @@ fn clients_that_do_not_read_are_evicted_before_any_key_is() -> io::Result<()> {
     let info = String::from_utf8_lossy(info.bytes()).into_owned();
     assert!(info.contains("\r\nevicted_keys:0\r\n"), "{info}");
     assert_eq!(client.ask(&["DBSIZE"])?.int(), Some(KEYS));
+    Ok(())
+}
+
+#[test]
+fn arguments_may_be_as_long_as_is_configured() -> io::Result<()> {
+    const LEAST: usize = 1 << 20;
+    let server = launch()
+        .option("proto-max-bulk-len", &LEAST.to_string())
+        .start()?;
+    let announce = |length: usize| format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${length}\r\n");
+    let mut client = connect(&server);
+    let value = "v".repeat(2 * LEAST);
+    for (allowed, length) in [(LEAST, LEAST), (2 * LEAST, 2 * LEAST), (LEAST, LEAST)] {
+        let words = ["CONFIG", "SET", "proto-max-bulk-len", &allowed.to_string()];
+        assert!(client.ask(&words)?.is_status("OK"));
+        assert!(client.ask(&["SET", "a", &value[..length]])?.is_status("OK"));
+        let mut stream = server.connect()?;
+        stream.write_all(announce(allowed + 1).as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        assert_eq!(answer, "-ERR Protocol error: invalid bulk length\r\n");
+    }
     Ok(())
 }
