@@ -486,6 +486,9 @@ fn flag_letters(info: &ClientInfo) -> String {
     } else if info.has_flag(ClientFlags::REPLICA) {
         letters.push('S');
     }
+    if info.has_flag(ClientFlags::PRIMARY) {
+        letters.push('M');
+    }
     let is_raised = || {
         info.watched
             .lock()
@@ -554,7 +557,10 @@ pub(super) fn line_of(info: &ClientInfo, now: i64, running: Option<&Running<'_>>
     let fixed = output.min(get(&info.reply_buffer));
     let listed = output - fixed;
     let unread = listed + mailbox;
-    let user = info.user.lock().display_name();
+    let user = match info.has_flag(ClientFlags::PRIMARY) {
+        true => "(superuser)".into(),
+        false => info.user.lock().display_name(),
+    };
     let redirect = match info.has_flag(ClientFlags::TRACKING) {
         true => info.tracking_redirect.load(Ordering::Relaxed),
         false => -1,
@@ -633,7 +639,9 @@ impl ClientKind {
     }
 
     fn of(info: &ClientInfo) -> Self {
-        if info.has_flag(ClientFlags::REPLICA) && !info.has_flag(ClientFlags::MONITOR) {
+        if info.has_flag(ClientFlags::PRIMARY) {
+            Self::Master
+        } else if info.has_flag(ClientFlags::REPLICA) && !info.has_flag(ClientFlags::MONITOR) {
             Self::Replica
         } else if info.has_flag(ClientFlags::PUBSUB) {
             Self::PubSub

@@ -12,7 +12,6 @@ use crate::keyspace::{Entry, ValueRef};
 use crate::rdb::Encoder;
 use crate::reply::Reply;
 use crate::services::hooks::REPLY_PEAK_RESET_MS;
-use crate::services::stats::random_id;
 use crate::value::glob;
 use crate::value::listpack::Element;
 use crate::value::lossless;
@@ -192,7 +191,7 @@ fn debug(ctx: &mut Context<'_, '_>) -> CommandResult {
             done(ctx, |reply| reply.ok())
         }
         (b"change-repl-id", []) => {
-            *ctx.services.stats.replication_id.lock() = random_id();
+            ctx.services.replicas.forget_name();
             done(ctx, |reply| reply.ok())
         }
         (b"config-rewrite-force-all", []) => rewrite_all(ctx),

@@ -53,6 +53,15 @@ impl CommandError {
     }
 }
 
+/// What writes are answered on a replica.
+pub const READ_ONLY: CommandError =
+    CommandError::text("READONLY You can't write against a read only replica.");
+
+/// What everything is answered that needs the data, on a replica that shall not serve old data.
+pub const PRIMARY_DOWN: CommandError = CommandError::text(
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+);
+
 /// A client's word as it stands in an error's text: not past a NUL byte, where a C string ends.
 #[must_use]
 pub fn shown(word: &[u8]) -> Cow<'_, str> {

@@ -10,6 +10,7 @@ use super::{CommandResult, Context, Outcome, table};
 use crate::config::Config;
 use crate::keyspace::{Expiring, ShardStats, WaitKey};
 use crate::services::acl::Reason;
+use crate::services::primary::{LinkFigures, LinkStage};
 use crate::services::replicas::Stage;
 use crate::services::stats::{CommandStats, LoadStats, LogStats, Stats, resident_memory};
 use crate::services::{ClientFlags, ClientInfo, Services};
@@ -621,12 +622,58 @@ fn exceeded_time(page: &mut Page, stats: &Stats, now_ms: i64) {
     page.field("current_eviction_exceeded_time", current);
 }
 
+/// What a replica tells of its link.
+fn link_to_primary(page: &mut Page, sources: &Sources<'_>, config: &Config, link: &LinkFigures) {
+    let seconds_since =
+        |at_ms: Option<i64>| at_ms.map_or(-1, |at_ms| (sources.now_ms - at_ms).max(0) / 1000);
+    let connected = link.stage == LinkStage::Connected;
+    page.field("role", "slave");
+    page.field("master_host", lossless::text(&link.address.host));
+    page.field("master_port", link.address.port);
+    page.field("master_link_status", if connected { "up" } else { "down" });
+    page.field("master_last_io_seconds_ago", seconds_since(link.heard_ms));
+    page.field("master_sync_in_progress", u8::from(link.received.is_some()));
+    let offset = sources.services.replicas.figures().offset;
+    page.field("slave_read_repl_offset", offset);
+    page.field("slave_repl_offset", offset);
+    if let Some(received) = link.received {
+        let (total, read) = (received.total, received.read);
+        let percent = match total {
+            0 => 0.0,
+            total => read as f64 / total as f64 * 100.0,
+        };
+        let left = total as i64 - read as i64;
+        page.field("master_sync_total_bytes", total);
+        page.field("master_sync_read_bytes", read);
+        page.field("master_sync_left_bytes", left);
+        page.field("master_sync_perc", format!("{percent:.2}"));
+        let heard = seconds_since(Some(received.heard_ms));
+        page.field("master_sync_last_io_seconds_ago", heard);
+    }
+    if !connected {
+        let down = seconds_since(link.down_since_ms);
+        page.field("master_link_down_since_seconds", down);
+    }
+    page.field("slave_priority", config.i64("replica-priority"));
+    page.field(
+        "slave_read_only",
+        u8::from(config.bool("replica-read-only")),
+    );
+    page.field(
+        "replica_announced",
+        u8::from(config.bool("replica-announced")),
+    );
+}
+
 fn replication(page: &mut Page, sources: &Sources<'_>) {
     let replicas = &sources.services.replicas;
     let list = replicas.list();
-    page.field("role", "master");
-    page.field("connected_slaves", list.len());
     let config = sources.services.config.read();
+    match sources.services.primary.figures() {
+        Some(link) => link_to_primary(page, sources, &config, &link),
+        None => page.field("role", "master"),
+    }
+    page.field("connected_slaves", list.len());
     let wanted = config.u64("min-replicas-to-write");
     let max_lag_s = config.i64("min-replicas-max-lag");
     if wanted > 0 && max_lag_s > 0 {
@@ -645,12 +692,15 @@ fn replication(page: &mut Page, sources: &Sources<'_>) {
         ));
     }
     page.field("master_failover_state", "no-failover");
-    let name = sources.services.stats.replication_id.lock();
-    page.field("master_replid", name);
-    page.field("master_replid2", "0".repeat(40));
     let figures = replicas.figures();
+    let (former, until) = match &figures.former {
+        Some((name, until)) => (name.clone(), i64::try_from(*until).unwrap_or(i64::MAX)),
+        None => ("0".repeat(40), -1),
+    };
+    page.field("master_replid", &figures.name);
+    page.field("master_replid2", former);
     page.field("master_repl_offset", figures.offset);
-    page.field("second_repl_offset", -1);
+    page.field("second_repl_offset", until);
     page.field("repl_backlog_active", u8::from(figures.backlog.is_some()));
     page.field("repl_backlog_size", config.u64("repl-backlog-size"));
     let kept = figures.backlog.map_or(0, |kept| kept as u64);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::script_calls::{Nested, Rights, admit_writes};
 #[cfg(feature = "lua")]
 use super::scripting::key_count;
-use super::{CommandError, CommandResult, Context, Outcome, acl, lookup};
+use super::{CommandError, CommandResult, Context, Outcome, PRIMARY_DOWN, acl, lookup};
 use crate::keyspace::Keyspace;
 use crate::reply::{Reply, Response, ResponseReply};
 use crate::script::flags::ScriptFlags;
@@ -50,6 +50,10 @@ fn admit(
         read_only: read_only || harmless,
         allow_oom: flags.has(ScriptFlags::ALLOW_OOM),
     };
+    let primary = &context.services.primary;
+    if primary.is_too_stale() && !flags.has(ScriptFlags::ALLOW_STALE) {
+        return Err(PRIMARY_DOWN);
+    }
     if flags.has(ScriptFlags::UNDECLARED) {
         return Ok(rights);
     }
@@ -60,7 +64,8 @@ fn admit(
             ));
         }
         if !context.mode.loading {
-            admit_writes(context.services, context.txn.now_ms(), false)?;
+            let now_ms = context.txn.now_ms();
+            admit_writes(context.services, context.session, now_ms, false)?;
         }
         if !rights.allow_oom && context.session.out_of_memory {
             return Err(CommandError::text(

@@ -69,12 +69,13 @@ pub mod testing;
 pub mod tracking;
 pub mod transactions;
 
-pub use error::CommandError;
+pub use error::{CommandError, PRIMARY_DOWN, READ_ONLY};
 pub use spec::{CommandSpec, Flags};
 pub use table::{Command, lookup, unknown_command};
 
 use crate::keyspace::Txn;
 use crate::reply::Reply;
+use crate::services::primary::Address;
 use crate::services::replicas::Wanted;
 use crate::services::{Services, SessionState};
 use crate::value::long_double::LongDouble;
@@ -214,6 +215,8 @@ pub enum Outcome {
     LoadLog,
     /// SYNC and PSYNC: from now on this session is a replica; the engine answers.
     Follow(replication::From),
+    /// REPLICAOF: follow this server, or nobody; the engine answers.
+    ReplicaOf(Option<Address>),
     /// WAIT and WAITAOF: answer when there is what is wanted, or at a time (Unix milliseconds; `None`: for ever).
     AwaitReplicas(Wanted, Option<i64>),
     /// Hold everybody for so many milliseconds (DEBUG SLEEP), then answer `OK`.

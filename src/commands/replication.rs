@@ -4,8 +4,9 @@
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::reply::Reply;
+use crate::services::primary::{Address, LinkStage};
 use crate::services::replicas::{Acknowledged, Announced, OnDisk, Wanted};
-use crate::services::{LogProgress, Services};
+use crate::services::{ClientFlags, LogProgress, Services};
 use crate::value::lossless;
 use crate::value::number::parse_i64;
 
@@ -176,11 +177,7 @@ fn psync(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 /// Who follows already is not answered.
 fn follow(ctx: &mut Context<'_, '_>, from: From) -> CommandResult {
-    if ctx
-        .session
-        .info
-        .has_flag(crate::services::ClientFlags::REPLICA)
-    {
+    if ctx.session.info.has_flag(ClientFlags::REPLICA) {
         return Ok(Outcome::Done);
     }
     Ok(Outcome::Follow(from))
@@ -273,6 +270,17 @@ fn acknowledge(ctx: &Context<'_, '_>) {
 // ------------------------------------------------------------------------------------------------ what others ask
 
 fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
+    if let Some(link) = ctx.services.primary.figures() {
+        let connected = link.stage == LinkStage::Connected;
+        let offset = ctx.services.replicas.figures().offset as i64;
+        ctx.reply.array(5);
+        ctx.reply.bulk(b"slave");
+        ctx.reply.bulk(&link.address.host);
+        ctx.reply.int(i64::from(link.address.port));
+        ctx.reply.bulk(link.stage.name().as_bytes());
+        ctx.reply.int(if connected { offset } else { -1 });
+        return Ok(Outcome::Done);
+    }
     let replicas = ctx.services.replicas.list();
     let offset = ctx.services.replicas.figures().offset;
     ctx.reply.array(3);
@@ -290,17 +298,32 @@ fn role(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 fn replicaof(ctx: &mut Context<'_, '_>) -> CommandResult {
     if ctx.is(1, "no") && ctx.is(2, "one") {
-        ctx.reply.ok();
-        return Ok(Outcome::Done);
+        return Ok(Outcome::ReplicaOf(None));
+    }
+    if ctx.session.info.has_flag(ClientFlags::REPLICA) {
+        let text = "ERR Command is not valid when client is a replica.";
+        return Err(CommandError::text(text));
     }
     let port = ctx.args.get(2).and_then(|word| parse_i64(word));
-    if port.and_then(|port| u16::try_from(port).ok()).is_none() {
-        return Err(CommandError::text("ERR Invalid master port"));
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    let port = port.ok_or(CommandError::text("ERR Invalid master port"))?;
+    let host = ctx.args.get(1).copied().unwrap_or_default().into();
+    Ok(Outcome::ReplicaOf(Some(Address { host, port })))
+}
+
+/// Of writes to a replica nobody else hears.
+fn refuse_as_replica(ctx: &Context<'_, '_>, text: &'static str) -> Result<(), CommandError> {
+    match ctx.services.primary.is_followed() {
+        true => Err(CommandError::text(text)),
+        false => Ok(()),
     }
-    Err(CommandError::text("ERR This server cannot be a replica"))
 }
 
 fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
+    refuse_as_replica(
+        ctx,
+        "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
+    )?;
     let replicas = ctx.int(1)?;
     let deadline_ms = deadline(ctx, 2)?;
     let wanted = Wanted {
@@ -312,6 +335,10 @@ fn wait(ctx: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn waitaof(ctx: &mut Context<'_, '_>) -> CommandResult {
+    refuse_as_replica(
+        ctx,
+        "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.",
+    )?;
     let here = match ctx.int(1)? {
         0 => false,
         1 => true,
@@ -401,18 +428,21 @@ pub fn tell(services: &Services, wanted: &Wanted, count: Acknowledged, reply: &m
     reply.int(count.0 as i64);
 }
 
-/// Nobody who follows can take over for us before there is somebody who follows.
+/// Which parts of it are wrong is told, but nobody takes over.
 fn failover(ctx: &mut Context<'_, '_>) -> CommandResult {
     let wish = FailoverWish::of(ctx)?;
     if wish.abort {
         return Err(CommandError::text("ERR No failover in progress."));
     }
+    refuse_as_replica(ctx, "ERR FAILOVER is not valid when server is a replica.")?;
     if ctx.services.replicas.list().is_empty() {
         return Err(CommandError::text(
             "ERR FAILOVER requires connected replicas.",
         ));
     }
-    Err(CommandError::text("ERR This server cannot be a replica"))
+    Err(CommandError::text(
+        "ERR This server does not hand over by itself: use REPLICAOF on both sides",
+    ))
 }
 
 #[derive(Debug, Default)]
@@ -543,7 +573,14 @@ mod tests {
             Response::Array(vec![bulk("master"), Response::Int(0), none])
         );
         let ok = Response::Simple("OK".into());
-        assert_eq!(harness.run("REPLICAOF NO ONE"), ok);
+        for (line, host) in [("REPLICAOF NO ONE", None), ("SLAVEOF h 7", Some("h"))] {
+            harness.run(line);
+            let address = host.map(|host| Address {
+                host: host.as_bytes().into(),
+                port: 7,
+            });
+            assert_eq!(harness.outcome, Some(Outcome::ReplicaOf(address)), "{line}");
+        }
         assert_eq!(harness.run("WAIT 0 0"), Response::Int(0));
         let nothing = Response::Array(vec![Response::Int(0), Response::Int(0)]);
         assert_eq!(harness.run("WAITAOF 0 0 0"), nothing);

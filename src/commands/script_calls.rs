@@ -36,6 +36,8 @@ pub(super) struct Nested<'c, 't> {
 const NOT_FROM_SCRIPT: &str = "ERR This Redis command is not allowed from script";
 const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
 const NO_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+const REPLICA_READ_ONLY: &str = "READONLY You can't write against a read only replica.";
+const STALE: &str = "ERR Can not execute the command on a stale replica";
 const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 
 /// Why a command does not run, and which it would have been.
@@ -47,9 +49,16 @@ pub(super) struct Refused {
 /// Whether replicas, log and disk allow for writes.
 pub(super) fn admit_writes(
     services: &Services,
+    session: &SessionState,
     now_ms: i64,
     adds_data: bool,
 ) -> Result<(), String> {
+    if session.is_primary {
+        return Ok(());
+    }
+    if services.primary.forbids_writes() {
+        return Err(REPLICA_READ_ONLY.into());
+    }
     if services.lacks_replicas(now_ms) {
         return Err(NO_REPLICAS.into());
     }
@@ -106,6 +115,9 @@ impl<'c, 't> Nested<'c, 't> {
             acl::admit_from_script(self.session, self.services, command, args, now_ms)
                 .map_err(refuse)?;
         }
+        if self.services.primary.is_too_stale() && !flags.has(Flags::STALE) {
+            return Err(refuse(STALE));
+        }
         self.admit_change(flags)
             .map_err(|text| refuse(&text))
             .map(|()| command)
@@ -119,7 +131,8 @@ impl<'c, 't> Nested<'c, 't> {
             return Ok(());
         }
         if flags.has(Flags::WRITE) {
-            admit_writes(self.services, self.txn.now_ms(), flags.has(Flags::DENYOOM))?;
+            let adds_data = flags.has(Flags::DENYOOM);
+            admit_writes(self.services, self.session, self.txn.now_ms(), adds_data)?;
         }
         if flags.has(Flags::DENYOOM) && !self.rights.allow_oom && self.session.out_of_memory {
             return Err(NO_MEMORY.into());

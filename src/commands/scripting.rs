@@ -277,25 +277,41 @@ pub fn script_may_write(services: &Services, command: &CommandSpec, args: &[&[u8
         return true;
     };
     let scripts = &services.scripts;
-    let (native, declared) = match command.name {
-        "eval" => {
-            let declared = || script_header(program).ok().map(|(flags, _)| flags);
-            (scripts.by_body(program), declared())
-        }
-        "evalsha" => {
-            let sha1 = parse_sha1(program);
-            let cached = sha1.and_then(|sha1| services.lua.find(&sha1));
-            let native = sha1.and_then(|sha1| scripts.by_sha1(&sha1));
-            (native, cached.map(|script| script.flags))
-        }
-        "fcall" => {
-            let function = services.lua.function(program);
-            (scripts.by_name(program), function.map(|(_, flags)| flags))
-        }
+    let native = match command.name {
+        "eval" => scripts.by_body(program),
+        "evalsha" => parse_sha1(program).and_then(|sha1| scripts.by_sha1(&sha1)),
+        "fcall" => scripts.by_name(program),
         _ => return false,
     };
+    let declared = declared_flags(services, command, program);
     let says_no = declared.is_some_and(|flags| flags.has(ScriptFlags::NO_WRITES));
     !says_no && !native.is_some_and(|script| script.is_read_only())
+}
+
+/// Whether a command runs a script that says of itself that it may write.
+pub fn script_declares_writes(services: &Services, command: &CommandSpec, args: &[&[u8]]) -> bool {
+    let program = args.get(1).copied().unwrap_or_default();
+    let declared = declared_flags(services, command, program);
+    declared.is_some_and(|flags| {
+        !flags.has(ScriptFlags::UNDECLARED) && !flags.has(ScriptFlags::NO_WRITES)
+    })
+}
+
+/// What the script in Lua that a command runs says of itself.
+fn declared_flags(
+    services: &Services,
+    command: &CommandSpec,
+    program: &[u8],
+) -> Option<ScriptFlags> {
+    match command.name {
+        "eval" => script_header(program).ok().map(|(flags, _)| flags),
+        "evalsha" => {
+            let cached = parse_sha1(program).and_then(|sha1| services.lua.find(&sha1));
+            cached.map(|script| script.flags)
+        }
+        "fcall" => services.lua.function(program).map(|(_, flags)| flags),
+        _ => None,
+    }
 }
 
 /// Shows the command to those who run MONITOR, before anything that its script calls and whatever becomes of it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Inner;
+use super::primary::Changed;
 use crate::commands::{Command, CommandError, Outcome};
 use crate::error::Error;
 use crate::keyspace::Txn;
@@ -25,6 +26,16 @@ impl Inner {
             Outcome::LoadLog => {
                 txn.lock_all();
                 self.reload_log(txn).map(|()| reply.ok())
+            }
+            Outcome::ReplicaOf(address) => {
+                match self.change_primary(txn, address.as_ref()) {
+                    Ok(Changed::Done) => reply.ok(),
+                    Ok(Changed::Already) => {
+                        reply.simple("OK Already connected to specified master");
+                    }
+                    Err(error) => self.fail(command, &error, reply),
+                }
+                return;
             }
             Outcome::Migrate(migration) => {
                 let result = self.migrate(txn, migration);

@@ -329,6 +329,10 @@ fn wake_due(state: &mut MutexGuard<'_, State>, now_ms: i64) {
 impl Inner {
     /// Removes keys whose time has come, shard by shard, and returns when the next may be due.
     pub(crate) fn expire_round(&self) -> Option<i64> {
+        if self.services.primary.is_followed() {
+            // The primary says what is to go; when there is none any more, it is asked for.
+            return None;
+        }
         if self.is_loading()
             || self.is_paused()
             || !self.services.switches.active_expire.load(Ordering::Relaxed)

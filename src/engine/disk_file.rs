@@ -21,6 +21,8 @@ pub struct Replacement {
     buffer: Vec<u8>,
     written: u64,
     synced: u64,
+    /// Whether the directory knows it.
+    is_named: bool,
 }
 
 impl Replacement {
@@ -34,7 +36,15 @@ impl Replacement {
             buffer: Vec::new(),
             written: 0,
             synced: 0,
+            is_named: true,
         })
+    }
+
+    /// Takes it out of the directory: it is there for whoever has it open, and nothing stays behind however that ends.
+    pub(super) fn hide(mut self) -> io::Result<Self> {
+        self.storage.remove(&self.temporary)?;
+        self.is_named = false;
+        Ok(self)
     }
 
     /// Brings what was written to the file, where it can be read. It stays temporary.
@@ -114,7 +124,7 @@ impl Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
+        if self.file.take().is_some() && self.is_named {
             // What stays behind has a temporary name and does no harm.
             drop(self.storage.remove(&self.temporary));
         }

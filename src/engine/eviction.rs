@@ -77,6 +77,7 @@ impl Inner {
         if self.is_loading()
             || self.services.pause.get().is_some()
             || self.keyspace.is_held_for_long()
+            || self.leaves_evicting_to_primary()
         {
             return Room::Enough;
         }
@@ -91,6 +92,11 @@ impl Inner {
         let latency = &self.services.latency;
         latency.record("eviction-cycle", took_ms, now_ms);
         room
+    }
+
+    fn leaves_evicting_to_primary(&self) -> bool {
+        let config = &self.services.config;
+        self.services.primary.is_followed() && config.read().bool("replica-ignore-maxmemory")
     }
 
     /// `None`: nothing may be evicted.

@@ -8,17 +8,18 @@ use smallvec::SmallVec;
 
 #[cfg(feature = "lua")]
 use super::fiber::is_debugged;
-use super::session::{Blocked, Delivered, Flow, Session};
+use super::session::{Blocked, Delivered, Flow, LOADING, Session};
 use super::{Engine, Inner};
-use crate::commands::scripting::{busy_error, runs_native_script};
+use crate::commands::scripting::{busy_error, runs_native_script, script_declares_writes};
 use crate::commands::{
-    Block, Command, CommandError, Context, Flags, Mode, Outcome, acl, call, call_counted, lookup,
+    Block, Command, CommandError, Context, Flags, Mode, Outcome, READ_ONLY, acl, call,
+    call_counted, lookup,
 };
 use crate::keyspace::txn::{HashHint, Journal, TxnOptions};
 use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply, SinkReply};
 use crate::services::tracking::Change;
-use crate::services::{ClientFlags, ReplyMode, Services, SessionState, Watched};
+use crate::services::{ClientFlags, Multi, ReplyMode, Services, SessionState, Watched};
 
 /// Keys of one command that are fetched ahead, at most.
 const MOST_FETCHED: usize = 64;
@@ -121,7 +122,7 @@ pub(super) fn execute(
         inner.shards_and_hint(command, args, to_run.hint, &mut hashes)
     };
     let journal_box = journal.take().unwrap_or_default();
-    let options = inner.options_for(command);
+    let options = inner.options_for(command, state.is_primary);
     let now_ms = to_run.started_us / 1000;
     let mut txn = inner
         .keyspace
@@ -150,7 +151,13 @@ pub(super) fn execute(
         || txn.relock_unless_held(inner.keyspace.all_shards());
     let flow = if locked {
         inner.look_again(&mut txn);
-        perform(inner, (state, logged), &mut txn, command, args, reply)
+        match inner.admit_again(state, command, args) {
+            Ok(()) => perform(inner, (state, logged), &mut txn, command, args, reply),
+            Err(error) => {
+                inner.fail(command, &error, reply);
+                Flow::Continue
+            }
+        }
     } else {
         inner.fail(command, &busy_error(&inner.services), reply);
         Flow::Continue
@@ -195,6 +202,9 @@ pub(super) fn perform(
             txn.journal.effects.clear();
         }
         *logged = inner.finish(txn, state.info.id).max(*logged);
+    }
+    if let Some(bytes) = state.relayed.take() {
+        inner.services.replicas.relay(bytes, txn.now_ms());
     }
     flow
 }
@@ -328,13 +338,12 @@ impl Inner {
             txn.unwatch(&(watched.db, watched.key), &state.watch_flag);
         }
         state.forget_watched();
-        if multi.aborted {
+        if let Some(end) = self.end_early(state, &multi, failed, &commands) {
             state.end_transaction();
-            return self.fail(exec, &ABORTED, reply);
-        }
-        if failed {
-            state.end_transaction();
-            return reply.null_array();
+            return match end {
+                Some(error) => self.fail(exec, &error, reply),
+                None => reply.null_array(),
+            };
         }
         reply.array(commands.len());
         let mut unheard = SinkReply::new();
@@ -349,6 +358,27 @@ impl Inner {
         }
         // Only now: CLIENT INFO and CLIENT LIST tell of the transaction while its commands run.
         state.end_transaction();
+    }
+
+    /// Whether a transaction ends before it begins: with an error, or with nothing because a watched key has changed.
+    fn end_early(
+        &self,
+        state: &SessionState,
+        multi: &Multi,
+        watch_failed: bool,
+        commands: &[(&'static Command, &Vec<&[u8]>)],
+    ) -> Option<Option<CommandError>> {
+        if multi.aborted {
+            return Some(Some(ABORTED));
+        }
+        if watch_failed {
+            return Some(None);
+        }
+        let mut commands = commands.iter();
+        let may = commands.try_for_each(|(command, args)| self.admit_again(state, command, args));
+        let error = may.err()?;
+        let text = format!("EXECABORT Transaction discarded because of: {error}");
+        Some(Some(text.into()))
     }
 
     fn exec_one(
@@ -452,11 +482,61 @@ impl Inner {
     }
 
     /// While clients are paused a read changes nothing, not even by finding that a key has expired.
-    fn options_for(&self, command: &Command) -> TxnOptions {
+    fn options_for(&self, command: &Command, is_primary: bool) -> TxnOptions {
+        let primary = &self.services.primary;
+        if primary.is_followed() {
+            // What has expired is gone for clients, but it is removed when the primary says so.
+            let reads = command.spec.flags.has(Flags::READONLY);
+            return TxnOptions {
+                keep_expired: is_primary || self.is_loading(),
+                frozen: reads || primary.forbids_writes(),
+                ..self.options()
+            };
+        }
         TxnOptions {
             frozen: command.spec.flags.has(Flags::READONLY) && self.is_paused(),
             ..self.options()
         }
+    }
+
+    /// Whether a command may still run that was admitted before it had its locks: this server may have become a replica
+    /// since, or one of another server, or be loading what that has sent.
+    #[inline]
+    fn admit_again(
+        &self,
+        state: &SessionState,
+        command: &Command,
+        args: &[&[u8]],
+    ) -> Result<(), CommandError> {
+        if !state.is_primary && !self.services.primary.is_followed() {
+            return Ok(());
+        }
+        self.admit_as_replica(state, command, args)
+    }
+
+    #[cold]
+    fn admit_as_replica(
+        &self,
+        state: &SessionState,
+        command: &Command,
+        args: &[&[u8]],
+    ) -> Result<(), CommandError> {
+        if state.is_primary {
+            let killed = state.info.mailbox.is_killed();
+            return if killed { Err(READ_ONLY) } else { Ok(()) };
+        }
+        let flags = command.spec.flags;
+        if self.is_loading() && !flags.has(Flags::LOADING) {
+            return Err(LOADING);
+        }
+        let writes = match flags.has(Flags::RUNS_SCRIPT) {
+            true => script_declares_writes(&self.services, command.spec, args),
+            false => flags.may_write(),
+        };
+        if writes && self.services.primary.forbids_writes() {
+            return Err(READ_ONLY);
+        }
+        Ok(())
     }
 
     pub(super) fn is_paused(&self) -> bool {

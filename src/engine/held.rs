@@ -48,6 +48,11 @@ impl Engine {
         let journal = session.journal.take().unwrap_or_default();
         let mut txn = keyspace.begin_batch(now_ms, db, lookups, self.0.options(), journal);
         self.0.look_again(&mut txn);
+        if self.0.services.primary.is_followed() {
+            // Since a moment ago.
+            session.take_back(txn);
+            return Held::nothing();
+        }
         Held {
             set: txn.held(),
             txn: Some(txn),
@@ -102,6 +107,10 @@ impl Session {
             return None;
         }
         inner.look_again(&mut txn);
+        if inner.services.primary.is_followed() {
+            self.journal = Some(txn.into_journal());
+            return None;
+        }
         let kept = (&mut self.state, &mut self.logged);
         let flow = perform(inner, kept, &mut txn, command, args, reply);
         let waited = txn.has_waited();

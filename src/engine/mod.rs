@@ -21,6 +21,7 @@ mod migrate;
 pub mod monitor;
 mod offline;
 mod owner;
+pub mod primary;
 mod progress;
 pub mod propagation;
 mod recovery;
@@ -338,6 +339,7 @@ impl Inner {
         let services = &self.services;
         !self.keyspace.is_held_for_long()
             && !self.is_loading()
+            && !services.primary.is_followed()
             && services.max_memory.load(Ordering::Relaxed) == 0
             && !services.pause.is_active()
             && services.clients.monitors.load(Ordering::Relaxed) == 0

@@ -281,7 +281,7 @@ impl Inner {
 
     /// Everything in memory gives way to what `load` brings, unless it is to stay. Nothing of it is logged again; what the
     /// transaction has collected before stays.
-    fn replace_all(
+    pub(super) fn replace_all(
         &self,
         txn: &mut Txn<'_>,
         flush: bool,

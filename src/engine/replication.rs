@@ -19,6 +19,7 @@ use crate::commands::{Command, CommandError, TimeoutReply};
 use crate::keyspace::{Txn, Waiter};
 use crate::rdb::{RdbHeader, RdbWriter};
 use crate::reply::Reply;
+use crate::services::primary::LinkStage;
 use crate::services::replicas::{Replica, Resumed, Stage, Wanted};
 use crate::services::{ClientFlags, SessionState};
 
@@ -90,6 +91,12 @@ impl Inner {
             self.fail(command, &NO_CONNECTION, reply);
             return Flow::Continue;
         }
+        if let Some(figures) = self.services.primary.figures()
+            && figures.stage != LinkStage::Connected
+        {
+            self.fail(command, &NO_PRIMARY_LINK, reply);
+            return Flow::Continue;
+        }
         txn.lock_all();
         let now_ms = txn.now_ms();
         let announced = state.announced.as_deref().cloned().unwrap_or_default();
@@ -114,7 +121,7 @@ impl Inner {
         let replicas = &self.services.replicas;
         let offset = replicas.attach(Arc::clone(&replica), backlog_size);
         if acknowledges {
-            let name = stats.replication_id.lock();
+            let name = self.services.replicas.figures().name;
             reply.simple(&format!("FULLRESYNC {name} {offset}"));
         }
         info!(
@@ -140,13 +147,11 @@ impl Inner {
             return false;
         };
         let stats = &self.services.stats;
-        let stream_name = stats.replication_id.lock().clone();
         let replicas = &self.services.replicas;
-        if **name != *stream_name.as_bytes()
-            || replicas.resume(Arc::clone(replica), *byte, now_ms) == Resumed::TooLate
-        {
+        if replicas.resume(Arc::clone(replica), name, *byte, now_ms) == Resumed::TooLate {
             return false;
         }
+        let stream_name = replicas.figures().name;
         stats.partial_syncs.fetch_add(1, Ordering::Relaxed);
         if replica.announced.psync2 {
             reply.simple(&format!("CONTINUE {stream_name}"));
@@ -285,6 +290,10 @@ impl Inner {
         fails
     }
 }
+
+/// What who wants to follow is answered while the data is not that of the server that this one follows.
+const NO_PRIMARY_LINK: CommandError =
+    CommandError::text("NOMASTERLINK Can't SYNC while not connected with my master");
 
 /// What a session in this process answers: it has no connection that a stream could go to.
 pub(super) const NO_CONNECTION: CommandError =

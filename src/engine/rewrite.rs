@@ -374,6 +374,10 @@ impl Inner {
         let scheduled = &self.services.stats.log.rewrite_scheduled;
         let scheduled = scheduled.load(Ordering::Acquire);
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
+        if self.is_loading() {
+            self.close(txn);
+            return self.retry_rewrite();
+        }
         let wanted = self.services.config.read().bool("appendonly");
         let result = match self.propagation.log() {
             Some(log) if log.is_lost() => self.replace_lost_log(&log, &mut txn),

@@ -396,7 +396,7 @@ impl Inner {
             return due;
         }
         let mut txn = self.begin(self.keyspace.all_shards(), 0, Journal::default());
-        if !self.is_saving() && !self.is_rewriting() {
+        if !self.is_saving() && !self.is_rewriting() && !self.is_loading() {
             self.begin_save(&mut txn);
         }
         self.close(txn);

@@ -13,10 +13,10 @@ use super::monitor::is_shown_first;
 use super::replication::SnapshotTransfer;
 use super::tally::{Tally, is_short};
 use super::{Engine, Inner};
-use crate::commands::scripting::{busy_error, script_may_write};
+use crate::commands::scripting::{busy_error, script_declares_writes, script_may_write};
 use crate::commands::{
-    Command, CommandError, Flags, Mode, TimeoutReply, acl, lookup, protection, pubsub, replication,
-    tracking, unknown_command,
+    Command, CommandError, Flags, Mode, PRIMARY_DOWN, READ_ONLY, TimeoutReply, acl, lookup,
+    protection, pubsub, replication, tracking, unknown_command,
 };
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{HashHint, Journal};
@@ -89,7 +89,12 @@ pub struct Blocked {
 
 const UNBLOCKED: CommandError = CommandError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
-const LOADING: CommandError = CommandError::text("LOADING Redis is loading the dataset in memory");
+const ROLE_CHANGED: CommandError = CommandError::text(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+);
+
+pub(super) const LOADING: CommandError =
+    CommandError::text("LOADING Redis is loading the dataset in memory");
 
 impl Blocked {
     pub(super) const fn new(
@@ -395,6 +400,7 @@ impl Session {
     pub(super) fn is_calm(&self, changing: bool) -> bool {
         let state = &self.state;
         state.authenticated
+            && !state.is_primary
             && state.multi.is_none()
             && state.user.is_unrestricted()
             && !state.is_subscribed()
@@ -409,17 +415,23 @@ impl Session {
         reply: &mut dyn Reply,
         now_ms: i64,
     ) -> Option<Flow> {
-        let admitted = self.admit(command, args, now_ms);
-        if self.state.tracking.is_some() {
-            self.tell_evicted(reply);
-        }
-        if let Err(error) = admitted {
-            return Some(self.reject(Some(command), args, &error, reply));
+        if self.state.is_primary {
+            if let Some(until_ms) = self.stream_waits_until(now_ms) {
+                return Some(Flow::Paused(until_ms));
+            }
+        } else {
+            let admitted = self.admit(command, args, now_ms);
+            if self.state.tracking.is_some() {
+                self.tell_evicted(reply);
+            }
+            if let Err(error) = admitted {
+                return Some(self.reject(Some(command), args, &error, reply));
+            }
+            if let Some(until) = self.waits_until(command, args, now_ms) {
+                return Some(Flow::Paused(until));
+            }
         }
         let queues = self.state.multi.is_some() && !is_immediate(command);
-        if let Some(until) = self.waits_until(command, args, now_ms) {
-            return Some(Flow::Paused(until));
-        }
         if queues {
             self.queue(command, args);
             reply.simple("QUEUED");
@@ -559,7 +571,7 @@ impl Session {
                 busy_error(services)
             });
         }
-        self.admit_change(command)?;
+        self.admit_change(command, args)?;
         if !self.state.resp3 && self.state.is_subscribed() && !works_subscribed(&command.full_name)
         {
             let name = &command.full_name;
@@ -569,6 +581,9 @@ impl Session {
             );
             return Err(text.into());
         }
+        if self.inner().services.primary.is_too_stale() && !flags.has(Flags::STALE) {
+            return Err(PRIMARY_DOWN);
+        }
         if self.inner().is_loading() && !flags.has(Flags::LOADING) {
             return Err(LOADING);
         }
@@ -576,7 +591,7 @@ impl Session {
     }
 
     /// Whether memory, replicas and log allow for what a command may change; EXEC is judged by what is queued.
-    fn admit_change(&mut self, command: &Command) -> Result<(), CommandError> {
+    fn admit_change(&mut self, command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         let flags = command.spec.flags;
         let open = self.state.multi.as_ref();
         let queued = open.filter(|_| command.spec.name == "exec");
@@ -590,7 +605,10 @@ impl Session {
         }
         // A script is judged by what it declares, or command by command.
         if flags.has(Flags::RUNS_SCRIPT) {
-            return Ok(());
+            let services = &self.inner().services;
+            let declares = services.primary.forbids_writes()
+                && script_declares_writes(services, command.spec, args);
+            return if declares { Err(READ_ONLY) } else { Ok(()) };
         }
         if !flags.may_write() && !queued.is_some_and(|multi| multi.may_write) {
             return Ok(());
@@ -604,7 +622,23 @@ impl Session {
                 "NOREPLICAS Not enough good replicas to write.",
             ));
         }
-        self.inner().admit_write(adds_data)
+        self.inner().admit_write(adds_data)?;
+        if self.inner().services.primary.forbids_writes() {
+            return Err(READ_ONLY);
+        }
+        Ok(())
+    }
+
+    /// Until when the stream of the server that we follow has to wait, before another look: nothing of it is refused.
+    fn stream_waits_until(&self, now_ms: i64) -> Option<i64> {
+        let inner = self.inner();
+        if inner.keyspace.is_held_for_long() {
+            return Some(now_ms + HELD_RETRY_MS);
+        }
+        inner
+            .admit_write(true)
+            .is_err()
+            .then_some(now_ms + DURABLE_RETRY_MS)
     }
 
     /// Whether a command may change the data; of a script, what it says of itself.
@@ -712,6 +746,9 @@ impl Session {
                 match (outcome.downcast::<UnblockKind>(), blocked.on_timeout) {
                     (Ok(kind), _) if *kind == UnblockKind::Error => {
                         self.inner().fail(blocked.command, &UNBLOCKED, reply);
+                    }
+                    (Ok(kind), _) if *kind == UnblockKind::RoleChanged => {
+                        self.inner().fail(blocked.command, &ROLE_CHANGED, reply);
                     }
                     // Redis counts the call as a failed one even if it answers as a time-out does.
                     (_, TimeoutReply::Null) => {

@@ -167,6 +167,7 @@ impl Inner {
             created_s: txn.now_ms() / 1000,
             used_memory: self.services.stats.memory().0 as u64,
             is_log_base,
+            stream_db: self.stream_db_for_replicas(is_log_base),
             sizes,
             has_field_times: (0..self.keyspace.databases()).any(|db| txn.timed_hashes(db) > 0),
             functions: self.library_codes(),

@@ -31,6 +31,8 @@ pub struct RdbHeader {
     pub used_memory: u64,
     /// Whether it is the base of a log.
     pub is_log_base: bool,
+    /// The database that the stream is in which goes on where it ends, for who follows.
+    pub stream_db: Option<usize>,
     /// Keys of each database, and those of them that expire: a hint for whoever loads it.
     pub sizes: Vec<(u64, u64)>,
     /// Whether fields of hashes run out, which older servers cannot load.
@@ -75,6 +77,9 @@ impl<W: Write> RdbWriter<W> {
         aux("redis-bits", &usize::BITS.to_string());
         aux("ctime", &header.created_s.to_string());
         aux("used-mem", &header.used_memory.to_string());
+        if let Some(db) = header.stream_db {
+            aux("repl-stream-db", &db.to_string());
+        }
         aux("aof-base", if header.is_log_base { "1" } else { "0" });
         for code in &header.functions {
             super::functions::encode(&mut bytes, code, true);

@@ -666,6 +666,11 @@ impl Connection {
                 Some(outcome) => {
                     self.open_output();
                     self.session.resume(&blocked, outcome, &mut self.output);
+                    let info = &self.session.state.info;
+                    if info.has_flag(ClientFlags::CLOSE_AFTER_REPLY) {
+                        self.flush().await?;
+                        return Err(End::Closed);
+                    }
                     return Ok(());
                 }
                 None if self.session.time_out(&blocked, &mut self.output) => return Ok(()),

@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 use super::acceptor::{self, Accepted, Sockets};
 use super::buffers::Buffers;
 use super::connection::{Connection, End};
+use super::link::{LinkThread, Links};
 use super::socket::Socket;
 use super::tls::{Tls, TlsStream};
 use crate::commands::Shutdown;
@@ -76,6 +77,7 @@ pub struct Server {
     shutdown: mpsc::UnboundedReceiver<Shutdown>,
     acceptor: Option<JoinHandle<()>>,
     threads: Vec<JoinHandle<()>>,
+    link: Arc<LinkThread>,
     unix: Option<PathBuf>,
 }
 
@@ -104,11 +106,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         *self.engine.services().rebind.write() = None;
+        *self.engine.services().primary.links.write() = None;
         // Who sees its connection end may start another server at the same address.
         self.stop_accepting.send_replace(true);
         self.acceptor.take().into_iter().for_each(join);
         self.stop.send_replace(true);
         self.threads.drain(..).for_each(join);
+        self.link.join();
         if let Some(path) = &self.unix {
             drop(std::fs::remove_file(path));
         }
@@ -201,7 +205,12 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
     let (rebinder, acceptor) =
         acceptor::start(sockets, tls, hand_over, accepting_stopped, is_starting)?;
     *engine.services().rebind.write() = Some(Box::new(rebinder));
+    let link = Arc::new(LinkThread::default());
+    let links = Links::new(engine.clone(), stopped, Arc::clone(&link));
+    *engine.services().primary.links.write() = Some(Box::new(links));
+    engine.follow_configured().map_err(io::Error::other)?;
     Ok(Server {
+        link,
         engine: engine.clone(),
         addresses,
         tls_addresses,

@@ -7,6 +7,7 @@ mod buffers;
 mod connection;
 mod crash;
 mod daemon;
+mod link;
 mod listener;
 mod logger;
 mod open_files;

@@ -48,6 +48,13 @@ impl Services {
             .store(config.usize("proto-max-bulk-len"), Ordering::Relaxed);
         self.min_replicas_to_write
             .store(config.u64("min-replicas-to-write"), Ordering::Relaxed);
+        let primary = &self.primary;
+        primary
+            .read_only
+            .store(config.bool("replica-read-only"), Ordering::Relaxed);
+        primary
+            .serves_stale
+            .store(config.bool("replica-serve-stale-data"), Ordering::Relaxed);
         let tracked = config.usize("tracking-table-max-keys");
         self.tracking.set_max_keys(tracked, &self.clients, 0);
         self.acl.log.set_max_len(config.usize("acllog-max-len"));

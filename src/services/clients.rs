@@ -47,6 +47,8 @@ impl ClientFlags {
     pub const BROKEN_REDIRECT: u32 = 1 << 12;
     /// `B`: CLIENT TRACKING in BCAST mode.
     pub const BROADCAST: u32 = 1 << 13;
+    /// `M`: the server that this one follows.
+    pub const PRIMARY: u32 = 1 << 14;
 }
 
 /// What is known of one client. The session writes, anybody reads.
@@ -131,6 +133,8 @@ pub enum UnblockKind {
     Timeout,
     /// The error `UNBLOCKED client unblocked via CLIENT UNBLOCK`.
     Error,
+    /// This server has become a replica; the connection is closed behind the error that says so.
+    RoleChanged,
 }
 
 impl ClientInfo {
@@ -407,7 +411,7 @@ impl Mailbox {
 }
 
 /// Who has one of these is never evicted.
-const STAYS: u32 = ClientFlags::NO_EVICT | ClientFlags::REPLICA;
+const STAYS: u32 = ClientFlags::NO_EVICT | ClientFlags::REPLICA | ClientFlags::PRIMARY;
 
 /// Every client of the engine, by id.
 #[derive(Debug, Default)]

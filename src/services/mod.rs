@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod latency;
 mod monitor;
 pub mod pause;
+pub mod primary;
 mod renamed;
 pub mod replicas;
 pub mod running;
@@ -33,6 +34,7 @@ pub use ending::Ending;
 pub use hooks::{Hooks, LogProgress, Rebind, Switches};
 pub use latency::LatencyMonitor;
 pub use pause::{Pause, Paused};
+pub use primary::Primary;
 pub use renamed::Renamed;
 pub use replicas::Replicas;
 pub use running::RunningScript;
@@ -62,6 +64,8 @@ pub struct Services {
     pub tracking: Tracking,
     /// Who follows the stream of effects.
     pub replicas: Replicas,
+    /// Whom this server follows.
+    pub primary: Primary,
     /// What INFO counts.
     pub stats: Stats,
     /// `notify-keyspace-events` as bits, read by every command.
@@ -104,7 +108,7 @@ impl Services {
     #[inline]
     pub fn lacks_replicas(&self, now_ms: i64) -> bool {
         let wanted = self.min_replicas_to_write.load(Ordering::Relaxed);
-        wanted > 0 && self.counts_fewer_replicas(wanted, now_ms)
+        wanted > 0 && !self.primary.is_followed() && self.counts_fewer_replicas(wanted, now_ms)
     }
 
     fn counts_fewer_replicas(&self, wanted: u64, now_ms: i64) -> bool {
@@ -123,6 +127,7 @@ impl Services {
             channels: Channels::default(),
             tracking: Tracking::default(),
             replicas: Replicas::default(),
+            primary: Primary::default(),
             stats: Stats::new(commands, now_ms),
             event_mask: AtomicU32::new(0),
             ending: Ending::default(),

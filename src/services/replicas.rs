@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::ClientInfo;
+use super::stats::random_id;
 use crate::keyspace::Waiter;
 use crate::keyspace::txn::{Audience, Effects, encode_command};
 
@@ -138,8 +139,14 @@ impl Backlog {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
+    /// Its name (40 characters), by which who followed it before knows it.
+    name: String,
+    /// The name that it had before, and the offset of its first byte under the present one.
+    former: Option<(String, u64)>,
+    /// Whether it is that of the server that this one follows, passed on as it comes.
+    relaying: bool,
     /// Bytes fed since it began.
     offset: u64,
     /// The database that its readers are in.
@@ -150,6 +157,22 @@ struct Stream {
     /// Since when nobody follows, in Unix milliseconds.
     alone_since_ms: i64,
     last_ping_ms: i64,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            name: random_id(),
+            former: None,
+            relaying: false,
+            offset: 0,
+            selected: None,
+            followers: Vec::new(),
+            backlog: None,
+            alone_since_ms: 0,
+            last_ping_ms: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -181,8 +204,12 @@ pub struct OnDisk {
 }
 
 /// What INFO shows.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct StreamFigures {
+    /// The stream's name.
+    pub name: String,
+    /// The name that it had before, and the offset of its first byte under the present one.
+    pub former: Option<(String, u64)>,
     /// Bytes fed since the stream began.
     pub offset: u64,
     /// Whether there is a backlog, and the bytes that it holds.
@@ -222,15 +249,25 @@ impl Replicas {
         stream.selected = None;
         if !replica.announced.snapshot_only {
             stream.backlog.get_or_insert_default().size = backlog_size;
-            self.fed.store(true, Ordering::Release);
+            self.feed_or_not(&stream);
         }
         stream.followers.push(replica);
         stream.offset
     }
 
-    /// The same for one that has everything before the byte `from` (the first one is 1), if that can still be told.
-    pub fn resume(&self, replica: Arc<Replica>, from: u64, now_ms: i64) -> Resumed {
+    /// Effects are fed for whoever may follow, unless the stream is another server's.
+    fn feed_or_not(&self, stream: &Stream) {
+        let fed = stream.backlog.is_some() && !stream.relaying;
+        self.fed.store(fed, Ordering::Release);
+    }
+
+    /// The same for one that has everything before the byte `from` (the first one is 1) of the stream of this name, if that
+    /// can still be told.
+    pub fn resume(&self, replica: Arc<Replica>, name: &[u8], from: u64, now_ms: i64) -> Resumed {
         let mut stream = self.stream.lock();
+        if !stream.knows(name, from) {
+            return Resumed::TooLate;
+        }
         let next = stream.offset + 1;
         let Some(backlog) = &stream.backlog else {
             return Resumed::TooLate;
@@ -266,13 +303,13 @@ impl Replicas {
         let mut bytes = Vec::new();
         let selected = &mut stream.selected;
         effects.encode_for(Audience::Replicas, together, selected, &mut bytes);
-        stream.feed(bytes, now_ms);
+        stream.feed(bytes.into(), now_ms);
     }
 
     fn feed_command(&self, words: &[&[u8]], now_ms: i64) {
         let mut bytes = Vec::new();
         encode_command(&mut bytes, words);
-        self.stream.lock().feed(bytes, now_ms);
+        self.stream.lock().feed(bytes.into(), now_ms);
     }
 
     /// What has to be done now and then: a PING every `ping_ms`, an end to who was silent for `timeout_ms` and to a
@@ -283,9 +320,9 @@ impl Replicas {
             .followers
             .iter()
             .any(|one| one.stage() == Stage::Online);
-        if pings && now_ms - stream.last_ping_ms >= ping_ms {
+        if pings && !stream.relaying && now_ms - stream.last_ping_ms >= ping_ms {
             stream.last_ping_ms = now_ms;
-            stream.feed(b"*1\r\n$4\r\nPING\r\n".to_vec(), now_ms);
+            stream.feed(Bytes::from_static(b"*1\r\n$4\r\nPING\r\n"), now_ms);
         }
         for replica in &stream.followers {
             let expected = replica.acknowledges && replica.stage() == Stage::Online;
@@ -294,11 +331,20 @@ impl Replicas {
             }
         }
         let alone = stream.followers.is_empty();
-        if alone && backlog_ms > 0 && now_ms - stream.alone_since_ms > backlog_ms {
+        let forgets = alone && !stream.relaying && stream.backlog.is_some();
+        if forgets && backlog_ms > 0 && now_ms - stream.alone_since_ms > backlog_ms {
             stream.backlog = None;
-            self.fed.store(false, Ordering::Release);
+            // What happens from now on is in no stream, so that nobody may go on with this one.
+            (stream.name, stream.former) = (random_id(), None);
+            self.feed_or_not(&stream);
         }
         !alone || stream.backlog.is_some()
+    }
+
+    /// The database that the readers of the stream are in.
+    #[must_use]
+    pub fn selected(&self) -> usize {
+        self.stream.lock().selected.unwrap_or(0)
     }
 
     /// The replicas, in the order in which they came.
@@ -323,6 +369,8 @@ impl Replicas {
     pub fn figures(&self) -> StreamFigures {
         let stream = self.stream.lock();
         StreamFigures {
+            name: stream.name.clone(),
+            former: stream.former.clone(),
             offset: stream.offset,
             backlog: stream.backlog.as_ref().map(|backlog| backlog.bytes.len()),
         }
@@ -359,21 +407,95 @@ impl Replicas {
 }
 
 impl Stream {
+    /// Whether it went under this name when its byte `from` was due.
+    fn knows(&self, name: &[u8], from: u64) -> bool {
+        let is_former =
+            |(former, until): &(String, u64)| former.as_bytes() == name && from <= *until;
+        self.name.as_bytes() == name || self.former.as_ref().is_some_and(is_former)
+    }
+
+    /// Goes on under another name, as which nobody follows yet.
+    fn rename(&mut self, name: String) {
+        let before = std::mem::replace(&mut self.name, name);
+        self.former = Some((before, self.offset + 1));
+        self.leave_all();
+    }
+
+    /// Who follows has to come again.
+    fn leave_all(&self) {
+        self.followers.iter().for_each(|one| one.client.kill());
+    }
+
     /// Followers that do not read are cut off at their output limits.
-    fn feed(&mut self, bytes: Vec<u8>, now_ms: i64) {
+    fn feed(&mut self, bytes: Bytes, now_ms: i64) {
         if bytes.is_empty() {
             return;
         }
         if let Some(backlog) = &mut self.backlog {
             backlog.keep(&bytes);
         }
-        let bytes = Bytes::from(bytes);
         self.offset += bytes.len() as u64;
         for replica in &self.followers {
             if !replica.announced.snapshot_only {
                 replica.client.mailbox.push(bytes.clone(), now_ms);
             }
         }
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ another's stream
+
+impl Replicas {
+    /// From now on the stream is that of the server that this one follows. What happens here is no part of it.
+    pub fn begin_relaying(&self) {
+        let mut stream = self.stream.lock();
+        stream.relaying = true;
+        self.feed_or_not(&stream);
+    }
+
+    /// From now on it is our own, which goes on where the other one was, under a new name.
+    pub fn end_relaying(&self, now_ms: i64) {
+        let mut stream = self.stream.lock();
+        stream.alone_since_ms = now_ms;
+        stream.relaying = false;
+        stream.selected = None;
+        stream.rename(random_id());
+        self.feed_or_not(&stream);
+    }
+
+    /// The data is that of a stream at this offset. Who followed has to begin anew.
+    pub fn adopt(&self, name: String, offset: u64, backlog_size: usize) {
+        let mut stream = self.stream.lock();
+        stream.leave_all();
+        (stream.name, stream.former) = (name, None);
+        stream.offset = offset;
+        stream.backlog = Some(Backlog {
+            bytes: VecDeque::new(),
+            size: backlog_size,
+        });
+    }
+
+    /// The stream goes on where it was, perhaps under another name.
+    pub fn go_on(&self, name: Option<String>, backlog_size: usize) {
+        let mut stream = self.stream.lock();
+        if let Some(name) = name.filter(|name| *name != stream.name) {
+            stream.rename(name);
+        }
+        stream.backlog.get_or_insert_default().size = backlog_size;
+    }
+
+    /// Passes a part of the stream on.
+    pub fn relay(&self, bytes: Bytes, now_ms: i64) {
+        let mut stream = self.stream.lock();
+        if stream.relaying {
+            stream.feed(bytes, now_ms);
+        }
+    }
+
+    /// Goes on under a new name that nobody has heard of (DEBUG CHANGE-REPL-ID).
+    pub fn forget_name(&self) {
+        let mut stream = self.stream.lock();
+        (stream.name, stream.former) = (random_id(), None);
     }
 }
 
@@ -438,7 +560,15 @@ impl Replicas {
             log,
         });
         drop(waiting);
-        if !self.stream.lock().followers.is_empty() {
+        self.ask_acknowledgements(now_ms);
+    }
+
+    /// Has the replicas say how far they are, if there are any.
+    pub fn ask_acknowledgements(&self, now_ms: i64) {
+        let stream = self.stream.lock();
+        let asks = !stream.followers.is_empty() && !stream.relaying;
+        drop(stream);
+        if asks {
             self.feed_command(&[b"REPLCONF", b"GETACK", b"*"], now_ms);
         }
     }
@@ -534,21 +664,32 @@ mod tests {
         let replica = follower(&replicas, 1);
         replicas.feed(&effects(&[&[b"DEL", b"a"]]), true, 0);
         let before = replicas.figures().offset;
+        let name = replicas.figures().name.into_bytes();
         drop(received(&replica));
         replicas.detach(1, 0);
         replicas.feed(&effects(&[&[b"DEL", b"b"]]), true, 0);
 
         let back = || Arc::new(Replica::new(client(2), Announced::default(), true));
         let replica = back();
-        let resumed = replicas.resume(Arc::clone(&replica), before + 1, 0);
+        let resumed = replicas.resume(Arc::clone(&replica), &name, before + 1, 0);
         assert_eq!(resumed, Resumed::Continues);
         assert_eq!(received(&replica), "*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n");
         let after = replicas.figures().offset;
-        assert_eq!(replicas.resume(back(), after + 2, 0), Resumed::TooLate);
+        assert_eq!(
+            replicas.resume(back(), &name, after + 2, 0),
+            Resumed::TooLate
+        );
 
         replicas.feed(&effects(&[&[b"SET", b"k", &[b'x'; 100]]]), true, 0);
         assert_eq!(replicas.figures().backlog, Some(64));
-        assert_eq!(replicas.resume(back(), before + 1, 0), Resumed::TooLate);
+        assert_eq!(
+            replicas.resume(back(), b"another", after + 1, 0),
+            Resumed::TooLate
+        );
+        assert_eq!(
+            replicas.resume(back(), &name, before + 1, 0),
+            Resumed::TooLate
+        );
     }
 
     #[test]
@@ -601,6 +742,39 @@ mod tests {
         replicas.log_is_on_disk(70);
         assert!(waiter.is_claimed());
         assert!(replicas.waiting_for_log().is_empty());
+    }
+
+    #[test]
+    fn another_server_s_stream_goes_on_as_our_own() {
+        let replicas = Replicas::default();
+        let replica = follower(&replicas, 1);
+        replicas.begin_relaying();
+        assert!(!replicas.is_fed());
+        replicas.adopt("theirs".into(), 100, 64);
+        assert!(replica.client.mailbox.is_killed());
+        replicas.detach(1, 0);
+        replicas.relay(Bytes::from_static(b"12345"), 0);
+        let back = || Arc::new(Replica::new(client(2), Announced::default(), true));
+        let resumed = replicas.resume(back(), b"theirs", 101, 0);
+        assert_eq!(resumed, Resumed::Continues);
+        replicas.end_relaying(0);
+        assert!(replicas.is_fed());
+        replicas.relay(Bytes::from_static(b"too late"), 0);
+        let figures = replicas.figures();
+        assert_eq!(
+            (figures.offset, figures.former),
+            (105, Some(("theirs".into(), 106)))
+        );
+        assert_eq!(
+            replicas.resume(back(), b"theirs", 106, 0),
+            Resumed::Continues
+        );
+        replicas.feed(&effects(&[&[b"DEL", b"a"]]), true, 0);
+        assert_eq!(replicas.resume(back(), b"theirs", 107, 0), Resumed::TooLate);
+        let name = figures.name.into_bytes();
+        assert_eq!(replicas.resume(back(), &name, 107, 0), Resumed::Continues);
+        replicas.go_on(Some("another".into()), 64);
+        assert_eq!(replicas.figures().name, "another");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use super::acl::User;
 use super::debugging::DebugConsole;
 use super::replicas::Announced;
@@ -101,6 +103,10 @@ pub struct SessionState {
     pub tracking: Option<Box<TrackingMode>>,
     /// REPLCONF: what it says of itself as a replica.
     pub announced: Option<Box<Announced>>,
+    /// Whether it is the link to the server that this one follows: its commands run whatever clients may do.
+    pub is_primary: bool,
+    /// The bytes of the stream that the next command of a link is, for those who follow this server.
+    pub relayed: Option<Bytes>,
 }
 
 impl SessionState {
@@ -126,6 +132,8 @@ impl SessionState {
             debugger: None,
             tracking: None,
             announced: None,
+            is_primary: false,
+            relayed: None,
         }
     }
 
@@ -135,6 +143,7 @@ impl SessionState {
         let mut state = Self::new(Arc::clone(&self.info), self.authenticated);
         (state.db, state.resp3) = (self.db, self.resp3);
         state.reply_mode = self.reply_mode;
+        state.is_primary = self.is_primary;
         state.debugger.clone_from(&self.debugger);
         state
     }

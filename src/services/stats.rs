@@ -88,8 +88,6 @@ pub struct Stats {
     pub started_ms: i64,
     /// 40 hexadecimal digits, new at every start.
     pub run_id: String,
-    /// 40 hexadecimal digits: the replication stream's name.
-    pub replication_id: Mutex<String>,
     /// Connections accepted.
     pub connections: AtomicU64,
     /// Connections refused at `maxclients`.
@@ -304,7 +302,6 @@ impl Stats {
             started: Instant::now(),
             started_ms: now_ms,
             run_id: random_id(),
-            replication_id: Mutex::new(random_id()),
             denied: Default::default(),
             connections: AtomicU64::new(0),
             rejected_connections: AtomicU64::new(0),
