@@ -18,8 +18,6 @@ proc read_from_aof {fp} {
 # The suite empties its list of skipped tests after this file was read.
 proc skip_tests_of_redis_internals {args} {
     lappend ::skiptests "SRANDMEMBER with a dict containing long chain"
-    # This one waits for ever for a replica that a server of ours would have to be.
-    lappend ::skiptests "For all replicated TTL-related commands, absolute expire times are identical on primary and replica"
 }
 trace add variable ::skiptests write skip_tests_of_redis_internals
 

@@ -635,10 +635,8 @@ impl Session {
         if inner.keyspace.is_held_for_long() {
             return Some(now_ms + HELD_RETRY_MS);
         }
-        inner
-            .admit_write(true)
-            .is_err()
-            .then_some(now_ms + DURABLE_RETRY_MS)
+        let refused = inner.propagation.admit_write().is_err();
+        refused.then_some(now_ms + DURABLE_RETRY_MS)
     }
 
     /// Whether a command may change the data; of a script, what it says of itself.

@@ -251,8 +251,8 @@ impl Primary {
         self.update(wish, |state| state.client = Some(client));
     }
 
-    /// The link is gone. Where it stood, the stream may go on where it was, in database `db`.
-    pub fn detach(&self, wish: u64, db: Option<usize>, now_ms: i64) {
+    /// The link is gone.
+    pub fn detach(&self, wish: u64, now_ms: i64) {
         self.update(wish, |state| {
             if state.stage == LinkStage::Connected {
                 state.down_since_ms = Some(now_ms);
@@ -260,9 +260,6 @@ impl Primary {
             state.stage = LinkStage::Connect;
             state.client = None;
             state.received = None;
-            if let Some(db) = db {
-                state.db = db;
-            }
         });
     }
 
@@ -273,7 +270,7 @@ impl Primary {
         state.resumable.then_some(state.db)
     }
 
-    /// Whether the data is what the stream makes of it.
+    /// Whether the data is what the stream makes of it, and the database that it goes on in.
     pub fn set_resumable(&self, db: Option<usize>) {
         let mut state = self.state.lock();
         state.resumable = db.is_some();
@@ -337,7 +334,7 @@ mod tests {
         let (wish, _) = primary.wish();
         primary.enter(wish, LinkStage::Connected, 5);
         assert!(!primary.is_too_stale());
-        primary.detach(wish, Some(2), 7);
+        primary.detach(wish, 7);
         assert!(primary.is_too_stale());
         let figures = primary.figures().expect("somebody is followed");
         assert_eq!((figures.down_since_ms, figures.heard_ms), (Some(7), None));

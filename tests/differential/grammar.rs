@@ -182,7 +182,7 @@ impl Grammar {
             "last",
             "@m",
         ];
-        // These tell of the server itself with another word, end it, or make a replica of the reference; the sweep of wrong
+        // These tell of the server itself with another word, end it, or make replicas; the sweep of wrong
         // input has them.
         let whole = [
             "ACL",

@@ -5,6 +5,7 @@ mod concurrency;
 mod connections;
 mod debugging;
 mod exchanges;
+mod following;
 mod hostile_scripts;
 mod limits;
 mod process;

@@ -122,14 +122,31 @@ async fn follow(engine: &Engine, wish: u64, address: &Address) -> Infallible {
     };
     loop {
         let Err(problem) = link.attempt(address).await;
-        warn!("The link to MASTER {address} has ended: {problem}");
+        tell_end(link.primary(), address, &problem);
         let now_ms = engine.keyspace().now_ms();
-        link.primary().detach(wish, None, now_ms);
+        link.primary().detach(wish, now_ms);
         // A link that stood is tried again at once.
         if !std::mem::take(&mut link.has_stood) {
             tokio::time::sleep(RETRY).await;
         }
     }
+}
+
+/// Says why a link has ended, in the lines of Redis where they are known.
+fn tell_end(primary: &Primary, address: &Address, problem: &Problem) {
+    let stage = primary.figures().map(|figures| figures.stage);
+    match (problem, stage) {
+        (Problem::Silence, Some(LinkStage::Connected)) => {
+            warn!("MASTER timeout: no data nor PING received...");
+        }
+        (Problem::Silence, Some(LinkStage::Sync)) => {
+            warn!("Timeout receiving bulk data from MASTER...");
+        }
+        (Problem::Silence, _) => warn!("Timeout connecting to the MASTER..."),
+        (Problem::Closed, Some(LinkStage::Connected)) => warn!("Connection with master lost."),
+        _ => {}
+    }
+    warn!("The link to MASTER {address} has ended: {problem}");
 }
 
 /// One wish to follow.

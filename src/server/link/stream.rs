@@ -77,13 +77,10 @@ impl<'l, 'e> Stream<'l, 'e> {
     /// Executes what comes until the link ends.
     pub(super) async fn run(&mut self) -> Result<Infallible, Problem> {
         let ended = self.follow().await;
-        let primary = self.link.primary();
-        let now_ms = self.link.engine.keyspace().now_ms();
         // What cannot be understood cannot be gone on with either.
-        match &ended {
-            Err(Problem::Rubbish(_)) => primary.set_resumable(None),
-            _ => primary.detach(self.link.wish, Some(self.session.state.db), now_ms),
-        }
+        let is_rubbish = matches!(ended, Err(Problem::Rubbish(_)));
+        let db = (!is_rubbish).then_some(self.session.state.db);
+        self.link.primary().set_resumable(db);
         ended
     }
 
