@@ -330,8 +330,7 @@ impl Inner {
     /// Removes keys whose time has come, shard by shard, and returns when the next may be due.
     pub(crate) fn expire_round(&self) -> Option<i64> {
         if self.services.primary.is_followed() {
-            // The primary says what is to go; when there is none any more, it is asked for.
-            return None;
+            return self.expire_own_keys();
         }
         if self.is_loading()
             || self.is_paused()

@@ -152,7 +152,11 @@ pub(super) fn execute(
     let flow = if locked {
         inner.look_again(&mut txn);
         match inner.admit_again(state, command, args) {
-            Ok(()) => perform(inner, (state, logged), &mut txn, command, args, reply),
+            Ok(()) => {
+                let flow = perform(inner, (state, logged), &mut txn, command, args, reply);
+                inner.note_own_keys(&txn, state, command, args);
+                flow
+            }
             Err(error) => {
                 inner.fail(command, &error, reply);
                 Flow::Continue
@@ -431,6 +435,7 @@ impl Inner {
             Ok(outcome) => self.administer(txn, command, &outcome, true, reply),
             Err(error) => self.fail(command, &error, reply),
         }
+        self.note_own_keys(txn, state, command, args);
         self.feed_monitors(state, command, args, now_ms);
         let usec = (self.keyspace.now_us() - started_us).max(0).unsigned_abs();
         self.note_slow_call(state, command, args, started_us, usec);
@@ -496,6 +501,21 @@ impl Inner {
         TxnOptions {
             frozen: command.spec.flags.has(Flags::READONLY) && self.is_paused(),
             ..self.options()
+        }
+    }
+
+    /// On a writable replica: keys of clients run out by themselves.
+    #[inline]
+    fn note_own_keys(
+        &self,
+        txn: &Txn<'_>,
+        state: &SessionState,
+        command: &Command,
+        args: &[&[u8]],
+    ) {
+        let writes = command.spec.flags.may_write() && !state.is_primary;
+        if writes && self.services.primary.is_followed() {
+            self.remember_own_keys(txn, command, args);
         }
     }
 

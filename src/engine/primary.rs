@@ -13,10 +13,10 @@ use super::loading::{Wanted, tell_refusal};
 use super::progress::Progress;
 use super::session::Session;
 use super::{Engine, Inner};
-use crate::commands::CommandError;
+use crate::commands::{Command, CommandError};
 use crate::error::Error;
 use crate::keyspace::txn::Journal;
-use crate::keyspace::{Limits, Txn};
+use crate::keyspace::{Entry, Keyspace, Limits, Txn};
 use crate::rdb::{self, RdbEntry, RdbSummary};
 use crate::services::primary::Address;
 use crate::services::{ClientFlags, ClientInfo, UnblockKind};
@@ -85,6 +85,7 @@ impl Inner {
     fn become_primary(self: &Arc<Self>, txn: &mut Txn<'_>) {
         self.note_primary(None);
         self.services.primary.follow(None, None);
+        drop(self.services.primary.take_own());
         self.services.replicas.end_relaying(txn.now_ms());
         txn.set_propagating(self.wants_effects());
         self.begin_log_if_missing(txn);
@@ -120,6 +121,42 @@ impl Inner {
     pub(super) fn stream_db_for_replicas(&self, is_log_base: bool) -> Option<usize> {
         let primary = &self.services.primary;
         (primary.is_followed() && !is_log_base).then(|| primary.stream_db())
+    }
+}
+
+/// What has expired is removed when the primary says so, but for what clients of a writable replica have made.
+impl Inner {
+    /// Remembers keys that a client has changed, if they run out.
+    pub(super) fn remember_own_keys(&self, txn: &Txn<'_>, command: &Command, args: &[&[u8]]) {
+        command.key_positions(args, |at| {
+            let key = args.get(at).copied().unwrap_or_default();
+            let shard = self.keyspace.shard_of(Keyspace::hash(key));
+            let is_held = txn.held() & (1 << shard) != 0;
+            let entry = is_held.then(|| txn.stored(key)).flatten();
+            if let Some(at) = entry.and_then(Entry::expires_at_ms) {
+                self.services.primary.remember_own((txn.db(), key.into()));
+                self.background.expiry_set(at);
+            }
+        });
+    }
+
+    /// Removes those whose time has come; answers when the next may be due.
+    pub(super) fn expire_own_keys(&self) -> Option<i64> {
+        let mut next: Option<i64> = None;
+        for (db, key) in self.services.primary.take_own() {
+            let shard = self.keyspace.shard_of(Keyspace::hash(&key));
+            let mut txn = self.begin(1 << shard, db, Journal::default());
+            if !self.is_loading() && !txn.remove_if_expired(&key) {
+                let entry = txn.stored(&key);
+                if let Some(at) = entry.and_then(Entry::expires_at_ms) {
+                    next = Some(next.map_or(at, |next| next.min(at)));
+                    self.services.primary.remember_own((db, key));
+                }
+            }
+            self.finish(&mut txn, 0);
+            self.close(txn);
+        }
+        next
     }
 }
 
@@ -325,11 +362,12 @@ impl Inner {
         self.begin_loading();
         self.expect_bytes(len);
         services.primary.set_resumable(None);
+        drop(services.primary.take_own());
         info!("MASTER <-> REPLICA sync: Flushing old data");
         self.stop_log(txn);
         let wanted = Wanted {
             expired: true,
-            merge: false,
+            ..Wanted::default()
         };
         let loaded = self.replace_all(txn, true, |txn| {
             info!("MASTER <-> REPLICA sync: Loading DB in memory");

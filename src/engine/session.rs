@@ -581,13 +581,20 @@ impl Session {
             );
             return Err(text.into());
         }
-        if self.inner().services.primary.is_too_stale() && !flags.has(Flags::STALE) {
+        if self.inner().services.primary.is_too_stale() && self.needs_link(command) {
             return Err(PRIMARY_DOWN);
         }
         if self.inner().is_loading() && !flags.has(Flags::LOADING) {
             return Err(LOADING);
         }
         Ok(())
+    }
+
+    /// Whether a command is for data that is not old; EXEC is judged by what is queued.
+    fn needs_link(&self, command: &Command) -> bool {
+        let open = self.state.multi.as_ref();
+        let queued = open.filter(|_| command.spec.name == "exec");
+        !command.spec.flags.has(Flags::STALE) || queued.is_some_and(|multi| multi.needs_link)
     }
 
     /// Whether memory, replicas and log allow for what a command may change; EXEC is judged by what is queued.
@@ -677,6 +684,7 @@ impl Session {
             multi.may_write |= may_write;
             multi.runs_scripts |= command.spec.flags.has(Flags::RUNS_SCRIPT);
             multi.uses_memory |= command.spec.flags.has(Flags::DENYOOM);
+            multi.needs_link |= !command.spec.flags.has(Flags::STALE);
             info.multi
                 .store(multi.queue.len() as i64, Ordering::Relaxed);
             let bytes: usize = args

@@ -1,6 +1,7 @@
 //! The server that this one follows as its replica, and how the link to it stands. Knows no socket: the server opens the
 //! link and says here how far it is.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -91,6 +92,9 @@ pub trait OpensLinks: fmt::Debug + Send + Sync {
     fn begin(&self) -> Result<(), String>;
 }
 
+/// A key and its database.
+pub type OwnKey = (usize, Box<[u8]>);
+
 #[derive(Debug, Default)]
 struct State {
     address: Option<Address>,
@@ -121,6 +125,9 @@ pub struct Primary {
     /// `replica-serve-stale-data`.
     pub(super) serves_stale: AtomicBool,
     state: Mutex<State>,
+    /// Keys with their databases to which clients of a writable replica have given a time: they are no affair of the
+    /// primary's.
+    own_keys: Mutex<HashSet<OwnKey>>,
     /// What opens links. None: no server does.
     pub links: RwLock<Option<Box<dyn OpensLinks>>>,
 }
@@ -193,6 +200,20 @@ impl Primary {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+/// Keys that run out although the primary does not say so.
+impl Primary {
+    /// A client has given a key a time.
+    pub fn remember_own(&self, key: OwnKey) {
+        self.own_keys.lock().insert(key);
+    }
+
+    /// The keys that were remembered, of which nothing is remembered any more.
+    #[must_use]
+    pub fn take_own(&self) -> HashSet<OwnKey> {
+        std::mem::take(&mut *self.own_keys.lock())
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Multi {
     pub may_write: bool,
     /// Something in the queue runs a script.
     pub runs_scripts: bool,
+    /// Something in the queue is refused by a replica that shall not serve old data.
+    pub needs_link: bool,
     /// Something in the queue is refused when memory is full.
     pub uses_memory: bool,
 }
