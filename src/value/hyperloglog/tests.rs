@@ -183,3 +183,15 @@ proptest! {
         prop_assert!(!sound || Registers::of(&bytes).is_ok());
     }
 }
+
+#[test]
+fn a_sparse_one_has_little_room_to_grow() {
+    let mut bytes = new();
+    for element in 0_u64..300 {
+        assert_eq!(encoding(&bytes), Some(Encoding::Sparse));
+        let room = bytes.capacity() - bytes.len();
+        let most = (bytes.len() / SPARSE_ROOM).max(8);
+        assert!(room <= most, "{room} bytes of {}", bytes.len());
+        add(&mut bytes, &element.to_le_bytes(), 3000).expect("it is well formed");
+    }
+}
