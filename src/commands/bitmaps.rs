@@ -6,6 +6,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::spec::{CommandSpec, Flags, key_range, one_key};
+use super::strings::make_room;
 use super::{CommandError, CommandResult, Context, Outcome};
 use crate::keyspace::{Entry, EventClass, Txn, Value, ValueRef};
 use crate::value::bitmap::{self, Operation};
@@ -111,6 +112,7 @@ pub(super) fn grown<'a>(
     let bytes = entry.bytes_mut().ok_or(CommandError::WrongType)?;
     let has_grown = bytes.len() < len;
     if has_grown {
+        make_room(bytes, len);
         bytes.resize(len, 0);
     }
     Ok((bytes, has_grown))

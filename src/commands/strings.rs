@@ -525,13 +525,28 @@ fn append(context: &mut Context<'_, '_>) -> CommandResult {
         }
         Some(len) => {
             check_length(context, len, value.len())?;
-            string_bytes(context, key).extend_from_slice(value);
+            let bytes = string_bytes(context, key);
+            make_room(bytes, len + value.len());
+            bytes.extend_from_slice(value);
             len + value.len()
         }
     };
     context.txn.changed(EventClass::STRING, "append", key);
     context.reply.int(len as i64);
     Ok(Outcome::Done)
+}
+
+/// Strings from this length on are lengthened with less to spare than their own length once more.
+const LONG: usize = 1 << 20;
+/// The part of its length that a long one has to spare then.
+const SPARE_PART: usize = 8;
+
+/// Makes room for `len` bytes in all, and more, so that lengthening again and again costs O(1) a byte.
+pub(super) fn make_room(bytes: &mut Vec<u8>, len: usize) {
+    let missing = len.saturating_sub(bytes.len());
+    if len > bytes.capacity() && bytes.len() >= LONG {
+        bytes.reserve_exact(missing.max(bytes.len() / SPARE_PART));
+    }
 }
 
 /// The bytes of a key that is known to hold a string.
@@ -559,6 +574,7 @@ fn setrange(context: &mut Context<'_, '_>) -> CommandResult {
     }
     let end = offset + value.len();
     let bytes = string_bytes(context, key);
+    make_room(bytes, end);
     if bytes.len() < end {
         bytes.resize(end, 0);
     }

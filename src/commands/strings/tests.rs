@@ -377,3 +377,22 @@ fn other_types_are_refused_or_overwritten() {
     assert_eq!(h.events(), ["set l", "expire l"]);
     assert_eq!(h.run("GET l"), bulk("v"));
 }
+
+#[test]
+fn long_strings_are_lengthened_without_being_doubled() {
+    const LEN: i64 = 4 << 20;
+    for (key, line) in [
+        ("a", "APPEND a y"),
+        ("b", "SETRANGE b 4194304 y"),
+        ("c", "SETBIT c 33554432 1"),
+    ] {
+        let mut h = Harness::new();
+        h.run(&format!("SETRANGE {key} {} x", LEN - 1));
+        h.run(line);
+        assert_eq!(h.run(&format!("STRLEN {key}")), Response::Int(LEN + 1));
+        let Response::Int(bytes) = h.run(&format!("MEMORY USAGE {key}")) else {
+            panic!("{key} has no size");
+        };
+        assert!((LEN..LEN * 5 / 4).contains(&bytes), "{key}: {bytes}");
+    }
+}
