@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::scanning::{self, ScanOptions, Scanned};
 use super::spec::{CommandSpec, Flags};
 use super::{CommandError, CommandResult, Context, Outcome};
-use crate::keyspace::Entry;
+use crate::keyspace::{Entry, Txn};
+use crate::services::Services;
 use crate::value::glob;
 
 /// The entries of this family.
@@ -186,18 +187,32 @@ struct Found {
     is_due: bool,
 }
 
-/// SYNC and ASYNC make no difference: what is slow to free leaves for the background thread either way.
-fn check_flush_options(context: &Context<'_, '_>) -> Result<(), CommandError> {
+/// Whether what is removed is left to the background thread, as `lazyfree-lazy-user-flush` has it unless the words say so.
+fn flushes_lazily(context: &Context<'_, '_>) -> Result<bool, CommandError> {
     match context.args.len() {
-        1 => Ok(()),
-        2 if context.is(1, "sync") || context.is(1, "async") => Ok(()),
+        1 => {
+            let config = context.services.config.read();
+            Ok(config.bool("lazyfree-lazy-user-flush"))
+        }
+        2 if context.is(1, "sync") => Ok(false),
+        2 if context.is(1, "async") => Ok(true),
         _ => Err(CommandError::Syntax),
     }
 }
 
+/// Empties databases; returns how many keys they had.
+fn flush(services: &Services, txn: &mut Txn<'_>, databases: Range<usize>, lazily: bool) -> usize {
+    if !lazily {
+        let used = services.stats.known_memory().unwrap_or(0);
+        txn.journal.used_before = txn.journal.used_before.max(used);
+    }
+    databases.map(|db| txn.flush_db(db, lazily)).sum()
+}
+
 fn flushdb(context: &mut Context<'_, '_>) -> CommandResult {
-    check_flush_options(context)?;
-    let removed = context.txn.flush_db(context.txn.db());
+    let lazily = flushes_lazily(context)?;
+    let db = context.txn.db();
+    let removed = flush(context.services, context.txn, db..db + 1, lazily);
     context.txn.note_flush();
     context.txn.add_dirty(removed as u64);
     // Also where nothing was there: who follows may have more.
@@ -207,14 +222,14 @@ fn flushdb(context: &mut Context<'_, '_>) -> CommandResult {
 }
 
 fn flushall(context: &mut Context<'_, '_>) -> CommandResult {
-    check_flush_options(context)?;
+    let lazily = flushes_lazily(context)?;
     let hooks = context.services.hooks.read();
     let hooks = hooks.as_ref().filter(|_| !context.mode.loading);
     if let Some(hooks) = hooks {
         hooks.emptying(context.txn);
     }
     let databases = 0..context.txn.keyspace().databases();
-    let removed: usize = databases.map(|db| context.txn.flush_db(db)).sum();
+    let removed = flush(context.services, context.txn, databases, lazily);
     context.txn.note_flush();
     let saved = hooks.is_some_and(|hooks| hooks.emptied(context.txn));
     if !saved {
@@ -390,6 +405,32 @@ mod tests {
         h.session.db = 0;
         h.run("FLUSHALL SYNC");
         assert_eq!(h.effects(), ["FLUSHALL SYNC"]);
+    }
+
+    #[test]
+    fn what_is_flushed_is_left_to_the_background_where_that_is_wanted() {
+        let mut h = Harness::new();
+        for (by_default, line, left) in [
+            ("no", "FLUSHALL", 0),
+            ("no", "FLUSHDB SYNC", 0),
+            ("no", "FLUSHALL ASYNC", 2),
+            ("no", "FLUSHDB ASYNC", 2),
+            ("yes", "FLUSHDB", 2),
+            ("yes", "FLUSHALL SYNC", 0),
+        ] {
+            let set = h
+                .services
+                .config
+                .write()
+                .assign(b"lazyfree-lazy-user-flush", by_default.as_bytes());
+            set.expect("the parameter exists");
+            h.run("MSET a 1 b 2");
+            h.run(line);
+            let emptied = h.journal.emptied.iter();
+            let keys: usize = emptied.map(|database| database.len()).sum();
+            assert_eq!(keys, left, "{line}, {by_default}");
+            assert_eq!(h.run("DBSIZE"), Response::Int(0));
+        }
     }
 
     #[test]

@@ -155,9 +155,7 @@ fn memory_doctor(ctx: &mut Context<'_, '_>) -> CommandResult {
 
 /// As much as the allocator can, if it can at all: Redis says no more either.
 fn memory_purge(ctx: &mut Context<'_, '_>) -> CommandResult {
-    if let Some(allocator) = ctx.services.stats.allocator.get() {
-        (allocator.purge)();
-    }
+    ctx.services.stats.purge();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::Inner;
-use crate::keyspace::Value;
+use super::slack::{self, Slack};
 use crate::keyspace::txn::Journal;
+use crate::keyspace::{Database, Value};
+use crate::memory::allocated_memory;
 
 /// Expired keys removed under one shard's lock at a time.
 const EXPIRE_BATCH: usize = 64;
@@ -20,9 +22,29 @@ const SHORTEST_PAUSE_MS: i64 = 20;
 /// Pause while expired keys are left alone (loading, CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE 0).
 const IDLE_PAUSE_MS: i64 = 100;
 
+/// What is to be dropped.
+#[derive(Debug, Default)]
+struct Garbage {
+    values: Vec<Value>,
+    databases: Vec<Database>,
+}
+
+impl Garbage {
+    const fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.databases.is_empty()
+    }
+
+    /// How many objects it has, as INFO counts them.
+    fn len(&self) -> usize {
+        self.values.len() + self.databases.iter().map(Database::len).sum::<usize>()
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    garbage: Vec<Value>,
+    garbage: Garbage,
+    /// Bytes that were in use before much was dropped elsewhere; 0: nothing was.
+    used_before: usize,
     /// The log is to be rewritten.
     rewrite: bool,
     /// When it is to be tried again, in Unix milliseconds.
@@ -163,8 +185,25 @@ impl Background {
 
     /// Drops values on the thread.
     pub(crate) fn drop_values(&self, values: Vec<Value>) {
-        self.0.state.lock().garbage.extend(values);
+        self.0.state.lock().garbage.values.extend(values);
         self.0.wake.notify_one();
+    }
+
+    /// Drops databases on the thread.
+    pub(crate) fn drop_databases(&self, databases: Vec<Database>) {
+        self.0.state.lock().garbage.databases.extend(databases);
+        self.0.wake.notify_one();
+    }
+
+    /// So many bytes were in use before a caller has dropped something itself.
+    pub(crate) fn note_use(&self, used_before: usize) {
+        let used = allocated_memory().unwrap_or(0);
+        if used_before.saturating_sub(used) >= slack::LEAST {
+            let mut state = self.0.state.lock();
+            state.used_before = state.used_before.max(used_before);
+            drop(state);
+            self.0.wake.notify_one();
+        }
     }
 
     /// Has the log rewritten, soon.
@@ -233,7 +272,11 @@ impl Background {
 }
 
 fn run(engine: &Weak<Inner>, shared: &Shared) {
+    let mut slack = Slack::default();
+    let used = || allocated_memory().unwrap_or(0);
     while let Some(garbage) = wait(engine, shared) {
+        slack.note(used());
+        slack.note(std::mem::take(&mut shared.state.lock().used_before));
         let freed = garbage.len() as u64;
         drop(garbage);
         let Some(engine) = engine.upgrade() else {
@@ -271,11 +314,14 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
                 shared.next_round_ms.fetch_min(next, Ordering::Relaxed);
             }
         }
+        if slack.pays(used()) {
+            engine.services.stats.purge();
+        }
     }
 }
 
 /// Waits for garbage or for the next round; `None` when the engine is gone.
-fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
+fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Garbage> {
     let mut state = shared.state.lock();
     loop {
         // The last to hold the engine may be this one, and what it drops takes the lock.
@@ -289,6 +335,7 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Vec<Value>> {
         }
         let next = shared.next_round_ms.load(Ordering::Relaxed);
         if !state.garbage.is_empty()
+            || state.used_before > 0
             || state.has_rewrite(now_ms)
             || state.evict
             || next < now_ms

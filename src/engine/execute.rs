@@ -16,7 +16,7 @@ use crate::commands::{
     call_counted, lookup,
 };
 use crate::keyspace::txn::{HashHint, Journal, TxnOptions};
-use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
+use crate::keyspace::{Database, Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply, SinkReply};
 use crate::services::tracking::Change;
 use crate::services::{ClientFlags, Multi, ReplyMode, Services, SessionState, Watched};
@@ -830,6 +830,17 @@ impl Inner {
             let pending = &self.services.stats.lazy_free_pending;
             pending.fetch_add(values.len() as u64, Ordering::Relaxed);
             self.background.drop_values(values);
+        }
+        if !journal.emptied.is_empty() {
+            let databases = std::mem::take(&mut journal.emptied);
+            let pending = &self.services.stats.lazy_free_pending;
+            let keys = databases.iter().map(Database::len).sum::<usize>();
+            pending.fetch_add(keys as u64, Ordering::Relaxed);
+            self.background.drop_databases(databases);
+        }
+        let used_before = std::mem::take(&mut journal.used_before);
+        if used_before > 0 {
+            self.background.note_use(used_before);
         }
         journal
     }

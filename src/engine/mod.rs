@@ -31,6 +31,7 @@ mod reserve;
 mod rewrite;
 mod saving;
 pub mod session;
+mod slack;
 mod snapshot;
 mod starting;
 mod stream_commands;

@@ -292,7 +292,7 @@ impl Inner {
         txn.set_propagating(false);
         if flush {
             (0..self.keyspace.databases()).for_each(|db| {
-                txn.flush_db(db);
+                txn.flush_db(db, false);
             });
             self.services.lua.flush_functions();
         }

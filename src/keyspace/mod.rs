@@ -27,7 +27,7 @@ pub use events::{Event, EventClass};
 pub use eviction::{Candidate, Choice, EvictionPolicy};
 pub use lease::Lease;
 pub use parts::{Part, Source};
-pub use shard::{Expiring, Limits, Shard, ShardStats, SnapshotSink};
+pub use shard::{Database, Expiring, Limits, Shard, ShardStats, SnapshotSink};
 pub use txn::{Txn, WrongType};
 pub use waiter::{WaitKey, Waiter, WatchFlag};
 

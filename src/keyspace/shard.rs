@@ -154,6 +154,20 @@ pub struct Database {
     pub(super) timed_hashes: usize,
 }
 
+impl Database {
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// One part of the keyspace.
 #[derive(Debug)]
 pub struct Shard {
@@ -608,7 +622,7 @@ mod tests {
         let key = key.to_string().into_bytes();
         match random >> 32 & 63 {
             0 if random >> 40 & 63 == 0 => txn.swap_dbs(0, 1),
-            0 if random >> 40 & 63 == 1 => drop(txn.flush_db(1)),
+            0 if random >> 40 & 63 == 1 => drop(txn.flush_db(1, false)),
             0..25 => txn.insert_string(&key, &random.to_le_bytes(), None),
             25..30 => txn.insert_string(&key, &random.to_le_bytes().repeat(200), None),
             30..40 => drop(txn.set_expiry(&key, Some(i64::MAX / 2))),

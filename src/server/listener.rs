@@ -22,6 +22,7 @@ use super::socket::Socket;
 use super::tls::{Tls, TlsStream};
 use crate::commands::Shutdown;
 use crate::engine::Engine;
+use crate::services::stats::PurgesWorkers;
 use crate::services::{ClientFlags, ClientInfo};
 
 /// Pending connections that the system queues unless configured otherwise.
@@ -125,10 +126,18 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
+/// What a worker is to do besides serving its clients.
+enum Errand {
+    /// Serve one more.
+    Serve(Accepted),
+    /// Give back to the system what the allocator keeps for it.
+    Purge,
+}
+
 struct Shared {
     engine: Engine,
     /// One for each worker.
-    queues: Vec<mpsc::UnboundedSender<Accepted>>,
+    queues: Vec<mpsc::UnboundedSender<Errand>>,
     next: AtomicUsize,
     shutdown: mpsc::UnboundedSender<Shutdown>,
     keepalive_s: u64,
@@ -199,6 +208,7 @@ pub fn serve(engine: &Engine, options: ServerOptions) -> io::Result<Server> {
         unix,
         backlog: options.backlog,
     };
+    *engine.services().stats.workers.write() = Some(purge_through(shared.queues.clone()));
     let hand_over = Arc::new(move |accepted| shared.hand_over(accepted));
     let inner = Arc::clone(&engine.0);
     let is_starting = move || inner.is_loading();
@@ -233,7 +243,7 @@ fn named(what: &str, error: &io::Error) -> io::Error {
 
 fn work(
     shared: &Arc<Shared>,
-    mut inbox: mpsc::UnboundedReceiver<Accepted>,
+    mut inbox: mpsc::UnboundedReceiver<Errand>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let Ok(runtime) = Builder::new_current_thread()
@@ -249,8 +259,9 @@ fn work(
     local.block_on(&runtime, async move {
         loop {
             tokio::select! {
-                accepted = inbox.recv() => match accepted {
-                    Some(accepted) => begin(accepted, shared, &buffers),
+                errand = inbox.recv() => match errand {
+                    Some(Errand::Serve(accepted)) => begin(accepted, shared, &buffers),
+                    Some(Errand::Purge) => purge(shared),
                     None => return,
                 },
                 _ = stopped.changed() => return,
@@ -265,7 +276,7 @@ impl Shared {
         let Some(queue) = self.queues.get(next) else {
             return;
         };
-        if queue.send(accepted).is_err() {
+        if queue.send(Errand::Serve(accepted)).is_err() {
             // The worker is stopping, and so is everything else.
         }
     }
@@ -295,6 +306,22 @@ impl Shared {
             }
         }
         info
+    }
+}
+
+fn purge_through(queues: Vec<mpsc::UnboundedSender<Errand>>) -> PurgesWorkers {
+    PurgesWorkers(Box::new(move || {
+        for queue in &queues {
+            if queue.send(Errand::Purge).is_err() {
+                // The worker has ended, and its memory is nobody's.
+            }
+        }
+    }))
+}
+
+fn purge(shared: &Shared) {
+    if let Some(allocator) = shared.engine.services().stats.allocator.get() {
+        (allocator.purge)();
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::acl::Reason;
 use super::histogram::Histogram;
@@ -67,10 +67,19 @@ pub struct MemorySource(pub Box<dyn Fn() -> usize + Send + Sync>);
 pub struct Allocator {
     /// As INFO names it.
     pub name: &'static str,
-    /// Gives back to the system what it keeps of freed memory.
+    /// Gives back to the system what it keeps of memory that this thread has taken.
     pub purge: fn(),
     /// Its own statistics, as text.
     pub statistics: fn() -> String,
+}
+
+/// Has each of the threads that serve clients purge what the allocator keeps for it.
+pub struct PurgesWorkers(pub Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for PurgesWorkers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PurgesWorkers").finish()
+    }
 }
 
 impl std::fmt::Debug for MemorySource {
@@ -170,6 +179,8 @@ pub struct Stats {
     pub memory_source: OnceLock<MemorySource>,
     /// The allocator, if somebody knows it.
     pub allocator: OnceLock<Allocator>,
+    /// The threads that serve clients, where a server does.
+    pub workers: RwLock<Option<PurgesWorkers>>,
     rate: Mutex<Rate>,
 }
 
@@ -343,6 +354,7 @@ impl Stats {
             startup_memory: AtomicUsize::new(0),
             memory_source: OnceLock::new(),
             allocator: OnceLock::new(),
+            workers: RwLock::default(),
             rate: Mutex::new(Rate::new()),
         }
     }
@@ -398,6 +410,18 @@ impl Stats {
         self.allocator
             .get()
             .map_or("libc", |allocator| allocator.name)
+    }
+
+    /// Gives back to the system what the allocator keeps of freed memory: for this thread now, for those that serve clients
+    /// as soon as they come to it.
+    pub fn purge(&self) {
+        let Some(allocator) = self.allocator.get() else {
+            return;
+        };
+        (allocator.purge)();
+        if let Some(workers) = self.workers.read().as_ref() {
+            (workers.0)();
+        }
     }
 
     /// Bytes in use: those that the allocator has given out. `None` in a program whose allocator does not count.

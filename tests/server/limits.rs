@@ -1,4 +1,5 @@
-//! A system or a configuration that gives little: clients are told so, and what was acknowledged is kept.
+//! A system or a configuration that gives little: clients are told so, and what was acknowledged is kept. What is
+//! not needed is given back.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -142,6 +143,39 @@ fn arguments_may_be_as_long_as_is_configured() -> io::Result<()> {
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         assert_eq!(answer, "-ERR Protocol error: invalid bulk length\r\n");
+    }
+    Ok(())
+}
+
+/// What was in use is the system's again, though the threads that took it are not those that free it.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_that_nobody_needs_any_more_is_given_back() -> io::Result<()> {
+    let server = launch().option("save", "").start()?;
+    let mut client = connect(&server);
+    let mut resident = || -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/statm", server.id()))?;
+        let pages = status.split(' ').nth(1).and_then(|word| word.parse().ok());
+        // A look is no reason to give anything back.
+        assert!(client.ask(&["PING"])?.is_status("PONG"));
+        Ok(pages.expect("statm tells the pages"))
+    };
+    let empty = resident()?;
+    for forget in [&["FLUSHALL"][..], &["FLUSHALL", "ASYNC"]] {
+        let mut other = connect(&server);
+        assert!(
+            other
+                .ask(&["DEBUG", "POPULATE", "300000", "key", "200"])?
+                .is_status("OK")
+        );
+        let full = resident()?;
+        assert!(full > 3 * empty, "{full} pages, {empty} before");
+        assert!(other.ask(forget)?.is_status("OK"));
+        let deadline = Instant::now() + PATIENCE;
+        while resident()? > full / 2 {
+            assert!(Instant::now() < deadline, "{} of {full} pages", resident()?);
+            std::thread::yield_now();
+        }
     }
     Ok(())
 }

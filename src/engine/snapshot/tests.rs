@@ -136,7 +136,7 @@ fn change(keyspace: &Keyspace) {
         }
         2 => drop(txn.set_expiry(key, Some(NOW_MS + number as i64))),
         3 if number.is_multiple_of(8) => txn.swap_dbs(0, 1),
-        4 if number.is_multiple_of(8) => drop(txn.flush_db(1)),
+        4 if number.is_multiple_of(8) => drop(txn.flush_db(1, false)),
         5..30 => remove_one(&mut txn, key, number),
         30..48 => add(&mut txn, key, number, random),
         48..54 => change_several(&mut txn, key, number, random >> 48),

@@ -114,8 +114,9 @@ impl Txn<'_> {
         self.expire_if_due(Keyspace::hash(key), key)
     }
 
-    /// Empties a database; returns how many keys it had. Watchers of its keys are told.
-    pub fn flush_db(&mut self, db: usize) -> usize {
+    /// Empties a database; returns how many keys it had. Watchers of its keys are told. `lazily`: what was in it is dropped
+    /// outside the locks.
+    pub fn flush_db(&mut self, db: usize, lazily: bool) -> usize {
         self.note_watched_replacements(|watched| (watched == db).then_some(None));
         let mut removed = 0;
         for shard in &mut self.guards {
@@ -123,6 +124,9 @@ impl Txn<'_> {
             let empty = shard.empty_database();
             let old = std::mem::replace(&mut shard.databases[db], empty);
             removed += old.table.len();
+            if lazily && !old.is_empty() {
+                self.journal.emptied.push(old);
+            }
             let waited = shard.waiters.keys().filter(|name| name.0 == db);
             self.journal.ready.extend(waited.cloned());
         }

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::keyspace::waiter::WaitKey;
-use crate::keyspace::{Event, Value};
+use crate::keyspace::{Database, Event, Value};
 
 /// Bytes of effects for which a session keeps room.
 const KEPT_EFFECTS: usize = 64 << 10;
@@ -131,6 +131,10 @@ pub struct Journal {
     pub flushed: Vec<usize>,
     /// Large values to be dropped outside the locks.
     pub discarded: Vec<Value>,
+    /// Databases to be dropped outside the locks.
+    pub emptied: Vec<Database>,
+    /// Bytes in use before databases were dropped at once; 0: none were.
+    pub used_before: usize,
 }
 
 impl Journal {
@@ -159,6 +163,8 @@ impl Journal {
         self.events.clear();
         self.ready.clear();
         self.discarded.clear();
+        self.emptied.clear();
+        self.used_before = 0;
         self.invalidated.clear();
         self.flushed.clear();
         self.settled = 0;
