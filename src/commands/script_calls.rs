@@ -36,7 +36,6 @@ pub(super) struct Nested<'c, 't> {
 const NOT_FROM_SCRIPT: &str = "ERR This Redis command is not allowed from script";
 const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
 const NO_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
-const REPLICA_READ_ONLY: &str = "READONLY You can't write against a read only replica.";
 const STALE: &str = "ERR Can not execute the command on a stale replica";
 const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 
@@ -57,7 +56,7 @@ pub(super) fn admit_writes(
         return Ok(());
     }
     if services.primary.forbids_writes() {
-        return Err(REPLICA_READ_ONLY.into());
+        return Err(super::READ_ONLY.to_string());
     }
     if services.lacks_replicas(now_ms) {
         return Err(NO_REPLICAS.into());

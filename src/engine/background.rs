@@ -22,29 +22,48 @@ const SHORTEST_PAUSE_MS: i64 = 20;
 /// Pause while expired keys are left alone (loading, CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE 0).
 const IDLE_PAUSE_MS: i64 = 100;
 
-/// What is to be dropped.
+/// What is to be dropped, and what tells how much was.
 #[derive(Debug, Default)]
-struct Garbage {
+pub(super) struct Garbage {
     values: Vec<Value>,
     databases: Vec<Database>,
+    /// Bytes that were in use before much was dropped elsewhere; 0: nothing was.
+    used_before: usize,
 }
 
 impl Garbage {
-    const fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.databases.is_empty()
+    /// What a transaction has left.
+    pub(super) fn of(journal: &mut Journal) -> Self {
+        let used_before = std::mem::take(&mut journal.used_before);
+        let now = || allocated_memory().unwrap_or(0);
+        let was_much = used_before > 0 && used_before.saturating_sub(now()) >= slack::LEAST;
+        Self {
+            values: std::mem::take(&mut journal.discarded),
+            databases: std::mem::take(&mut journal.emptied),
+            used_before: if was_much { used_before } else { 0 },
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.databases.is_empty() && self.used_before == 0
     }
 
     /// How many objects it has, as INFO counts them.
-    fn len(&self) -> usize {
-        self.values.len() + self.databases.iter().map(Database::len).sum::<usize>()
+    pub(super) fn len(&self) -> u64 {
+        let keys: usize = self.databases.iter().map(Database::len).sum();
+        (self.values.len() + keys) as u64
+    }
+
+    fn add(&mut self, more: Self) {
+        self.values.extend(more.values);
+        self.databases.extend(more.databases);
+        self.used_before = self.used_before.max(more.used_before);
     }
 }
 
 #[derive(Debug, Default)]
 struct State {
     garbage: Garbage,
-    /// Bytes that were in use before much was dropped elsewhere; 0: nothing was.
-    used_before: usize,
     /// The log is to be rewritten.
     rewrite: bool,
     /// When it is to be tried again, in Unix milliseconds.
@@ -183,27 +202,10 @@ impl Background {
         self.0.wake.notify_one();
     }
 
-    /// Drops values on the thread.
-    pub(crate) fn drop_values(&self, values: Vec<Value>) {
-        self.0.state.lock().garbage.values.extend(values);
+    /// Drops garbage on the thread.
+    pub(super) fn drop_garbage(&self, garbage: Garbage) {
+        self.0.state.lock().garbage.add(garbage);
         self.0.wake.notify_one();
-    }
-
-    /// Drops databases on the thread.
-    pub(crate) fn drop_databases(&self, databases: Vec<Database>) {
-        self.0.state.lock().garbage.databases.extend(databases);
-        self.0.wake.notify_one();
-    }
-
-    /// So many bytes were in use before a caller has dropped something itself.
-    pub(crate) fn note_use(&self, used_before: usize) {
-        let used = allocated_memory().unwrap_or(0);
-        if used_before.saturating_sub(used) >= slack::LEAST {
-            let mut state = self.0.state.lock();
-            state.used_before = state.used_before.max(used_before);
-            drop(state);
-            self.0.wake.notify_one();
-        }
     }
 
     /// Has the log rewritten, soon.
@@ -275,9 +277,8 @@ fn run(engine: &Weak<Inner>, shared: &Shared) {
     let mut slack = Slack::default();
     let used = || allocated_memory().unwrap_or(0);
     while let Some(garbage) = wait(engine, shared) {
-        slack.note(used());
-        slack.note(std::mem::take(&mut shared.state.lock().used_before));
-        let freed = garbage.len() as u64;
+        slack.note(used().max(garbage.used_before));
+        let freed = garbage.len();
         drop(garbage);
         let Some(engine) = engine.upgrade() else {
             return;
@@ -335,7 +336,6 @@ fn wait(engine: &Weak<Inner>, shared: &Shared) -> Option<Garbage> {
         }
         let next = shared.next_round_ms.load(Ordering::Relaxed);
         if !state.garbage.is_empty()
-            || state.used_before > 0
             || state.has_rewrite(now_ms)
             || state.evict
             || next < now_ms

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::background::Garbage;
 #[cfg(feature = "lua")]
 use super::fiber::is_debugged;
 use super::session::{Blocked, Delivered, Flow, LOADING, Session};
@@ -16,7 +17,7 @@ use crate::commands::{
     call_counted, lookup,
 };
 use crate::keyspace::txn::{HashHint, Journal, TxnOptions};
-use crate::keyspace::{Database, Keyspace, ShardSet, Txn, WaitKey, Waiter};
+use crate::keyspace::{Keyspace, ShardSet, Txn, WaitKey, Waiter};
 use crate::reply::{Reply, Response, ResponseReply, SinkReply};
 use crate::services::tracking::Change;
 use crate::services::{ClientFlags, Multi, ReplyMode, Services, SessionState, Watched};
@@ -825,24 +826,19 @@ impl Inner {
     #[inline]
     pub(super) fn close(&self, txn: Txn<'_>) -> Box<Journal> {
         let mut journal = txn.into_journal();
-        if !journal.discarded.is_empty() {
-            let values = std::mem::take(&mut journal.discarded);
-            let pending = &self.services.stats.lazy_free_pending;
-            pending.fetch_add(values.len() as u64, Ordering::Relaxed);
-            self.background.drop_values(values);
-        }
-        if !journal.emptied.is_empty() {
-            let databases = std::mem::take(&mut journal.emptied);
-            let pending = &self.services.stats.lazy_free_pending;
-            let keys = databases.iter().map(Database::len).sum::<usize>();
-            pending.fetch_add(keys as u64, Ordering::Relaxed);
-            self.background.drop_databases(databases);
-        }
-        let used_before = std::mem::take(&mut journal.used_before);
-        if used_before > 0 {
-            self.background.note_use(used_before);
+        if journal.leaves_garbage() {
+            self.throw_away(Garbage::of(&mut journal));
         }
         journal
+    }
+
+    #[cold]
+    fn throw_away(&self, garbage: Garbage) {
+        if !garbage.is_empty() {
+            let pending = &self.services.stats.lazy_free_pending;
+            pending.fetch_add(garbage.len(), Ordering::Relaxed);
+            self.background.drop_garbage(garbage);
+        }
     }
 
     /// Counts a call that has failed.

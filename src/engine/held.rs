@@ -81,7 +81,7 @@ impl Session {
         let kept = (&mut self.state, &mut self.logged);
         let flow = perform(&self.engine.0, kept, txn, command, args, reply);
         // What was locked on the way belongs to no other command, and nobody waits for what is large to be dropped.
-        if txn.held() != held.set || !txn.journal.discarded.is_empty() {
+        if txn.held() != held.set || txn.journal.leaves_garbage() {
             held.release(self);
         }
         Some(flow)

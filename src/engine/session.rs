@@ -592,18 +592,24 @@ impl Session {
 
     /// Whether a command is for data that is not old; EXEC is judged by what is queued.
     fn needs_link(&self, command: &Command) -> bool {
-        let open = self.state.multi.as_ref();
-        let queued = open.filter(|_| command.spec.name == "exec");
+        let queued = self.queued_for(command);
         !command.spec.flags.has(Flags::STALE) || queued.is_some_and(|multi| multi.needs_link)
+    }
+
+    /// What EXEC is judged by; nothing for every other command.
+    fn queued_for(&self, command: &Command) -> Option<&Multi> {
+        let open = self.state.multi.as_ref();
+        open.filter(|_| command.spec.name == "exec")
     }
 
     /// Whether memory, replicas and log allow for what a command may change; EXEC is judged by what is queued.
     fn admit_change(&mut self, command: &Command, args: &[&[u8]]) -> Result<(), CommandError> {
         let flags = command.spec.flags;
-        let open = self.state.multi.as_ref();
-        let queued = open.filter(|_| command.spec.name == "exec");
+        let queued = self.queued_for(command);
         let adds_data = flags.has(Flags::DENYOOM) || queued.is_some_and(|multi| multi.uses_memory);
-        let uses_memory = adds_data || (open.is_some() && !is_immediate(command));
+        let may_write = flags.may_write() || queued.is_some_and(|multi| multi.may_write);
+        let is_open = self.state.multi.is_some();
+        let uses_memory = adds_data || (is_open && !is_immediate(command));
         self.state.out_of_memory = self.inner().is_out_of_memory();
         if uses_memory && self.state.out_of_memory {
             return Err(CommandError::text(
@@ -617,7 +623,7 @@ impl Session {
                 && script_declares_writes(services, command.spec, args);
             return if declares { Err(READ_ONLY) } else { Ok(()) };
         }
-        if !flags.may_write() && !queued.is_some_and(|multi| multi.may_write) {
+        if !may_write {
             return Ok(());
         }
         if self

@@ -2,48 +2,30 @@
 
 use std::path::Path;
 
-use innkeep::config::Config;
-use innkeep::engine::{Engine, Session};
+use innkeep::engine::Engine;
 use innkeep::reply::Response;
 
-fn open(directory: &Path) -> Engine {
-    let mut config = Config::default();
-    let directory = directory.to_str().expect("a plain path");
-    for (name, value) in [
-        ("dir", directory),
-        ("save", ""),
-        ("appendonly", "yes"),
-        ("enable-debug-command", "yes"),
-    ] {
-        config
-            .assign(name.as_bytes(), value.as_bytes())
-            .expect("a valid value");
-    }
-    Engine::open(config).expect("it opens")
-}
+use crate::{open_in, run_line};
 
-fn run(session: &mut Session, line: &str) -> Response {
-    let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-    session.execute(&words)
-}
+const DEBUGGED: (&str, &str) = ("enable-debug-command", "yes");
 
 fn digest(engine: &Engine) -> Response {
-    run(&mut engine.session(), "DEBUG DIGEST")
+    run_line(&mut engine.session(), "DEBUG DIGEST")
 }
 
 /// Whether another engine finds in the log what this one has in memory.
 fn assert_logged(directory: &Path, engine: Engine) {
     let expected = digest(&engine);
     drop(engine);
-    assert_eq!(digest(&open(directory)), expected);
+    assert_eq!(digest(&open_in(directory, DEBUGGED)), expected);
 }
 
 #[test]
 fn a_transaction_keeps_what_it_did_before_the_log_was_loaded() {
     let directory = tempfile::tempdir().expect("a directory");
-    let engine = open(directory.path());
+    let engine = open_in(directory.path(), DEBUGGED);
     let mut session = engine.session();
-    run(&mut session, "SET before 1");
+    run_line(&mut session, "SET before 1");
     for line in [
         "MULTI",
         "SET a 1",
@@ -56,14 +38,14 @@ fn a_transaction_keeps_what_it_did_before_the_log_was_loaded() {
         "DEBUG LOADAOF",
         "APPEND a 2",
     ] {
-        run(&mut session, line);
+        run_line(&mut session, line);
     }
-    let Response::Array(answers) = run(&mut session, "EXEC") else {
+    let Response::Array(answers) = run_line(&mut session, "EXEC") else {
         panic!("it is executed");
     };
     assert_eq!(answers.get(5), Some(&Response::Int(3)), "{answers:?}");
     assert_eq!(answers.last(), Some(&Response::Int(2)), "{answers:?}");
-    assert_eq!(run(&mut session, "EXISTS before"), Response::Int(0));
+    assert_eq!(run_line(&mut session, "EXISTS before"), Response::Int(0));
     drop(session);
     assert_logged(directory.path(), engine);
 }
@@ -71,7 +53,7 @@ fn a_transaction_keeps_what_it_did_before_the_log_was_loaded() {
 #[test]
 fn the_log_hears_of_keys_that_had_run_out_when_everything_came_back() {
     let directory = tempfile::tempdir().expect("a directory");
-    let engine = open(directory.path());
+    let engine = open_in(directory.path(), DEBUGGED);
     let mut session = engine.session();
     for line in [
         "DEBUG SET-ACTIVE-EXPIRE 0",
@@ -81,16 +63,19 @@ fn the_log_hears_of_keys_that_had_run_out_when_everything_came_back() {
         "HSET hash field value",
         "PEXPIRE hash 1000",
     ] {
-        run(&mut session, line);
+        run_line(&mut session, line);
     }
     let keyspace = engine.keyspace();
     keyspace.set_now_ms(Some(keyspace.now_ms() + 2000));
     let ok = Response::Simple("OK".into());
-    assert_eq!(run(&mut session, "DEBUG RELOAD"), ok);
-    assert_eq!(run(&mut session, "DBSIZE"), Response::Int(1));
-    assert_eq!(run(&mut session, "APPEND a new"), Response::Int(3));
-    assert_eq!(run(&mut session, "HSET hash other 1"), Response::Int(1));
-    assert_eq!(run(&mut session, "HLEN hash"), Response::Int(1));
+    assert_eq!(run_line(&mut session, "DEBUG RELOAD"), ok);
+    assert_eq!(run_line(&mut session, "DBSIZE"), Response::Int(1));
+    assert_eq!(run_line(&mut session, "APPEND a new"), Response::Int(3));
+    assert_eq!(
+        run_line(&mut session, "HSET hash other 1"),
+        Response::Int(1)
+    );
+    assert_eq!(run_line(&mut session, "HLEN hash"), Response::Int(1));
     drop(session);
     assert_logged(directory.path(), engine);
 }

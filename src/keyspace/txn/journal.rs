@@ -150,6 +150,13 @@ impl Journal {
             && !self.concerns_trackers()
     }
 
+    /// Whether there is something to drop, or to look after because it was dropped.
+    #[must_use]
+    #[inline]
+    pub const fn leaves_garbage(&self) -> bool {
+        !self.discarded.is_empty() || !self.emptied.is_empty() || self.used_before > 0
+    }
+
     /// Whether anything is to be told to those who track keys.
     #[must_use]
     #[inline]
